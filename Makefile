@@ -1,0 +1,80 @@
+# Needs Python 3.11 or later, make and, the first time, a package index. Everything else is made here:
+# .venv holds appserve (editable) and the tools, .bench holds the peers that `make bench` compares with.
+
+PYTHON  ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+             $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV    ?= .venv
+BENCH   ?= .bench
+BIND    ?= 127.0.0.1:8000
+WORKERS ?= 4
+
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help run test check format docs bench build clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make run      serve the demo application on http://$(BIND) with $(WORKERS) workers"
+	@echo "make test     every test"
+	@echo "make check    ruff, mypy --strict and the unit tests: seconds"
+	@echo "make format   let ruff rewrite what it can"
+	@echo "make docs     write the generated pages again"
+	@echo "make bench    compare with gunicorn, uvicorn and granian (ARGS='--quick' for a short look)"
+	@echo "make build    the wheel and the source distribution, in dist/"
+	@echo "make clean    remove everything that make has made"
+
+# exec: the server takes the place of the shell, so that a signal for it reaches it.
+run: $(VENV)/.installed
+	@exec $(VENV)/bin/appserve appserve.demo:app --bind $(BIND) --workers $(WORKERS) $(ARGS)
+
+test: $(VENV)/.tools
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/.tools
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/python -m pytest -m "not integration" $(ARGS)
+
+format: $(VENV)/.tools
+	@$(VENV)/bin/ruff check --fix-only
+	@$(VENV)/bin/ruff format
+
+docs: $(VENV)/.installed
+	@$(VENV)/bin/python -m appserve.config.document
+
+bench: $(BENCH)/.installed
+	@exec $(BENCH)/venv/bin/python -m tests.benchmarks --results $(BENCH) $(ARGS)
+
+build: $(VENV)/.tools
+	@rm -rf build dist
+	@$(VENV)/bin/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) $(BENCH) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is touched last, so that an installation that failed is tried again, and is older than
+# pyproject.toml after an edit of it, so that the change is installed.
+
+$(VENV)/.made:
+	@$(if $(PYTHON),,echo "appserve needs Python 3.11 or later: none was found (make PYTHON=/path/to/python3.13)" >&2; exit 1)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.made
+	$(VENV)/bin/python $(PIP) --editable .
+	@touch $@
+
+# Dependency groups need pip 25.1; a new environment has the pip of its Python.
+$(VENV)/.tools: $(VENV)/.installed
+	$(VENV)/bin/python $(PIP) --upgrade "pip>=25.1"
+	$(VENV)/bin/python $(PIP) --group check --group test
+	@touch $@
+
+$(BENCH)/.installed: pyproject.toml
+	@$(if $(PYTHON),,echo "appserve needs Python 3.11 or later: none was found (make PYTHON=/path/to/python3.13)" >&2; exit 1)
+	$(PYTHON) -m venv $(BENCH)/venv
+	$(BENCH)/venv/bin/python $(PIP) --upgrade "pip>=25.1"
+	$(BENCH)/venv/bin/python $(PIP) --editable . --group bench
+	@touch $@

@@ -1,0 +1,95 @@
+"""Every exception that appserve raises, named for whose fault it is, with the answer that it deserves.
+
+    Rejected             the peer's: an HTTP status
+    ClientDisconnected   nobody's: the peer left, and the application was still sending
+    AppMistake           the application's, while it serves: a 500
+    AppImportError       the application's, before it serves: exit 4
+    AppStartError        the application's, before it serves: exit 3
+    ConfigError          the operator's: exit 5
+    UnfitSettings        the operator's, found only once the application is there: exit 5
+    BindError            the operator's, or another process's: exit 6
+
+Anything else that escapes is ours, and ends a process with exit code 71.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every appserve process. They are an interface: supervisors read them."""
+
+    CLEAN = 0
+    APP_START = 3
+    APP_IMPORT = 4
+    CONFIG = 5
+    BIND = 6
+    GAVE_UP = 70
+    INTERNAL = 71
+
+
+class Rejected(Exception):
+    """The peer sent what we do not accept.
+
+    `status` is the HTTP status that it is answered with; `reason` says what was seen and cites the rule,
+    in our own words only: it never holds bytes of the peer.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"
+
+
+class ClientDisconnected(OSError):
+    """The application sent to a client that has left (an OSError, as ASGI HTTP 2.4 asks)."""
+
+
+class AppMistake(Exception):
+    """The application broke the rules of its interface; the message says which and what to do."""
+
+
+class StartupError(Exception):
+    """A worker or the server cannot start; `exit_code` says why, `detail` is a traceback or is empty."""
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class AppImportError(StartupError):
+    """The application cannot be found or imported."""
+
+    exit_code = ExitCode.APP_IMPORT
+
+
+class AppStartError(StartupError):
+    """The application was found, and failed to start: its factory or its lifespan raised."""
+
+    exit_code = ExitCode.APP_START
+
+
+class UnfitSettings(StartupError):
+    """Settings that are right by themselves, and cannot serve this application."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class BindError(StartupError):
+    """A listener cannot be bound."""
+
+    exit_code = ExitCode.BIND
+
+
+class ConfigError(Exception):
+    """Settings that cannot be used: every problem found, each with its source and what to do."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
