@@ -1,0 +1,19 @@
+"""The authority of a request: Host values, and what stands after `//` in an absolute-form target."""
+
+import re
+
+# reg-name and IPv4address are one character class (RFC 3986 §3.2.2); an IP literal is taken by its
+# characters: whether the address exists is the application's business, that nothing else can hide in it ours.
+AUTHORITY = re.compile(
+    rb"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+;=:]+)\]"
+    rb"|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*)(?::([0-9]*))?"
+)
+
+
+def is_valid_authority(value: bytes) -> bool:
+    """Whether `value` is `host [":" port]` (RFC 9110 §7.2): no userinfo, no list, a port up to 65535."""
+    match = AUTHORITY.fullmatch(value)
+    if match is None:
+        return False
+    port = match[1]
+    return not port or (len(port) <= 5 and int(port) <= 65535)

@@ -1,0 +1,28 @@
+"""How much of a request is accepted before it is refused."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on one request, in bytes unless said; what passes them is answered 414, 431 or 413.
+
+    request_line  the request line without its CRLF (RFC 9112 §3 asks for 8000 at least)
+    fields        how many field lines a head, or a trailer section, may have
+    field_size    one field line without its CRLF
+    body          the body after de-chunking; 0 means no limit
+    """
+
+    request_line: int = 8190
+    fields: int = 100
+    field_size: int = 8190
+    body: int = 1 << 30
+
+    @property
+    def head(self) -> int:
+        """The whole head: room for two of the largest lines, and 64 KiB at least.
+
+        Without it the product of `fields` and `field_size` (800 KB by default) would be what one
+        silent connection may pin.
+        """
+        return max(65536, self.request_line + 2 * self.field_size)

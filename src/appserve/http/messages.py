@@ -1,0 +1,153 @@
+"""The words that an HTTP connection and its user exchange."""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Any, Generic, TypeVar
+
+F = TypeVar("F")
+"""What a request field becomes for the application: bytes pairs for ASGI, CGI variables for WSGI."""
+
+R = TypeVar("R")
+"""What the application hands over as one response field."""
+
+CHUNKED = -1
+"""The `body_length` of a request whose body is chunked."""
+
+
+class Event(Enum):
+    """What `Connection.next_event` answers when it is neither a head nor body bytes."""
+
+    END = "end"
+    """The request is complete."""
+    NEED_DATA = "need data"
+    """Nothing can be said before `receive_data` or `receive_eof`."""
+    PAUSED = "paused"
+    """The request is complete and its response is not: what else came in waits."""
+    CLOSED = "closed"
+    """The peer ended its side at a clean boundary: no further request will come."""
+
+
+# hot: every comparison. Python 3.11 finds an enum's member through a descriptor written in Python, which
+# costs more than the comparison, so the hot paths compare with these names.
+END, NEED_DATA, PAUSED, CLOSED = Event.END, Event.NEED_DATA, Event.PAUSED, Event.CLOSED
+
+
+class Reading(IntEnum):
+    """Where the connection is in the request that it reads."""
+
+    HEAD = 0
+    BODY = 1
+    END = 2  # the body is complete, Event.END has not been told yet
+    DONE = 3
+    CLOSED = 4  # the peer ended its side between two requests
+    FAULT = 5  # the input was refused; nothing after it is read
+
+
+class Writing(IntEnum):
+    """Where the connection is in the response that it writes."""
+
+    HEAD = 0  # nothing but informational responses was written
+    BODY = 1
+    DONE = 2
+
+
+class RequestLine:
+    """A request line that was accepted. Never changed after it was made: requests share it.
+
+    method      as sent; methods are case-sensitive (RFC 9110 §9.1)
+    target      as sent
+    version     "1.1" or "1.0"
+    raw_path    the target's path as sent, without its query; `*` for OPTIONS; `/` if absolute-form has none
+    path_bytes  raw_path with percent-encoding decoded
+    path        path_bytes as UTF-8, U+FFFD for what is not
+    query       what follows the first `?`, as sent
+    authority   host and port of an absolute-form target, else empty
+
+    protocol    "HTTP/1.1" or "HTTP/1.0"
+    label       method and path without the query, for whoever watches
+    derived     a place for what a shell makes of the line once, and then has ready when the line comes again
+    """
+
+    __slots__ = (
+        "authority",
+        "derived",
+        "label",
+        "method",
+        "path",
+        "path_bytes",
+        "protocol",
+        "query",
+        "raw_path",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        version: str,
+        raw_path: bytes,
+        path_bytes: bytes,
+        query: bytes,
+        authority: bytes,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.raw_path = raw_path
+        self.path_bytes = path_bytes
+        self.path = path_bytes.decode("utf-8", "replace")
+        self.query = query
+        self.authority = authority
+        self.protocol = "HTTP/1.1" if version == "1.1" else "HTTP/1.0"
+        self.label = method.encode("ascii") + b" " + raw_path
+        self.derived: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<RequestLine {self.method} {self.target!r} HTTP/{self.version}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the connection itself takes from a head of `version`; heads that say the same share one."""
+
+    version: str
+    keep_alive: bool
+    body_length: int
+    expects_continue: bool
+    upgrade: bytes
+
+
+class RequestHead(Generic[F]):
+    """The head of one request: its line, and its fields in the order sent, each in the application's form."""
+
+    __slots__ = ("fields", "line", "rules")
+
+    def __init__(self, line: RequestLine, fields: list[F], rules: Rules) -> None:
+        self.line = line
+        self.fields = fields
+        self.rules = rules
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the peer lets the connection go on after the response."""
+        return self.rules.keep_alive
+
+    @property
+    def body_length(self) -> int:
+        """Bytes of the body; 0 none, CHUNKED unknown."""
+        return self.rules.body_length
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the peer waits for 100 before it sends the body (RFC 9110 §10.1.1)."""
+        return self.rules.expects_continue
+
+    @property
+    def upgrade(self) -> bytes:
+        """The protocols offered in Upgrade, else empty; taking no notice declines them (RFC 9110 §7.8)."""
+        return self.rules.upgrade
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.line!r} {len(self.fields)} fields, body {self.body_length}>"

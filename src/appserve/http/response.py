@@ -1,0 +1,286 @@
+"""The response half of an HTTP/1.1 connection: what the application answers in, bytes for the wire out.
+
+It knows of the request what decides the framing of its response: the version, whether it was HEAD, and
+whether the peer still waits for a 100. Nothing ambiguous ever leaves here, whatever the application says:
+Transfer-Encoding and Connection are this server's, a second Content-Length is a mistake, a body longer
+than announced is not written, and one that ends short closes the connection.
+"""
+
+from collections.abc import Iterable
+from typing import Generic
+
+from appserve.errors import AppMistake
+from appserve.http.fields import Fields, Meaning, Note
+from appserve.http.framing import BODILESS, Framing, response_framing
+from appserve.http.messages import F, R, Writing
+from appserve.http.stamp import Stamp
+from appserve.http.status import REASONS, STATUS_LINES
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+# hot: see messages.END.
+WRITING_HEAD, WRITING_BODY, WRITING_DONE = Writing.HEAD, Writing.BODY, Writing.DONE
+FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
+LENGTH = Meaning.LENGTH.value
+
+
+class ResponseWriter(Generic[F, R]):
+    """Writes one response after the other; its connection tells it which request each one answers."""
+
+    __slots__ = (
+        "_closing",
+        "_continue_due",
+        "_fields",
+        "_framing",
+        "_is_1_1",
+        "_is_head_request",
+        "_left_to_write",
+        "body_sent",
+        "short",
+        "stamp",
+        "writing",
+    )
+
+    def __init__(self, fields: Fields[F, R], stamp: Stamp) -> None:
+        self._fields = fields
+        self.stamp = stamp
+        self._is_1_1 = True
+        self._is_head_request = False
+        self._continue_due = False  # the peer waits for 100 and has sent nothing of its body
+        self._closing = False  # this cycle is the connection's last
+        self._framing = FRAMING_NONE
+        self._left_to_write = 0
+        self.writing = WRITING_HEAD
+        self.body_sent = 0  # bytes of this response's body, without its framing
+        self.short = 0  # bytes that the application announced and did not send
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends after this response, whatever else comes in."""
+        return self._closing
+
+    def close_after_response(self) -> None:
+        """Let this response (or the next, when idle) be the last one: it says `Connection: close`."""
+        self._closing = True
+
+    def send_informational(self, status: int, fields: Iterable[R] = ()) -> bytes:
+        """An interim response, 100 or 103 (RFC 9110 §15.2); empty for HTTP/1.0, which knows none."""
+        if self.writing is not WRITING_HEAD:
+            raise AppMistake("an informational response after the response has started")
+        if status == 100:
+            self._continue_due = False
+        if not self._is_1_1:
+            return b""
+        lines = [STATUS_LINES[status]]
+        for field in fields:
+            text, note = self._fields.write_field(field)
+            if note is None:  # it has neither framing nor options of the connection (RFC 9112 §6.1)
+                lines.append(text)
+        return b"".join(lines) + b"\r\n"
+
+    def start_response(
+        self, status: int, fields: Iterable[R], status_line: bytes = b"", data: bytes = b""
+    ) -> bytes:
+        """The head of the response, and `data`, which begins a body that goes on. `status_line` (with CRLF)
+        replaces the usual one of `status`.
+
+        Raises AppMistake if the fields cannot stand in a response, the status is not 200 to 999, or `data` is
+        longer than the announced length; nothing was written then, and another response may be started.
+        """
+        parts = [status_line or STATUS_LINES.get(status, b""), self.stamp.date_server]
+        length = self._write_fields(parts, status, fields)
+        self._end_head(parts, status, length, -1)
+        if data:
+            try:
+                parts.append(self.send_body(data, True))
+            except AppMistake:
+                self.writing = WRITING_HEAD
+                raise
+        return b"".join(parts)
+
+    def respond(self, status: int, fields: Iterable[R], body: bytes, status_line: bytes = b"") -> bytes:
+        """The whole response at once: with its length known, it needs neither chunks nor a close.
+
+        Raises AppMistake as `start_response` does, and if `body` is longer than an announced length.
+        """
+        parts = [status_line or STATUS_LINES.get(status, b""), self.stamp.date_server]
+        length = self._write_fields(parts, status, fields)
+        size = len(body)
+        if length == size and not (
+            self._closing
+            or self._continue_due
+            or not self._is_1_1
+            or self._is_head_request
+            or status in BODILESS
+        ):
+            # hot: bench sync-hello. The application's length is right, and nothing is to be added.
+            parts.append(b"\r\n")
+            parts.append(body)
+            self.body_sent = size
+            self.writing = WRITING_DONE
+            return b"".join(parts)
+        self._end_head(parts, status, length, size)
+        if self._framing is not FRAMING_NONE:
+            if size > self._left_to_write:
+                self.writing = WRITING_HEAD  # none of it is sent: another response may be
+                raise AppMistake(_too_long(self._left_to_write))
+            self._left_to_write -= size
+            self.body_sent = size
+            parts.append(body)
+        self._finish()
+        return b"".join(parts)
+
+    def _write_fields(self, parts: list[bytes], status: int, fields: Iterable[R]) -> int:
+        """Append the application's fields; gives its Content-Length or -1."""
+        # hot: bench sync-hello. One look-up for each field that was written before.
+        if self.writing is not WRITING_HEAD:
+            raise AppMistake("the response has started already")
+        if not 200 <= status <= 999:
+            raise AppMistake(f"{status} is no status of a final response (RFC 9110 §15)")
+        length = -1
+        written = self._fields.written
+        for field in fields:
+            try:
+                text, note = written[field]
+            except (KeyError, TypeError):
+                text, note = self._fields.write_field(field)
+            if note is None:
+                parts.append(text)
+            elif note[0] == LENGTH:
+                if length >= 0:
+                    raise AppMistake("two Content-Length headers in one response (RFC 9110 §8.6)")
+                length = note[1]
+                parts.append(text)
+            else:
+                self._heed(parts, text, note)
+        return length
+
+    def _end_head(self, parts: list[bytes], status: int, length: int, body_length: int) -> None:
+        """Append how the body is delimited, what becomes of the connection, and the end of the head."""
+        if length < 0 or self._is_head_request or status in BODILESS:
+            length = self._add_framing(parts, status, length, body_length)
+        else:
+            self._framing = FRAMING_LENGTH
+        self._left_to_write = length
+        self.body_sent = 0
+        if self._continue_due:
+            # The peer waits for a 100 that will not come; it may send the body or not, so nobody can know
+            # where its next request begins (RFC 9110 §10.1.1).
+            self._closing = True
+        if self._closing:
+            parts.append(b"Connection: close\r\n")
+        elif not self._is_1_1:
+            parts.append(b"Connection: keep-alive\r\n")
+        parts.append(b"\r\n")
+        self.writing = WRITING_BODY
+
+    def _heed(self, parts: list[bytes], text: bytes, note: Note) -> None:
+        """A field that is this server's to say as well, or only (the hop-by-hop ones, RFC 9110 §7.6.1)."""
+        meaning, number = note
+        if meaning == Meaning.DATE or meaning == Meaning.SERVER:
+            ours = self.stamp.date if meaning == Meaning.DATE else self.stamp.server
+            # Of two the first counts: neither field is a list (RFC 9110 §5.3).
+            if ours in parts[1]:
+                parts[1] = parts[1].replace(ours, b"")
+                parts.append(text)
+        elif number:
+            self._closing = True
+
+    def _add_framing(self, parts: list[bytes], status: int, length: int, body_length: int) -> int:
+        """Decide what delimits the body when the application's length does not; gives the length or -1.
+
+        `body_length` is -1 unless the whole body is at hand; then a length that the application left out is
+        known. To HEAD only a body says what GET's would be, and to 204 and 304 none does.
+        """
+        is_known = length < 0 <= body_length and status not in BODILESS
+        if is_known and (body_length or not self._is_head_request):
+            length = body_length
+            parts.append(b"Content-Length: %d\r\n" % length)
+        elif status == 204 and length >= 0:
+            parts[:] = [part for part in parts if not part.lower().startswith(b"content-length:")]
+        self._framing = response_framing(self._is_head_request, self._is_1_1, status, length)
+        if self._framing is FRAMING_CHUNKED:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif self._framing is Framing.CLOSE:
+            self._closing = True
+        return length
+
+    def send_body(self, data: bytes, more: bool) -> bytes:
+        """`data` as it goes onto the wire; `more` is false with the last of it.
+
+        A body longer than its Content-Length raises AppMistake and nothing of `data` is written; one that
+        ends short sets `short`, and the connection must be closed: the peer still waits.
+        Source: RFC 9112 §6.3, PEP 3333 "Handling the Content-Length Header".
+        """
+        if self.writing is not WRITING_BODY:
+            raise AppMistake("body data outside of a response")
+        framing = self._framing
+        if framing is not FRAMING_NONE:
+            self.body_sent += len(data)
+        if framing is FRAMING_LENGTH:
+            if len(data) > self._left_to_write:
+                self._closing = True
+                self.body_sent -= len(data)
+                raise AppMistake(_too_long(self._left_to_write))
+            self._left_to_write -= len(data)
+        elif framing is FRAMING_CHUNKED:
+            if data:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            if not more:
+                data += LAST_CHUNK
+        elif framing is FRAMING_NONE:
+            data = b""
+        if not more:
+            self._finish()
+        return data
+
+    @property
+    def left_to_write(self) -> int:
+        """Bytes of the announced Content-Length that were not sent yet; -1 if none was announced."""
+        return self._left_to_write if self._framing is FRAMING_LENGTH else -1
+
+    @property
+    def ends_by_close(self) -> bool:
+        """Whether the end of the connection is the end of this response's body: then nothing but a reset
+        tells the peer that it was cut short."""
+        return self._framing is Framing.CLOSE and self.writing is not WRITING_HEAD
+
+    def abandon_response(self) -> None:
+        """The response will not be completed: the peer learns it from a close without the body's end."""
+        self._closing = True
+        self.writing = WRITING_DONE
+
+    def reject(self, status: int, reason: str) -> bytes:
+        """A response of our own that ends the connection; nothing if the application's had started.
+
+        `reason` is shown to the peer; it is ours, never the peer's bytes.
+        """
+        self._closing = True
+        is_first = self.writing is WRITING_HEAD
+        self.writing = WRITING_DONE
+        if not is_first:
+            return b""
+        text = f"{status} {REASONS.get(status, '')}: {reason}\n".encode()
+        parts = [
+            STATUS_LINES[status],
+            self.stamp.date_server,
+            b"Content-Type: text/plain; charset=utf-8\r\n",
+        ]
+        parts.append(b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(text))
+        self.body_sent = 0
+        if not self._is_head_request:
+            parts.append(text)
+            self.body_sent = len(text)
+        return b"".join(parts)
+
+    def _finish(self) -> None:
+        self.writing = WRITING_DONE
+        if self._framing is FRAMING_LENGTH and self._left_to_write:
+            self.short = self._left_to_write
+            self._closing = True
+
+
+def _too_long(left: int) -> str:
+    return (
+        f"the response body is longer than its Content-Length: {left} bytes were left, and no more were sent"
+    )

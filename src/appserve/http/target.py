@@ -1,0 +1,83 @@
+"""The request line: its grammar, and the four forms of its target (RFC 9112 §3)."""
+
+import re
+
+from appserve.errors import Rejected
+from appserve.http.host import is_valid_authority
+from appserve.http.messages import RequestLine
+
+METHODS = frozenset(
+    "GET HEAD POST PUT DELETE OPTIONS TRACE PATCH QUERY CONNECT COPY LOCK MKCOL MOVE PROPFIND PROPPATCH "
+    "SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE "
+    "UNSUBSCRIBE PURGE MKCALENDAR LINK UNLINK".split()
+)
+"""The methods that llhttp reads. Another token is no syntax error, it is not implemented (RFC 9110 §9.1)."""
+
+BY_TOKEN = {method.encode("ascii"): method for method in METHODS}
+
+REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
+VIABLE = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: (?:[\x21-\x7e]+(?: [HTP/0-9.]*)?)?)?)?")
+ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?]*)(.*)", re.DOTALL)
+ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+def is_viable(line: bytes) -> bool:
+    """Whether a request line can begin with these bytes.
+
+    It lets a connection that speaks something else (a TLS handshake, a PROXY line) be refused at once
+    instead of after a timeout.
+    """
+    return VIABLE.fullmatch(line) is not None
+
+
+def read_request_line(line: bytes) -> RequestLine:
+    """The request line in these bytes (no CRLF).
+
+    Raises Rejected: 400 for its grammar or its target, 505 for another version of HTTP, 501 for a method
+    that this server cannot carry. Source: RFC 9112 §3, RFC 9110 §9.
+    """
+    match = REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise Rejected(400, "malformed request line (RFC 9112 §3)")
+    token, target, major, minor = match.groups()
+    if major != b"1" or minor not in b"01":
+        raise Rejected(505, "only HTTP/1.1 and HTTP/1.0 are spoken here (RFC 9110 §15.6.6)")
+    method = BY_TOKEN.get(token)
+    if method is None:
+        raise Rejected(501, "unknown method (RFC 9110 §9.1)")
+    if method == "CONNECT":
+        raise Rejected(501, "this server is no proxy: CONNECT (RFC 9110 §9.3.6)")
+    path, query, authority = _read_target(method, target)
+    decoded = ESCAPE.sub(_unescape, path) if b"%" in path else path
+    return RequestLine(method, target, "1.1" if minor == b"1" else "1.0", path, decoded, query, authority)
+
+
+def _read_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
+    """(path, query, authority) of a target in origin-, absolute- or asterisk-form (RFC 9112 §3.2)."""
+    if b"#" in target:
+        raise Rejected(400, "fragment in the request target (RFC 9112 §3.2)")
+    if target[:1] == b"/":
+        path, _, query = target.partition(b"?")
+        return path, query, b""
+    if target == b"*":
+        if method != "OPTIONS":
+            raise Rejected(400, "the target * is for OPTIONS only (RFC 9112 §3.2.4)")
+        return target, b"", b""
+    match = ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise Rejected(400, "the request target is in no form that its method allows (RFC 9112 §3.2)")
+    scheme, authority, rest = match.groups()
+    if scheme.lower() not in {b"http", b"https"}:
+        raise Rejected(400, "absolute-form target of another scheme than http (RFC 9112 §3.2.2)")
+    # An empty host is invalid in an http URI (RFC 9110 §4.2.1), userinfo is a spoofing device (§4.2.4).
+    if not authority or authority[:1] == b":" or not is_valid_authority(authority):
+        raise Rejected(400, "malformed authority in the request target (RFC 9110 §4.2)")
+    path, _, query = rest.partition(b"?")
+    if not path:
+        # RFC 9112 §3.2.4: OPTIONS for an absolute URI without a path asks about the server as a whole.
+        path = b"*" if method == "OPTIONS" and not query else b"/"
+    return path, query, authority
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    return bytes((int(match[1], 16),))

@@ -1,0 +1,68 @@
+"""The simplest dialect of fields, pairs of bytes both ways, and connections that speak it."""
+
+from collections.abc import Iterator
+
+from appserve.errors import Rejected
+from appserve.http.fields import Fields
+from appserve.http.http1 import Connection
+from appserve.http.limits import Limits
+from appserve.http.messages import Event, RequestHead
+from appserve.http.stamp import Stamp
+
+Pair = tuple[bytes, bytes]
+Plain = Fields[Pair, Pair]
+PlainConnection = Connection[Pair, Pair]
+PlainHead = RequestHead[Pair]
+
+STAMP = Stamp(784111777)  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110
+DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+SERVER = b"Server: appserve\r\n"
+LIMITS = Limits()
+
+
+def plain_fields() -> Plain:
+    """A new memory; nothing is remembered yet."""
+    return Fields(lambda name: name, lambda value: value, lambda field: field)
+
+
+def connect(fields: Plain | None = None, limits: Limits = LIMITS) -> PlainConnection:
+    return Connection(limits, fields or plain_fields(), STAMP)
+
+
+def head_bytes(*lines: str) -> bytes:
+    return "".join(line + "\r\n" for line in (*lines, "")).encode("latin-1")
+
+
+GET = head_bytes("GET / HTTP/1.1", "Host: a.example")
+GET_1_0 = head_bytes("GET / HTTP/1.0")
+HEAD = head_bytes("HEAD / HTTP/1.1", "Host: a.example")
+POST_5 = head_bytes("POST / HTTP/1.1", "Host: a.example", "Content-Length: 5")
+POST_CHUNKED = head_bytes("POST / HTTP/1.1", "Host: a.example", "Transfer-Encoding: chunked")
+
+
+def events(connection: PlainConnection) -> Iterator[PlainHead | bytes | Event | int]:
+    """What the connection says until it waits; a refusal is told by its status."""
+    while True:
+        try:
+            event = connection.next_event()
+        except Rejected as rejected:
+            yield rejected.status
+            return
+        yield event
+        if isinstance(event, Event) and event is not Event.END:
+            return
+
+
+def after(sent: bytes, fields: Plain | None = None, limits: Limits = LIMITS) -> PlainConnection:
+    """A connection that has read these bytes as far as it can without an answer."""
+    connection = connect(fields, limits)
+    connection.receive_data(sent)
+    list(events(connection))
+    return connection
+
+
+def only_head(connection: PlainConnection) -> PlainHead:
+    """The head that comes next."""
+    head = connection.next_event()
+    assert isinstance(head, RequestHead)
+    return head

@@ -1,0 +1,235 @@
+import pytest
+
+from appserve.errors import AppMistake, Rejected
+from appserve.http.fields import FORGOTTEN, LONGEST, REMEMBERED, SECRET, Fields, Meaning, remember
+from appserve.http.limits import Limits
+from appserve.http.policy import Kind
+from appserve.http.target import read_request_line
+from tests.http.plain import plain_fields
+
+HOST = (Kind.HOST.value, b"a.example")
+
+
+# ── request fields ──
+
+
+def test_a_field_is_the_pair_of_both_forms():
+    fields: Fields[tuple[int, str], object] = Fields(len, bytes.decode, lambda field: (b"", b""))
+
+    assert fields.read_field(b"Accept: text/html")[0] == (6, "text/html")
+    assert fields.form(b"Host", b"a.example") == (4, "a.example")
+
+
+@pytest.mark.parametrize("line", [b"X-A: b", b"x-a:b", b"X-A:  \tb \t", b"X-a: b"])
+def test_names_are_in_lower_case_and_values_without_outer_blanks(line: bytes):
+    assert plain_fields().read_field(line) == ((b"x-a", b"b"), None)
+
+
+def test_a_value_may_have_inner_blanks_colons_and_bytes_of_any_text():
+    assert plain_fields().read_field(b"X: a:b  c\t\xe4\xff")[0] == (b"x", b"a:b  c\t\xe4\xff")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"X", b"", b": a", b"X : a", b"X\t: a", b" X: a", b"(X): a", b"X\xe4: a"]
+    + [b"X: a%cb" % byte for byte in (0, 1, 8, 10, 11, 13, 31, 127)],
+)
+def test_what_is_not_in_the_grammar_is_400(line: bytes):
+    fields = plain_fields()
+
+    for _ in range(2):
+        with pytest.raises(Rejected) as caught:
+            fields.read_field(line)
+        assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("line", "special"),
+    [
+        (b"Host: a.example", HOST),
+        (b"HOST:a.example", HOST),
+        (b"Connection: close", (Kind.CONNECTION.value, b"close")),
+        (b"Content-Length: 5", (Kind.CONTENT_LENGTH.value, b"5")),
+        (b"Transfer-Encoding: chunked", (Kind.TRANSFER_ENCODING.value, b"chunked")),
+        (b"Expect: 100-continue", (Kind.EXPECT.value, b"100-continue")),
+        (b"Upgrade: h2c", (Kind.UPGRADE.value, b"h2c")),
+        (b"X_Forwarded_For: 1.2.3.4", (Kind.DROPPED.value, b"1.2.3.4")),
+        (b"Accept: */*", None),
+    ],
+)
+def test_a_field_that_concerns_the_connection_says_so(line: bytes, special: tuple[int, bytes] | None):
+    fields = plain_fields()
+
+    assert fields.read_field(line)[1] == special
+    assert fields.read_field(line)[1] == special
+
+
+# ── what is remembered ──
+
+
+def test_a_line_is_judged_once():
+    calls: list[bytes] = []
+    fields: Fields[tuple[object, object], object] = Fields(
+        calls.append, calls.append, lambda field: (b"", b"")
+    )
+
+    fields.read_field(b"Accept: a")
+    assert list(fields.read) == [b"Accept: a"]
+    assert fields.read[b"Accept: a"] is fields.read[b"Accept: a"]
+    fields.read_field(b"Accept: b")
+
+    assert calls == [b"accept", b"a", b"b"], "the name was turned into its form twice"
+
+
+@pytest.mark.parametrize("name", sorted(FORGOTTEN))
+def test_framing_fields_and_secrets_are_never_remembered(name: bytes):
+    fields = plain_fields()
+    for spelled in (name, name.upper(), name.title()):
+        fields.read_field(spelled + b": 1")
+        fields.read_field(spelled + b": 1")
+
+    assert not fields.read
+
+
+def test_long_lines_are_not_remembered():
+    fields = plain_fields()
+    fields.read_field(b"X: " + b"a" * (LONGEST - 3))
+    fields.read_field(b"Y: " + b"a" * (LONGEST - 2))
+    fields.read_field(b"Z" * LONGEST + b": a")
+    fields.read_field(b"Z" * (LONGEST + 1) + b": a")
+
+    assert [line[:1] for line in fields.read] == [b"X"]
+    assert [name[:1] for name in fields._names] == [b"X", b"Y", b"Z"]
+
+
+def test_every_memory_is_bounded():
+    fields = plain_fields()
+    for number in range(3 * REMEMBERED):
+        fields.read_field(b"X-%d: a" % number)
+        fields.write_field((b"x", b"%d" % number))
+        line = b"GET /%d HTTP/1.1" % number
+        fields.remember_request_line(line, read_request_line(line))
+        fields.read_rules(read_request_line(line), ("1.1", (Kind.HOST.value, b"a%d" % number)), Limits())
+
+    for memory in (fields.read, fields._names, fields.written, fields.request_lines, fields.rules):
+        assert 0 < len(memory) <= REMEMBERED
+
+
+def test_a_full_memory_starts_anew():
+    memory = dict.fromkeys(range(REMEMBERED), "")
+
+    remember(memory, -1, "new")
+
+    assert memory == {-1: "new"}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"),
+    [
+        (b"GET /a HTTP/1.1", True),
+        (b"GET /a HTTP/1.0", True),
+        (b"OPTIONS * HTTP/1.1", True),
+        (b"GET /a? HTTP/1.1", True),
+        (b"GET /a?token=secret HTTP/1.1", False),
+        (b"GET http://a.example/ HTTP/1.1", False),
+        (b"GET /" + b"a" * (LONGEST - 14) + b" HTTP/1.1", True),
+        (b"GET /" + b"a" * (LONGEST - 13) + b" HTTP/1.1", False),
+    ],
+)
+def test_request_lines_with_a_query_or_an_authority_are_not_remembered(line: bytes, is_kept: bool):
+    fields = plain_fields()
+    fields.remember_request_line(line, read_request_line(line))
+
+    assert list(fields.request_lines) == ([line] if is_kept else [])
+
+
+@pytest.mark.parametrize(
+    ("special", "is_kept"),
+    [
+        ((Kind.CONNECTION.value, b"close"), True),
+        ((Kind.UPGRADE.value, b"h2c"), True),
+        ((Kind.DROPPED.value, b"x"), True),
+        ((Kind.CONTENT_LENGTH.value, b"0"), False),
+        ((Kind.TRANSFER_ENCODING.value, b"chunked"), False),
+        ((Kind.EXPECT.value, b"100-continue"), False),
+    ],
+)
+def test_rules_that_frame_a_body_are_not_remembered(special: tuple[int, bytes], is_kept: bool):
+    fields = plain_fields()
+    line = read_request_line(b"GET / HTTP/1.1")
+    fields.read_rules(line, ("1.1", HOST, special), Limits())
+
+    assert bool(fields.rules) == is_kept
+
+
+def test_a_refusal_is_not_remembered():
+    fields = plain_fields()
+    with pytest.raises(Rejected):
+        fields.read_rules(read_request_line(b"GET / HTTP/1.1"), ("1.1",), Limits())
+
+    assert not fields.rules
+
+
+# ── response fields ──
+
+
+def test_a_response_field_is_a_line():
+    assert plain_fields().write_field((b"X-A", b" b ")) == (b"X-A: b\r\n", None)
+    assert plain_fields().write_field((b"X", b"")) == (b"X: \r\n", None)
+
+
+@pytest.mark.parametrize("name", [b"", b"a b", b"a:", b"a\r\n", b"\xe4", b"a\x00"])
+def test_a_name_that_is_no_token_is_the_applications_mistake(name: bytes):
+    with pytest.raises(AppMistake, match="not a token"):
+        plain_fields().write_field((name, b"a"))
+
+
+@pytest.mark.parametrize("byte", [0, 1, 8, 10, 11, 13, 31, 127])
+def test_a_control_character_in_a_value_is_the_applications_mistake(byte: int):
+    with pytest.raises(AppMistake, match="control character"):
+        plain_fields().write_field((b"x", b"a%cb" % byte))
+
+
+@pytest.mark.parametrize(
+    ("field", "note"),
+    [
+        ((b"Content-Length", b"5"), (Meaning.LENGTH.value, 5)),
+        ((b"content-length", b" 007 "), (Meaning.LENGTH.value, 7)),
+        ((b"Connection", b"close"), (Meaning.CONNECTION.value, 1)),
+        ((b"Connection", b"keep-alive, Close"), (Meaning.CONNECTION.value, 1)),
+        ((b"Connection", b"keep-alive"), (Meaning.CONNECTION.value, 0)),
+        ((b"Date", b"a"), (Meaning.DATE.value, 0)),
+        ((b"Server", b"a"), (Meaning.SERVER.value, 0)),
+        ((b"Transfer-Encoding", b"close"), (Meaning.HOP_BY_HOP.value, 0)),
+        ((b"Keep-Alive", b"a"), (Meaning.HOP_BY_HOP.value, 0)),
+        ((b"Proxy-Connection", b"close"), (Meaning.HOP_BY_HOP.value, 0)),
+    ],
+)
+def test_what_a_response_field_means(field: tuple[bytes, bytes], note: tuple[int, int]):
+    fields = plain_fields()
+
+    assert fields.write_field(field)[1] == note
+    assert fields.written[field][1] == note
+
+
+@pytest.mark.parametrize("value", [b"", b"-1", b"+1", b"1.0", b"0x1", b"1 1", b"1,1", b"1" * 19])
+def test_a_length_that_is_no_number_is_the_applications_mistake(value: bytes):
+    with pytest.raises(AppMistake, match="not a decimal number"):
+        plain_fields().write_field((b"Content-Length", value))
+
+
+@pytest.mark.parametrize("name", sorted(SECRET))
+def test_secrets_in_responses_are_never_remembered(name: bytes):
+    fields = plain_fields()
+    fields.write_field((name, b"a"))
+    fields.write_field((name.upper(), b"a"))
+
+    assert not fields.written
+
+
+def test_long_and_changeable_response_fields_are_not_remembered():
+    fields: Fields[object, object] = Fields(len, len, lambda field: (field[0], field[1]))
+    fields.write_field((b"x", b"a" * LONGEST))
+    fields.write_field([b"x", b"a"])
+
+    assert not fields.written

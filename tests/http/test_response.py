@@ -1,0 +1,288 @@
+"""The states and accounts of the writer; the corpus of answers is in tests/conformance."""
+
+import pytest
+
+from appserve.errors import AppMistake
+from appserve.http.messages import Writing
+from tests.http.plain import (
+    DATE,
+    GET,
+    GET_1_0,
+    HEAD,
+    POST_5,
+    SERVER,
+    STAMP,
+    PlainConnection,
+    after,
+    events,
+    head_bytes,
+)
+
+TEXT = (b"Content-Type", b"text/plain")
+LENGTH_5 = (b"Content-Length", b"5")
+GET_1_0_KEPT = head_bytes("GET / HTTP/1.0", "Connection: keep-alive")
+
+
+def whole(*lines: bytes, body: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\n" + DATE + SERVER + b"".join(line + b"\r\n" for line in (*lines, b"")) + body
+
+
+def state(connection: PlainConnection) -> tuple[Writing, int, bool]:
+    """(state, bytes of the body sent, whether a next request may follow)"""
+    return connection.writing, connection.body_sent, connection.keeps_alive
+
+
+def test_a_response_whose_length_is_right_is_written_as_it_is():
+    connection = after(GET)
+
+    assert connection.respond(200, [TEXT, LENGTH_5], b"hello") == whole(
+        b"Content-Type: text/plain", b"Content-Length: 5", body=b"hello"
+    )
+    assert state(connection) == (Writing.DONE, 5, True)
+
+
+def test_a_response_without_a_length_gets_one():
+    connection = after(GET)
+
+    assert connection.respond(200, [TEXT], b"hello") == whole(
+        b"Content-Type: text/plain", b"Content-Length: 5", body=b"hello"
+    )
+    assert state(connection) == (Writing.DONE, 5, True)
+
+
+def test_a_status_line_of_the_application_takes_the_place_of_ours():
+    answer = after(GET).respond(200, [LENGTH_5], b"hello", b"HTTP/1.1 200 Fine\r\n")
+    head = after(GET).start_response(200, [LENGTH_5], b"HTTP/1.1 200 Fine\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 200 Fine\r\nDate: ")
+    assert head.startswith(b"HTTP/1.1 200 Fine\r\nDate: ")
+
+
+def test_pieces_go_out_as_chunks_and_are_counted_without_their_framing():
+    connection = after(GET)
+
+    assert connection.start_response(200, []) == whole(b"Transfer-Encoding: chunked")
+    assert connection.left_to_write == -1
+    assert connection.send_body(b"hello", True) == b"5\r\nhello\r\n"
+    assert connection.send_body(b"", True) == b""
+    assert state(connection) == (Writing.BODY, 5, False)
+    assert connection.send_body(b"world", False) == b"5\r\nworld\r\n0\r\n\r\n"
+    assert state(connection) == (Writing.DONE, 10, True)
+
+
+def test_the_head_and_the_first_piece_can_be_had_at_once():
+    assert after(GET).start_response(200, [], b"", b"hello") == whole(
+        b"Transfer-Encoding: chunked", body=b"5\r\nhello\r\n"
+    )
+    assert after(HEAD).start_response(200, [LENGTH_5], b"", b"hello") == whole(b"Content-Length: 5")
+
+
+@pytest.mark.parametrize("request_bytes", [GET, GET_1_0])
+def test_a_first_piece_that_is_too_long_takes_the_head_back(request_bytes: bytes):
+    connection = after(request_bytes)
+
+    with pytest.raises(AppMistake, match="longer than its Content-Length: 5 bytes were left"):
+        connection.start_response(200, [LENGTH_5], b"", b"hello!")
+    assert connection.writing is Writing.HEAD
+    assert b"500" in connection.respond(500, [], b"sorry")
+
+
+def test_a_whole_body_that_is_too_long_takes_the_head_back():
+    connection = after(GET)
+
+    with pytest.raises(AppMistake, match="longer"):
+        connection.respond(200, [LENGTH_5], b"hello!")
+    assert state(connection) == (Writing.HEAD, 0, False)
+    assert connection.respond(200, [], b"ok") == whole(b"Content-Length: 2", body=b"ok")
+    assert state(connection) == (Writing.DONE, 2, True)
+
+
+def test_a_piece_that_is_too_long_is_not_written_and_ends_the_connection():
+    connection = after(GET)
+    connection.start_response(200, [LENGTH_5])
+    connection.send_body(b"hell", True)
+
+    with pytest.raises(AppMistake, match="1 bytes were left"):
+        connection.send_body(b"oo", False)
+    assert (connection.left_to_write, connection.body_sent, connection.closes) == (1, 4, True)
+
+
+@pytest.mark.parametrize(("whole_body", "missing"), [(b"", 5), (b"hell", 1)])
+def test_a_body_that_ends_short_ends_the_connection(whole_body: bytes, missing: int):
+    at_once, in_pieces = after(GET), after(GET)
+    at_once.respond(200, [LENGTH_5], whole_body)
+    in_pieces.start_response(200, [LENGTH_5])
+    in_pieces.send_body(whole_body, False)
+
+    for connection in (at_once, in_pieces):
+        assert connection.short == missing
+        assert state(connection) == (Writing.DONE, len(whole_body), False)
+        assert not connection.start_next_cycle()
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body_has_none(status: int):
+    at_once, in_pieces = after(GET), after(GET)
+
+    assert at_once.respond(status, [], b"hello").endswith(SERVER + b"\r\n")
+    assert in_pieces.start_response(status, []).endswith(SERVER + b"\r\n")
+    assert in_pieces.send_body(b"hello", False) == b""
+    assert state(at_once) == state(in_pieces) == (Writing.DONE, 0, True)
+
+
+def test_a_length_is_dropped_from_204_and_kept_in_304_and_for_head():
+    assert b"ength" not in after(GET).respond(204, [LENGTH_5], b"")
+    assert b"ength: 5" in after(GET).respond(304, [LENGTH_5], b"")
+    assert after(HEAD).respond(200, [LENGTH_5], b"") == whole(b"Content-Length: 5")
+    assert after(HEAD).respond(200, [], b"hello") == whole(b"Content-Length: 5")
+    assert after(HEAD).respond(200, [], b"") == whole()
+
+
+def test_http_1_0_is_told_what_becomes_of_the_connection():
+    assert b"\r\nConnection: close\r\n" in after(GET_1_0).respond(200, [], b"")
+    assert b"\r\nConnection: keep-alive\r\n" in after(GET_1_0_KEPT).respond(200, [LENGTH_5], b"hello")
+
+
+def test_only_a_body_that_ends_with_the_connection_takes_a_reset_to_be_cut():
+    old, new = after(GET_1_0_KEPT), after(GET)
+    for connection in (old, new):
+        assert not connection.ends_by_close
+        connection.start_response(200, [])
+        assert connection.closes == connection.ends_by_close == (connection is old)
+        connection.abandon_response()
+        assert state(connection) == (Writing.DONE, 0, False)
+        assert connection.ends_by_close == (connection is old)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([(b"Date", b"x")], SERVER + b"Date: x\r\n"),
+        ([(b"Server", b"x")], DATE + b"Server: x\r\n"),
+        ([(b"Date", b"x"), (b"Server", b"y")], b"Date: x\r\nServer: y\r\n"),
+        ([(b"Server", b"y"), (b"Date", b"x")], b"Server: y\r\nDate: x\r\n"),
+        ([(b"Date", b"x"), (b"Date", b"z")], SERVER + b"Date: x\r\n"),
+        ([(b"Server", b"x"), (b"Date", b"y"), (b"Server", b"z")], b"Server: x\r\nDate: y\r\n"),
+    ],
+)
+def test_date_and_server_of_the_application_take_the_place_of_ours(
+    fields: list[tuple[bytes, bytes]], expected: bytes
+):
+    connection = after(GET)
+
+    assert connection.respond(204, fields, b"") == b"HTTP/1.1 204 No Content\r\n" + expected + b"\r\n"
+    connection.start_next_cycle()
+    connection.receive_data(GET)
+    list(events(connection))
+    assert connection.respond(204, [], b"").endswith(DATE + SERVER + b"\r\n"), "the next has ours again"
+
+
+@pytest.mark.parametrize(
+    "field", [(b"Transfer-Encoding", b"gzip"), (b"Keep-Alive", b"a"), (b"Connection", b"upgrade")]
+)
+def test_hop_by_hop_fields_are_ours(field: tuple[bytes, bytes]):
+    assert after(GET).respond(200, [field], b"") == whole(b"Content-Length: 0")
+
+
+def test_the_application_may_end_the_connection():
+    connection = after(GET)
+
+    assert b"Connection: close" in connection.respond(200, [(b"Connection", b"close")], b"")
+    assert connection.closes
+
+
+def test_a_shell_may_end_the_connection_with_this_response_or_the_next():
+    connection = after(GET)
+    connection.close_after_response()
+
+    assert b"Connection: close" in connection.respond(200, [], b"")
+    assert state(connection) == (Writing.DONE, 0, False)
+
+
+def test_nothing_is_written_when_a_field_is_wrong():
+    connection = after(GET)
+    for fields in ([LENGTH_5, LENGTH_5], [(b"X", b"a\r\nb")], [(b"", b"")]):
+        for write in (connection.start_response, lambda *args: connection.respond(*args, b"hello")):
+            with pytest.raises(AppMistake):
+                write(200, fields)
+            assert connection.writing is Writing.HEAD
+    connection.respond(200, [LENGTH_5], b"hello")
+
+    assert state(connection) == (Writing.DONE, 5, True)
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 1000, -200])
+def test_a_status_that_ends_no_response_is_the_applications_mistake(status: int):
+    connection = after(GET)
+
+    with pytest.raises(AppMistake, match="no status of a final response"):
+        connection.start_response(status, [])
+    assert connection.writing is Writing.HEAD
+
+
+def test_calls_in_the_wrong_order_are_mistakes():
+    connection = after(GET)
+    with pytest.raises(AppMistake):
+        connection.send_body(b"", False)
+    connection.start_response(200, [])
+    for call in (
+        lambda: connection.start_response(200, []),
+        lambda: connection.respond(200, [], b""),
+        lambda: connection.send_informational(103),
+    ):
+        with pytest.raises(AppMistake):
+            call()
+    connection.send_body(b"", False)
+    with pytest.raises(AppMistake):
+        connection.send_body(b"", False)
+    assert connection.keeps_alive
+
+
+# ── informational ──
+
+
+def test_an_informational_response_has_no_framing():
+    fields = [(b"Link", b"</a>"), LENGTH_5, (b"Connection", b"close")]
+
+    assert after(GET).send_informational(103, fields) == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    assert not after(GET).closes
+    assert after(GET_1_0).send_informational(103, fields) == b""
+
+
+def test_a_body_that_was_not_asked_for_may_come_or_not_so_the_connection_ends():
+    sent = head_bytes("POST / HTTP/1.1", "Host: a", "Content-Length: 5", "Expect: 100-continue")
+    unasked, asked, unneeded = after(sent), after(sent), after(sent + b"h")
+
+    assert asked.send_informational(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert b"Connection: close" in unasked.respond(200, [LENGTH_5], b"hello")
+    assert b"Connection: close" not in asked.respond(200, [LENGTH_5], b"hello")
+    assert b"Connection: close" not in unneeded.respond(200, [LENGTH_5], b"hello")
+
+
+# ── refusals ──
+
+
+def test_a_refusal_is_a_whole_response_and_the_last():
+    connection = after(POST_5)
+    answer = connection.reject(413, "too much")
+
+    text = b"413 Content Too Large: too much\n"
+    assert answer == (
+        b"HTTP/1.1 413 Content Too Large\r\n"
+        + STAMP.date_server
+        + b"Content-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(text) + text
+    )
+    assert state(connection) == (Writing.DONE, len(text), False)
+
+
+def test_a_refusal_of_head_has_no_body():
+    assert after(HEAD).reject(400, "no").endswith(b"\r\n\r\n")
+
+
+def test_after_the_head_of_a_response_a_refusal_says_nothing():
+    connection = after(POST_5)
+    connection.start_response(200, [])
+
+    assert connection.reject(400, "no") == b""
+    assert state(connection) == (Writing.DONE, 0, False)
