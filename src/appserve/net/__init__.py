@@ -1,0 +1,1 @@
+"""Addresses, listening sockets and readiness: the machine floor's network half."""

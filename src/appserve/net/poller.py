@@ -1,0 +1,143 @@
+"""Waiting for sockets: epoll, shared fairly with the other workers, and poll(2) where there is no epoll.
+
+All workers wait on the same listeners. Without EPOLLEXCLUSIVE each connection wakes every idle worker and all
+but one find nothing. With it the kernel wakes the first in its queue, which is always the same one: measured,
+40 connections one after another went 40/0/0/0 to four idle workers. So a worker that accepted goes to the
+end of the queue, by taking its listener out and putting it back: 10/10/10/10.
+
+A woken worker that dies before it accepts takes the wake-up with it. The others find the connection when
+they re-arm: on each sweep, and when the master tells them that a sibling has died.
+
+Alternatives: a poller of its own for the listeners, nested in this one, loses the exclusiveness; SO_REUSEPORT
+loses the queue of every worker that leaves; a lock around accept costs a system call for each connection.
+"""
+
+import select
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+# Equal for epoll and poll on every system that has both. READ and WRITE can be asked for; GONE comes unasked,
+# and comes again at every wait until the descriptor is removed: whoever sees it must remove it or close it.
+READ = select.POLLIN
+WRITE = select.POLLOUT
+GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+_EXCLUSIVE_READ = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLEXCLUSIVE", 0)
+
+
+class Poller(ABC):
+    """Which of the watched descriptors can be read or written, or are gone. Level-triggered.
+
+    `wait(seconds)` gives (fd, events) pairs, an empty list after that time; it may give at most about a
+    thousand pairs at once. Removing a descriptor that is not watched, or is closed already, is no error.
+    """
+
+    # hot: sync hello. An attribute, so that the epoll object's own method is called with nothing around it.
+    wait: Callable[[float], list[tuple[int, int]]]
+
+    @abstractmethod
+    def add_listener(self, fd: int) -> None:
+        """Watch a listener (which must listen: a socket that is only bound is reported as GONE)."""
+
+    @abstractmethod
+    def rearm_listener(self, fd: int) -> None:
+        """Go to the end of the queue of workers that wait for this listener; call it after an accept."""
+
+    @abstractmethod
+    def remove_listener(self, fd: int) -> None:
+        """Wait for this listener no longer."""
+
+    @abstractmethod
+    def add(self, fd: int, events: int = READ) -> None:
+        """Watch a descriptor."""
+
+    @abstractmethod
+    def watch(self, fd: int, events: int) -> None:
+        """Replace what a descriptor is watched for: READ, WRITE, both, or 0 to hear only that it is GONE."""
+
+    @abstractmethod
+    def remove(self, fd: int) -> None:
+        """Watch a descriptor no longer. One that was closed is forgotten by epoll but not by poll."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the poller's own descriptor back."""
+
+
+class EpollPoller(Poller):
+    __slots__ = ("_epoll", "wait")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self.wait = self._epoll.poll
+
+    def add_listener(self, fd: int) -> None:
+        self._epoll.register(fd, _EXCLUSIVE_READ)
+
+    def rearm_listener(self, fd: int) -> None:
+        # EPOLL_CTL_MOD is refused on an exclusive registration, and would keep the place in the queue.
+        self._epoll.unregister(fd)
+        self._epoll.register(fd, _EXCLUSIVE_READ)
+
+    def remove_listener(self, fd: int) -> None:
+        self.remove(fd)
+
+    def add(self, fd: int, events: int = READ) -> None:
+        self._epoll.register(fd, events)
+
+    def watch(self, fd: int, events: int) -> None:
+        self._epoll.modify(fd, events)
+
+    def remove(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except OSError:
+            pass  # closed already (EBADF), or not watched (ENOENT)
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+class PollPoller(Poller):
+    """For systems without epoll: a connection wakes every idle worker, and the quickest gets it."""
+
+    __slots__ = ("_poll", "wait")
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self.wait = self._wait
+
+    def _wait(self, seconds: float) -> list[tuple[int, int]]:
+        return self._poll.poll(seconds * 1000)
+
+    def add_listener(self, fd: int) -> None:
+        self._poll.register(fd, READ)
+
+    def rearm_listener(self, fd: int) -> None:
+        pass
+
+    def remove_listener(self, fd: int) -> None:
+        self.remove(fd)
+
+    def add(self, fd: int, events: int = READ) -> None:
+        self._poll.register(fd, events)
+
+    def watch(self, fd: int, events: int) -> None:
+        self._poll.modify(fd, events)
+
+    def remove(self, fd: int) -> None:
+        try:
+            self._poll.unregister(fd)
+        except KeyError:
+            pass
+
+    def close(self) -> None:
+        self._poll = select.poll()
+        self.wait = self._wait
+
+
+def make_poller(portable: bool = False) -> Poller:
+    """The best poller of this system; `portable` asks for the one that every system has."""
+    if portable or not hasattr(select, "epoll"):
+        return PollPoller()
+    return EpollPoller()

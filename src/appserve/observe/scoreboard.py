@@ -1,0 +1,313 @@
+"""The scoreboard: what every worker is doing, in memory that the master shares with all of them.
+
+    header      8 words    magic, version, how many rows, bytes a row, a word that is odd while totals move
+    retired     one row    the counters of the dead: totals never go down
+    rows        one each   one worker, or free
+
+A row is 128 words of 64 bits. **Each word has one writer**, so there are no locks: the master writes the
+first eight words (one cache line), the worker all others, and both only while the row is theirs. A dead
+worker's row is the master's, which folds it into `retired` and clears it.
+
+Everything that reports reads this and asks no worker, so it answers while workers hang or after they died.
+Times are time.monotonic_ns(), which all processes of one boot share. The reader of a layout with another
+version refuses it: two versions of the server meet here during an upgrade.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, TypeAlias
+
+VERSION: Final = 1
+
+# Something writable that is shared: an mmap, or a bytearray in a test.
+Buffer: TypeAlias = Any
+
+_WORD: Final = 8
+_MAGIC: Final = int.from_bytes(b"appserve", "little")
+_HEADER_WORDS: Final = 8
+_H_MAGIC, _H_VERSION, _H_ROWS, _H_ROW_SIZE, _H_FOLDING = range(5)
+
+ROW_WORDS: Final = 128
+ROW_SIZE: Final = ROW_WORDS * _WORD
+
+# Words that the master writes.
+PID: Final = 0
+SLOT: Final = 1
+GENERATION: Final = 2
+SPAWNED_NS: Final = 3
+
+# Words that the worker writes: what it is doing now.
+STATE: Final = 8
+STATE_SINCE_NS: Final = 9
+TICK_NS: Final = 10  # when its loop last turned
+BUSY_SINCE_NS: Final = 11  # sync: since when the application runs; 0 while it does not
+CONNECTIONS: Final = 12  # open
+IN_FLIGHT: Final = 13  # requests that the application has and has not finished
+REQUEST_SINCE_NS: Final = 14  # when the request shown by current_request() began
+REQUEST_SEQUENCE: Final = 15  # sequence << 16 | length; an odd sequence: the text is being written
+
+# Words that the worker counts up: what it has done. They are folded into `retired`.
+ACCEPTED: Final = 16
+REQUESTS: Final = 17  # responses completed or cut short
+RESPONSES_1XX: Final = 18  # RESPONSES_1XX + status // 100 - 1
+RESPONSES_5XX: Final = 22
+APP_ERRORS: Final = 23  # exceptions that came out of the application
+ABORTED: Final = 24  # the client left before its response was complete
+TIMEOUTS: Final = 25  # requests and connections that a time limit ended
+BYTES_IN: Final = 26
+BYTES_OUT: Final = 27
+BUSY_NS: Final = 28  # time within the application, all requests together
+LATENCY: Final = 32  # a histogram, see latency_bucket()
+LATENCY_BUCKETS: Final = 32
+
+_COUNTERS: Final = slice(ACCEPTED, LATENCY + LATENCY_BUCKETS)
+_TEXT_AT: Final = 96 * _WORD
+TEXT_SIZE: Final = 240
+
+# A reader meets a writer in the middle of a text at most once in a while; then it looks again.
+_READ_ATTEMPTS: Final = 8
+
+
+class WorkerState(IntEnum):
+    """What a worker says of itself. It only goes forward."""
+
+    EMPTY = 0  # no worker has this row
+    BOOTING = 1  # imports the application, or runs its lifespan startup
+    READY = 2
+    DRAINING = 3  # accepts nothing new, finishes what it has
+    STOPPING = 4  # runs the lifespan shutdown
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counters, of one worker or of all that ever lived.
+
+    `responses` are the counts of 1xx to 5xx; `latency[n]` counts the requests of latency_bucket() n.
+    """
+
+    accepted: int
+    requests: int
+    responses: tuple[int, int, int, int, int]
+    app_errors: int
+    aborted: int
+    timeouts: int
+    bytes_in: int
+    bytes_out: int
+    busy_seconds: float
+    latency: tuple[int, ...]
+
+
+def latency_bucket(seconds: float) -> int:
+    """The histogram bucket of a duration: bucket n holds those of at least 2**(n-1) and less than 2**n µs."""
+    return min(int(seconds * 1e6).bit_length(), LATENCY_BUCKETS - 1)
+
+
+class Row:
+    """One worker's row. `words` is for the hot path: `row.words[REQUESTS] += 1` is one store."""
+
+    __slots__ = ("_sequence", "_text", "words")
+
+    def __init__(self, memory: memoryview) -> None:
+        self.words = memory.cast("Q")
+        self._text = memory[_TEXT_AT : _TEXT_AT + TEXT_SIZE]
+        self._sequence = 0
+
+    # The master's side
+
+    def claim(self, slot: int, generation: int, now_ns: int) -> None:
+        """Give the row to a worker that is about to be forked; `set_pid` follows when the fork is done."""
+        self.clear()
+        words = self.words
+        words[SLOT] = slot
+        words[GENERATION] = generation
+        words[SPAWNED_NS] = now_ns
+        words[TICK_NS] = now_ns
+        words[STATE_SINCE_NS] = now_ns
+        words[STATE] = WorkerState.BOOTING
+
+    def set_pid(self, pid: int) -> None:
+        self.words[PID] = pid
+
+    def clear(self) -> None:
+        """Make the row free; its worker is dead."""
+        self.words[STATE] = WorkerState.EMPTY
+        for at in range(ROW_WORDS):
+            self.words[at] = 0
+        self._sequence = 0
+
+    # The worker's side
+
+    def enter(self, state: WorkerState, now_ns: int) -> None:
+        """Say what the worker does from now on."""
+        self.words[STATE_SINCE_NS] = now_ns
+        self.words[STATE] = state
+
+    def observe(self, seconds: float) -> None:
+        """Count one request's duration in the histogram."""
+        self.words[LATENCY + min(int(seconds * 1e6).bit_length(), LATENCY_BUCKETS - 1)] += 1
+
+    def set_request(self, line: bytes) -> None:
+        """Show what is being served: the method and the path, without the query (it may hold secrets).
+
+        What does not fit is cut; an empty line shows that nothing is.
+        """
+        length = len(line)
+        if length > TEXT_SIZE:
+            length = TEXT_SIZE
+            line = line[:TEXT_SIZE]
+        # A reader that finds the sequence odd, or changed after it copied the text, looks again. Strictly,
+        # other processors may see these stores in another order; between two byte codes there is time enough.
+        sequence = self._sequence
+        words = self.words
+        words[REQUEST_SEQUENCE] = (sequence + 1) << 16
+        self._text[:length] = line
+        self._sequence = sequence = (sequence + 2) & 0xFFFFFFFF
+        words[REQUEST_SEQUENCE] = sequence << 16 | length
+
+    # The reader's side
+
+    @property
+    def pid(self) -> int:
+        """What the master wrote; never signal a process because of it (the memory is shared)."""
+        return self.words[PID]
+
+    @property
+    def slot(self) -> int:
+        return self.words[SLOT]
+
+    @property
+    def generation(self) -> int:
+        return self.words[GENERATION]
+
+    @property
+    def state(self) -> WorkerState:
+        """What the worker says; a value that no worker writes is read as BOOTING, which trusts it least."""
+        value = self.words[STATE]
+        return WorkerState(value) if value <= WorkerState.STOPPING else WorkerState.BOOTING
+
+    @property
+    def stall_reference_ns(self) -> int:
+        """Since when there has been no progress: the start of the current call of the application, or the
+        last turn of the loop."""
+        return self.words[BUSY_SINCE_NS] or self.words[TICK_NS]
+
+    @property
+    def served_anything(self) -> bool:
+        return self.words[REQUESTS] > 0
+
+    def current_request(self) -> bytes:
+        """What set_request() showed last; b"" when there is nothing, or it changes too fast to be read."""
+        for _ in range(_READ_ATTEMPTS):
+            before = self.words[REQUEST_SEQUENCE]
+            if before >> 16 & 1:
+                continue
+            text = bytes(self._text[: before & 0xFFFF])
+            if self.words[REQUEST_SEQUENCE] == before:
+                return text
+        return b""
+
+    def totals(self) -> Totals:
+        """The counters of this row."""
+        return _totals(self.words[_COUNTERS].tolist())
+
+
+class Scoreboard:
+    """All rows over one shared buffer. Made by `format` (new) or `attach` (one that exists)."""
+
+    __slots__ = ("_header", "retired", "rows")
+
+    def __init__(self, memory: memoryview, rows: int) -> None:
+        start = _HEADER_WORDS * _WORD
+        self._header = memory[:start].cast("Q")
+        self.retired, *self.rows = (
+            Row(memory[at : at + ROW_SIZE]) for at in range(start, start + (rows + 1) * ROW_SIZE, ROW_SIZE)
+        )
+
+    @classmethod
+    def format(cls, buffer: Buffer, rows: int) -> "Scoreboard":
+        """Lay out a zeroed buffer of at least `size_for(rows)` bytes."""
+        memory = memoryview(buffer).cast("B")
+        if len(memory) < size_for(rows):
+            raise ValueError(f"a scoreboard of {rows} rows needs {size_for(rows)} bytes, not {len(memory)}")
+        board = cls(memory, rows)
+        board._header[_H_VERSION] = VERSION
+        board._header[_H_ROWS] = rows
+        board._header[_H_ROW_SIZE] = ROW_SIZE
+        board._header[_H_MAGIC] = _MAGIC  # last: who sees it may believe the rest
+        return board
+
+    @classmethod
+    def attach(cls, buffer: Buffer) -> "Scoreboard":
+        """Read the layout that is in the buffer; ValueError when it is not ours, or of another version."""
+        memory = memoryview(buffer).cast("B")
+        if len(memory) < _HEADER_WORDS * _WORD:
+            raise ValueError(f"not a scoreboard: {len(memory)} bytes")
+        header = memory[: _HEADER_WORDS * _WORD].cast("Q")
+        if header[_H_MAGIC] != _MAGIC:
+            raise ValueError("not a scoreboard: no magic number")
+        if header[_H_VERSION] != VERSION or header[_H_ROW_SIZE] != ROW_SIZE:
+            raise ValueError(f"a scoreboard of version {header[_H_VERSION]}, expected {VERSION}")
+        rows = header[_H_ROWS]
+        if len(memory) < size_for(rows):
+            raise ValueError(f"a scoreboard of {rows} rows in {len(memory)} bytes")
+        return cls(memory, rows)
+
+    def row(self, at: int) -> Row:
+        return self.rows[at]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def fold(self, row: Row) -> None:
+        """Add the counters of a dead worker to `retired` and make its row free. The master's alone."""
+        header, retired = self._header, self.retired.words
+        header[_H_FOLDING] += 1
+        for at in range(_COUNTERS.start, _COUNTERS.stop):
+            # A worker that wrote rubbish into its row must not end the master with an OverflowError.
+            retired[at] = (retired[at] + row.words[at]) & 0xFFFFFFFFFFFFFFFF
+        row.clear()
+        header[_H_FOLDING] += 1
+
+    def totals(self) -> Totals:
+        """The counters of all workers, living and dead; between two calls no counter goes down."""
+        for _ in range(_READ_ATTEMPTS):
+            before = self._header[_H_FOLDING]
+            sums = [
+                sum(column)
+                for column in zip(
+                    self.retired.words[_COUNTERS], *(row.words[_COUNTERS] for row in self.rows), strict=True
+                )
+            ]
+            if before & 1 == 0 and self._header[_H_FOLDING] == before:
+                break
+        return _totals(sums)
+
+
+def size_for(rows: int) -> int:
+    """Bytes that a scoreboard of so many rows needs."""
+    return _HEADER_WORDS * _WORD + (rows + 1) * ROW_SIZE
+
+
+def _totals(counters: list[int]) -> Totals:
+    """`counters` are the words from ACCEPTED on."""
+
+    def at(word: int) -> int:
+        return counters[word - ACCEPTED]
+
+    first = RESPONSES_1XX
+    return Totals(
+        accepted=at(ACCEPTED),
+        requests=at(REQUESTS),
+        responses=(at(first), at(first + 1), at(first + 2), at(first + 3), at(first + 4)),
+        app_errors=at(APP_ERRORS),
+        aborted=at(ABORTED),
+        timeouts=at(TIMEOUTS),
+        bytes_in=at(BYTES_IN),
+        bytes_out=at(BYTES_OUT),
+        busy_seconds=at(BUSY_NS) / 1e9,
+        latency=tuple(counters[LATENCY - ACCEPTED :]),
+    )

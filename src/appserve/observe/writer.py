@@ -1,0 +1,247 @@
+"""Writing log lines without ever waiting for whoever reads them.
+
+A log is usually a pipe to something that may be slow, stopped or dead. A server that waits for it stands
+still with it. The usual cure, O_NONBLOCK, cannot be had: the flag belongs to the open file, which is shared
+with everybody who inherited it, and print() in the application, or the shell after us, would fail. So:
+
+    regular files       are written plainly; they do not make anybody wait
+    pipes, sockets      by pwritev2(2) with RWF_NOWAIT, which makes one write non-blocking (Linux)
+    terminals, FIFOs    know no RWF_NOWAIT: through a second opening of the same file (by /proc/self/fd, or
+                        by a terminal's name), which has an O_NONBLOCK of its own
+    what is left        is polled, and written when there is room. A sibling may fill the pipe between the
+                        two calls; then we wait until the reader takes one more page. It needs a stopped
+                        reader and that moment together, and each process can be caught once: from then on
+                        the pipe polls as full.
+
+Lines leave in writes of at most PIPE_BUF bytes, always whole ones: POSIX promises that such writes of several
+processes to one pipe do not mix. What cannot be written waits in a bounded backlog; what does not fit there
+is dropped and counted, and the count is told in one line when the reader is back. No error is raised, ever.
+"""
+
+import errno
+import os
+import select
+import stat
+import time
+from collections import deque
+from collections.abc import Callable
+
+# Bytes that one write() to a pipe puts in whole (4096 on Linux, 512 at least by POSIX).
+PIPE_BUF = select.PIPE_BUF
+
+BACKLOG = 256 * 1024
+
+_CUT = b" [cut]\n"
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+# "This kind of file cannot do it", by kernel and kind; also ENOSYS from before Linux 4.14.
+_NO_NOWAIT = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE})
+_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOSPC, errno.EDQUOT, errno.ENOBUFS})
+
+
+class Writer:
+    """Lines into one descriptor. `notice(count)` makes the line that tells how many were lost.
+
+    A forked child must not write what its parent still owes: a writer notices that it is in another process,
+    and forgets the inherited backlog.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_fd",
+        "_given",
+        "_notice",
+        "_offset",
+        "_pending",
+        "_pid",
+        "_portable",
+        "_put",
+        "dropped",
+        "pending",
+    )
+
+    def __init__(
+        self, fd: int, notice: Callable[[int], bytes], *, backlog: int = BACKLOG, portable: bool = False
+    ) -> None:
+        self._given = self._fd = fd
+        self._notice = notice
+        self._backlog = backlog
+        self._portable = portable
+        self._pid = os.getpid()
+        # What waits, and how many lines are lost if it is. A notice stands for those it tells of.
+        self._pending: deque[tuple[bytes, int]] = deque()
+        self._offset = 0  # how much of the first has left (a socket, and a full disk, may take a part)
+        self.pending = 0  # bytes that wait for the reader
+        self.dropped = 0  # lines that are lost, and not yet told
+        self._put = self._choose()
+
+    def fileno(self) -> int:
+        """The descriptor that is written. It is not always the one given; a child after a fork does not
+        need it: it goes back to the one given when this one was closed."""
+        return self._fd
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines (each ends with a newline) as far as the reader takes them; keep the rest."""
+        if self._pid != os.getpid():
+            self._start_anew()
+        if lines and not self._pending and not self.dropped and len(lines) <= PIPE_BUF:
+            # hot: access log on. Nearly always all of it leaves at once.
+            try:
+                self._offset = self._put(self._fd, lines)
+            except OSError:
+                pass  # flush() meets it again, and knows what to do
+            if self._offset == len(lines):
+                self._offset = 0
+                return
+            self._keep(lines)
+            self.flush()
+            return
+        for batch in _batches(lines):
+            if self.dropped and self._fits(batch):
+                self._tell()
+            if self._fits(batch):
+                self._keep(batch)
+            else:
+                self.dropped += batch.count(b"\n")
+        self.flush()
+
+    def flush(self) -> bool:
+        """Write what waits, as far as the reader takes it; True when nothing waits any more."""
+        if self._pid != os.getpid():
+            self._start_anew()
+        if self.dropped and not self._pending:
+            self._tell()
+        while self._pending:
+            batch, _ = self._pending[0]
+            try:
+                self._offset += self._put(self._fd, batch[self._offset :] if self._offset else batch)
+            except OSError as error:
+                if error.errno in _FULL:
+                    return False
+                if error.errno in _NO_NOWAIT and self._put == _write_nowait:
+                    self._put = self._second_choice()
+                    continue
+                # Nobody reads any more (EPIPE), or the descriptor is no good (EBADF). There may be a reader
+                # later, so the count stays and each flush tries again.
+                self._discard()
+                return True
+            if self._offset >= len(batch):
+                self._pending.popleft()
+                self.pending -= len(batch)
+                self._offset = 0
+                if self.dropped and not self._pending:
+                    self._tell()
+        return True
+
+    def drain(self, seconds: float) -> bool:
+        """Give the reader so long to take what waits: the last words of a process. True when all left."""
+        deadline = time.monotonic() + seconds
+        while not self.flush():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            # A pause and not a poll: a full disk polls as writable.
+            time.sleep(min(left, 0.005))
+        return True
+
+    def close(self) -> None:
+        """Give back the second opening of the file, if there is one; the descriptor given stays open."""
+        if self._fd not in (self._given, -1):
+            os.close(self._fd)
+        self._fd = -1
+        self._put = _write_nothing
+
+    def _keep(self, batch: bytes) -> None:
+        self._pending.append((batch, batch.count(b"\n")))
+        self.pending += len(batch)
+
+    def _fits(self, batch: bytes) -> bool:
+        # Once lines are lost, half of the backlog must be free again before one is kept: one long gap with
+        # one notice, and not many short ones.
+        return self.pending + len(batch) <= (self._backlog // 2 if self.dropped else self._backlog)
+
+    def _tell(self) -> None:
+        notice = self._notice(self.dropped)
+        self._pending.append((notice, self.dropped))
+        self.pending += len(notice)
+        self.dropped = 0
+
+    def _discard(self) -> None:
+        self.dropped += sum(lines for _, lines in self._pending)
+        self._pending.clear()
+        self.pending = self._offset = 0
+
+    def _start_anew(self) -> None:
+        """We are a forked child."""
+        self._pid = os.getpid()
+        self._discard()
+        self.dropped = 0
+        if self._fd not in (self._given, -1) and not _same_file(self._fd, self._given):
+            # Closed with all that is not on the child's list, and the number may be something else's by now.
+            self._fd = self._given
+            self._put = self._choose()
+
+    def _choose(self) -> Callable[[int, bytes], int]:
+        try:
+            mode = os.fstat(self._fd).st_mode
+        except OSError:
+            return _write_nothing  # closed before we started
+        if stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not os.isatty(self._fd)):
+            return os.write
+        if _NOWAIT and not self._portable and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            return _write_nowait
+        return self._second_choice()
+
+    def _second_choice(self) -> Callable[[int, bytes], int]:
+        for name in (self._proc_name, self._terminal_name):
+            try:
+                self._fd = os.open(name(), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            except OSError:
+                continue  # no /proc, not a terminal, another user's pipe, or a socket
+            return os.write
+        return _write_polled
+
+    def _proc_name(self) -> str:
+        return "" if self._portable else f"/proc/self/fd/{self._given}"
+
+    def _terminal_name(self) -> str:
+        return os.ttyname(self._given)
+
+
+def _same_file(one: int, other: int) -> bool:
+    try:
+        return os.path.sameopenfile(one, other)
+    except OSError:
+        return False
+
+
+def _write_nowait(fd: int, data: bytes) -> int:
+    return os.pwritev(fd, [data], -1, _NOWAIT)
+
+
+def _write_polled(fd: int, data: bytes) -> int:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    if not poll.poll(0):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return os.write(fd, data)
+
+
+def _write_nothing(fd: int, data: bytes) -> int:
+    return len(data)
+
+
+def _batches(lines: bytes) -> list[bytes]:
+    """`lines` in pieces of at most PIPE_BUF bytes and whole lines; a line that is longer is cut."""
+    if len(lines) <= PIPE_BUF:
+        return [lines] if lines else []
+    batches: list[bytes] = []
+    start = 0
+    while start < len(lines):
+        end = lines.rfind(b"\n", start, start + PIPE_BUF) + 1
+        if end:
+            batches.append(lines[start:end])
+        else:
+            batches.append(lines[start : start + PIPE_BUF - len(_CUT)] + _CUT)
+            end = lines.find(b"\n", start) + 1 or len(lines)
+        start = end
+    return batches

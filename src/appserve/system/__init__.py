@@ -1,0 +1,1 @@
+"""The operating system, one facility a file, each with a portable fallback."""

@@ -1,0 +1,233 @@
+import os
+import struct
+from dataclasses import asdict
+
+import pytest
+
+from appserve.observe import scoreboard
+from appserve.observe.scoreboard import Row, Scoreboard, WorkerState, latency_bucket, size_for
+from appserve.system.memory import make_shared
+from tests.system.child import in_child
+
+
+def board(rows: int = 3) -> Scoreboard:
+    return Scoreboard.format(bytearray(size_for(rows)), rows)
+
+
+def claimed(of: Scoreboard, at: int = 0) -> Row:
+    row = of.row(at)
+    row.claim(slot=at, generation=1, now_ns=1_000)
+    row.set_pid(4127)
+    return row
+
+
+def test_the_layout_is_what_its_version_says() -> None:
+    """Another version of the server reads these offsets during an upgrade: a change needs a new VERSION."""
+    memory = bytearray(size_for(2))
+    made = Scoreboard.format(memory, 2)
+    row = claimed(made, 1)
+    row.words[scoreboard.REQUESTS] = 77
+    row.set_request(b"GET /a")
+    assert len(memory) == 64 + 3 * 1024
+    assert struct.unpack_from("<8s4Q", memory) == (b"appserve", 1, 2, 1024, 0)
+    start = 64 + 2 * 1024
+    assert struct.unpack_from("<4Q", memory, start) == (4127, 1, 1, 1_000)
+    assert struct.unpack_from("<3Q", memory, start + 8 * 8) == (WorkerState.BOOTING, 1_000, 1_000)
+    assert struct.unpack_from("<Q", memory, start + 15 * 8) == (2 << 16 | 6,)
+    assert struct.unpack_from("<2Q", memory, start + 16 * 8) == (0, 77)
+    assert memory[start + 96 * 8 :][:7] == b"GET /a\0"
+    assert scoreboard.VERSION == 1
+
+
+def test_no_two_words_of_a_row_are_the_same_and_all_lie_before_the_text() -> None:
+    names = [name for name in vars(scoreboard) if name.isupper() and not name.startswith("_")]
+    sizes = {"VERSION", "ROW_WORDS", "ROW_SIZE", "LATENCY_BUCKETS", "TEXT_SIZE"}
+    words = [getattr(scoreboard, name) for name in names if name not in sizes]
+    assert len(set(words)) == len(words)
+    assert max(words) + scoreboard.LATENCY_BUCKETS <= 96
+    assert 96 * 8 + scoreboard.TEXT_SIZE <= scoreboard.ROW_SIZE
+
+
+def test_what_one_maps_the_other_reads() -> None:
+    fd, memory = make_shared(size_for(2), "scoreboard")
+    made = Scoreboard.format(memory, 2)
+    row = claimed(made, 1)
+
+    def work() -> None:
+        row.enter(WorkerState.READY, 5_000)
+        row.words[scoreboard.REQUESTS] += 3
+        row.set_request(b"GET /child")
+
+    assert in_child(work) == "None"
+    seen = Scoreboard.attach(memory).row(1)
+    assert (seen.state, seen.totals().requests, seen.current_request()) == (
+        WorkerState.READY,
+        3,
+        b"GET /child",
+    )
+    os.close(fd)
+
+
+def test_a_claimed_row_is_booting_since_now_and_bears_nothing_of_the_one_before() -> None:
+    made = board()
+    row = claimed(made)
+    row.set_request(b"GET /old")
+    row.words[scoreboard.REQUESTS] = 5
+    row.words[scoreboard.BUSY_SINCE_NS] = 9
+    row.claim(slot=2, generation=7, now_ns=2_000)
+    assert (row.pid, row.slot, row.generation, row.state) == (0, 2, 7, WorkerState.BOOTING)
+    assert row.stall_reference_ns == 2_000
+    assert row.current_request() == b""
+    assert not row.served_anything
+
+
+def test_progress_is_measured_from_the_call_of_the_application_or_the_turn_of_the_loop() -> None:
+    row = claimed(board())
+    row.words[scoreboard.TICK_NS] = 10
+    assert row.stall_reference_ns == 10
+    row.words[scoreboard.BUSY_SINCE_NS] = 4
+    assert row.stall_reference_ns == 4
+
+
+def test_a_state_that_nobody_writes_is_not_believed() -> None:
+    row = claimed(board())
+    row.words[scoreboard.STATE] = 2**63
+    assert row.state is WorkerState.BOOTING
+
+
+@pytest.mark.parametrize("length", [0, 1, 239, 240])
+def test_a_request_line_that_fits_is_shown_whole(length: int) -> None:
+    row = claimed(board())
+    row.set_request(b"longer than what follows")
+    row.set_request(b"x" * length)
+    assert row.current_request() == b"x" * length
+
+
+def test_a_request_line_that_does_not_fit_is_cut() -> None:
+    row = claimed(board())
+    row.set_request(b"x" * 10_000)
+    assert row.current_request() == b"x" * 240
+
+
+def test_a_text_that_is_being_written_is_not_shown() -> None:
+    row = claimed(board())
+    row.set_request(b"GET /whole")
+    row.words[scoreboard.REQUEST_SEQUENCE] += 1 << 16  # a writer is at it, or died at it
+    assert row.current_request() == b""
+    row.words[scoreboard.REQUEST_SEQUENCE] += 1 << 16
+    assert row.current_request() == b"GET /whole"
+
+
+def test_a_reader_never_sees_the_halves_of_two_texts() -> None:
+    fd, memory = make_shared(size_for(1), "scoreboard")
+    row = claimed(Scoreboard.format(memory, 1))
+    texts = {bytes([letter]) * 240 for letter in b"abc"}
+    pid = os.fork()
+    if pid == 0:
+        try:
+            while row.words[scoreboard.TICK_NS] != 0:
+                for text in texts:
+                    row.set_request(text)
+        finally:
+            os._exit(0)
+    seen: set[bytes] = set()
+    while len(seen - {b""}) < 3:
+        seen.add(row.current_request())
+    for _ in range(5_000):
+        seen.add(row.current_request())
+    row.words[scoreboard.TICK_NS] = 0
+    os.waitpid(pid, 0)
+    assert seen <= texts | {b""}
+    os.close(fd)
+
+
+def test_the_sequence_starts_over_before_its_word_is_full() -> None:
+    row = claimed(board())
+    row._sequence = 0xFFFFFFFE
+    for text in (b"one", b"two", b"three"):
+        row.set_request(text)
+        assert row.current_request() == text
+
+
+def test_durations_fall_into_buckets_of_doubling_width() -> None:
+    assert [latency_bucket(us / 1e6) for us in (0, 1, 2, 3, 4, 1000, 1023.9, 1024)] == [
+        0,
+        1,
+        2,
+        2,
+        3,
+        10,
+        10,
+        11,
+    ]
+    assert latency_bucket(1e9) == 31
+    row = claimed(board())
+    for seconds in (0.0005, 0.0006, 3e9):
+        row.observe(seconds)
+    latency = row.totals().latency
+    assert (latency[latency_bucket(0.0005)], latency[latency_bucket(0.0006)], latency[31]) == (1, 1, 1)
+    assert sum(latency) == 3
+
+
+def test_every_counter_is_in_the_totals_and_survives_its_worker() -> None:
+    made = board()
+    rows = [claimed(made, 0), claimed(made, 1)]
+    counters = range(scoreboard.ACCEPTED, scoreboard.LATENCY + scoreboard.LATENCY_BUCKETS)
+    for row in rows:
+        for word in counters:
+            row.words[word] = word
+    living = made.totals()
+    assert living.requests == 2 * scoreboard.REQUESTS
+    assert living.responses == tuple(2 * word for word in range(18, 23))
+    assert living.busy_seconds == 2 * scoreboard.BUSY_NS / 1e9
+    assert living.latency == tuple(2 * word for word in range(32, 64))
+    for name, value in asdict(living).items():
+        assert value, name
+    made.fold(rows[0])
+    assert made.totals() == living
+    assert rows[0].state is WorkerState.EMPTY
+    assert not any(rows[0].words)
+    made.fold(rows[1])
+    assert made.totals() == living == made.retired.totals()
+
+
+def test_totals_are_told_also_when_the_master_died_within_a_fold() -> None:
+    made = board()
+    claimed(made).words[scoreboard.REQUESTS] = 7
+    made._header[scoreboard._H_FOLDING] = 1
+    assert made.totals().requests == 7
+
+
+def test_rubbish_in_a_row_does_not_break_the_fold() -> None:
+    made = board()
+    for _ in range(2):
+        row = claimed(made)
+        row.words[scoreboard.REQUESTS] = 2**64 - 1
+        made.fold(row)
+    assert made.totals().requests == 2**64 - 2
+
+
+def test_a_board_has_the_rows_it_was_made_with() -> None:
+    made = board(5)
+    assert len(made) == len(list(made)) == 5
+    assert [row.state for row in made] == [WorkerState.EMPTY] * 5
+
+
+def test_what_is_no_scoreboard_of_this_version_is_refused() -> None:
+    memory = bytearray(size_for(2))
+    with pytest.raises(ValueError, match="no magic number"):
+        Scoreboard.attach(memory)
+    Scoreboard.format(memory, 2)
+    assert len(Scoreboard.attach(memory)) == 2
+    with pytest.raises(ValueError, match="2 rows in 1088 bytes"):
+        Scoreboard.attach(memory[: size_for(0)])
+    with pytest.raises(ValueError, match="not a scoreboard: 8 bytes"):
+        Scoreboard.attach(memory[:8])
+    memory[8] = 9
+    with pytest.raises(ValueError, match="version 9, expected 1"):
+        Scoreboard.attach(memory)
+
+
+def test_a_board_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs 4160 bytes, not 100"):
+        Scoreboard.format(bytearray(100), 3)

@@ -1,0 +1,113 @@
+import pytest
+
+from appserve.observe.scoreboard import LATENCY_BUCKETS, TICK_NS, Row, Scoreboard, latency_bucket, size_for
+from appserve.observe.tally import CLIENT_LEFT, Tally
+
+SECOND = 10**9
+
+
+@pytest.fixture
+def row() -> Row:
+    return Scoreboard.format(bytearray(size_for(1)), 1).row(0)
+
+
+@pytest.fixture
+def tally(row: Row) -> Tally:
+    return Tally(row)
+
+
+def serve(tally: Tally, status: int, nanoseconds: int = 1000, begun: int = SECOND) -> None:
+    tally.begin(b"GET /", begun)
+    tally.end(status, begun + nanoseconds)
+
+
+def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Tally, row: Row):
+    tally.publish(5 * SECOND, 1, 0)
+    tally.begin(b"GET /a", 7 * SECOND)
+
+    assert row.stall_reference_ns == 7 * SECOND
+    assert row.current_request() == b"GET /a"
+    tally.end(200, 8 * SECOND)
+    assert row.stall_reference_ns == 5 * SECOND, "the last turn of the loop"
+    assert row.current_request() == b"GET /a", "what was served last stays to be seen"
+
+
+def test_a_call_that_nobody_ends_does_not_look_like_one_that_hangs(tally: Tally, row: Row):
+    tally.publish(5 * SECOND, 1, 0)
+    tally.begin(b"GET /a", 7 * SECOND)
+    tally.rest()
+
+    assert row.stall_reference_ns == 5 * SECOND
+
+
+def test_a_label_that_comes_again_is_not_written_again(tally: Tally, row: Row):
+    label = b"GET /a"
+    tally.begin(label, 1)
+    tally.end(200, 2)
+    row.set_request(b"changed")
+    tally.begin(label, 3)
+    assert row.current_request() == b"changed"
+
+    tally.begin(b"GET /b", 4)
+    assert row.current_request() == b"GET /b"
+
+
+def test_counters_are_public_when_they_are_published(tally: Tally, row: Row):
+    tally.accepted, tally.app_errors, tally.timeouts = 7, 3, 2
+    serve(tally, 200, 2 * SECOND)
+    serve(tally, 404, 1 * SECOND)
+    tally.count(413)
+    assert row.totals().requests == 0
+
+    tally.publish_requests()
+    assert row.totals().requests == 3
+    assert row.served_anything
+    assert row.totals().responses == (0, 0, 0, 0, 0)
+
+    tally.publish(9 * SECOND, 5, 1)
+    totals = row.totals()
+    assert totals.responses == (0, 1, 0, 2, 0)
+    assert (totals.accepted, totals.app_errors, totals.timeouts) == (7, 3, 2)
+    assert totals.busy_seconds == 3.0
+    assert row.words[TICK_NS] == 9 * SECOND
+
+
+@pytest.mark.parametrize("status", [100, 200, 204, 302, 404, 499 + 1, 503, 600, 999])
+def test_every_status_has_its_class(tally: Tally, row: Row, status: int):
+    serve(tally, status)
+    tally.count(status)
+    tally.publish(1, 0, 0)
+
+    expected = [0] * 5
+    if status < 600:
+        expected[status // 100 - 1] = 2
+    assert row.totals().responses == tuple(expected)
+    assert row.totals().requests == 2
+
+
+def test_a_client_that_left_got_no_response(tally: Tally, row: Row):
+    serve(tally, CLIENT_LEFT)
+    tally.count(CLIENT_LEFT)
+    tally.publish(1, 0, 0)
+
+    totals = row.totals()
+    assert (totals.requests, totals.aborted, totals.responses) == (2, 2, (0, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("microseconds", [0, 1, 2, 3, 1000, 10**6, 3600 * 10**6, 10**13])
+def test_durations_are_counted_where_the_scoreboard_has_them(tally: Tally, row: Row, microseconds: int):
+    serve(tally, 200, microseconds * 1000)
+    tally.publish(1, 0, 0)
+
+    expected = [0] * LATENCY_BUCKETS
+    expected[latency_bucket(microseconds / 1e6)] = 1
+    assert row.totals().latency == tuple(expected)
+
+
+def test_publishing_again_counts_nothing_twice(tally: Tally, row: Row):
+    serve(tally, 200)
+    for _ in range(3):
+        tally.publish_requests()
+        tally.publish(1, 0, 0)
+
+    assert row.totals().requests == sum(row.totals().latency) == sum(row.totals().responses) == 1

@@ -1,0 +1,53 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from appserve.system.parent_death import signal_on_parent_death
+
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has it")
+
+_FAMILY = """
+import os, signal, sys, time
+from appserve.system.parent_death import signal_on_parent_death
+writer = int(sys.argv[1])
+parent = os.getpid()
+if os.fork() == 0:
+    def told(number, frame):
+        os.write(writer, b"told")
+        os._exit(0)
+    signal.signal(signal.SIGTERM, told)
+    assert signal_on_parent_death(signal.SIGTERM)
+    assert os.getppid() == parent
+    os.write(1, b"armed\\n")
+    while True:
+        time.sleep(600)
+signal.pause()
+"""
+
+
+@on_linux
+def test_a_child_is_told_when_its_parent_is_killed() -> None:
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", _FAMILY, str(writer)], pass_fds=[writer], stdout=subprocess.PIPE
+    ) as parent:
+        os.close(writer)
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"armed\n"
+        parent.send_signal(signal.SIGKILL)
+        with os.fdopen(reader, "rb") as file:
+            assert file.read() == b"told"
+
+
+def test_another_system_says_that_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not signal_on_parent_death(signal.SIGTERM)
+
+
+@on_linux
+def test_a_python_without_ctypes_says_that_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert not signal_on_parent_death(signal.SIGTERM)
