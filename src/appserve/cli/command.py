@@ -1,0 +1,282 @@
+"""From the command line to a running master, or to an answer: help, version, the settings, what is wrong.
+
+click splits the command line into raw texts, and nothing more: our table of settings converts them, so that
+a mistake in a flag, in the environment and in the file are all told at once, and end with exit code 5.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+from click.core import ParameterSource
+
+from appserve.config.convert import suggest
+from appserve.config.settings import BY_NAME, GROUPS, ROWS, Resolved, Row
+from appserve.config.sources import COMMAND_LINE, DEFAULT, SETTINGS_FILE, resolve
+from appserve.errors import ConfigError, ExitCode, StartupError
+from appserve.version import __version__
+
+_ACTIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "check_config": (("--check-config",), "Check the settings, say what is wrong with them, and exit."),
+    "print_config": (
+        ("--print-config",),
+        "Print every setting, its value and where it comes from, and exit.",
+    ),
+    "version": (("-v", "--version"), "Print the version and exit."),
+    "help": (("-h", "--help"), "Print this help and exit."),
+}
+
+_ABOUT = "Serve a WSGI or ASGI application from supervised worker processes."
+
+_EXAMPLES = (
+    "appserve main:app",
+    "appserve mysite.wsgi --workers 4 --bind 0.0.0.0:8000",
+    "appserve 'shop:make_app(\"production\")' --bind unix:/run/shop.sock",
+)
+
+_ENVIRONMENT = (
+    f"Every option is also an environment variable ({BY_NAME['keep_alive'].flag}: "
+    f"{BY_NAME['keep_alive'].variable}) and a key of {SETTINGS_FILE} (keep_alive). The command line wins "
+    "over the environment, and that over the file. Lists take commas in the environment "
+    "and [...] in the file. Seconds can be 2.5, 500ms, 5m or 1h; bytes can be 64K, 10M or 1G."
+)
+
+_EXIT_CODES = (
+    "0 clean, 3 the application failed to start, 4 it could not be imported, 5 settings, 6 an address "
+    "cannot be listened on, 70 gave up, 71 internal"
+)
+
+
+class _CommandLine:
+    """What was typed: raw texts by setting, the actions asked for, and what could not be understood."""
+
+    def __init__(self) -> None:
+        self.arguments: dict[str, tuple[str, ...]] = {}
+        self.actions: set[str] = set()
+        self.problems: list[str] = []
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line says; gives the exit code."""
+    typed = _read(arguments)
+    if "help" in typed.actions:
+        print(help_text(_columns()))
+        return ExitCode.CLEAN
+    if "version" in typed.actions:
+        print(f"appserve {__version__}")
+        return ExitCode.CLEAN
+    try:
+        # Read once: a reload reads the same arguments and environment again, and the file anew.
+        environ = dict(os.environ)
+        cwd = _current_folder()
+        asked = typed.actions & {"check_config", "print_config"}
+        resolved = resolve(
+            typed.arguments,
+            environ,
+            cwd,
+            problems=typed.problems,
+            application_needed=asked != {"print_config"},
+        )
+    except ConfigError as error:
+        _tell_problems(error.problems, typed)
+        return ExitCode.CONFIG
+    if asked:
+        for warning in resolved.warnings:
+            print(f"appserve: warning: {warning}", file=sys.stderr)
+        if "print_config" in asked:
+            print(settings_text(resolved))
+        if "check_config" in asked:
+            print(_checked_text(resolved))
+        return ExitCode.CLEAN
+    return _serve(resolved, typed, environ, cwd)
+
+
+def _serve(resolved: Resolved, typed: _CommandLine, environ: Mapping[str, str], cwd: str) -> int:
+    from appserve.master import master
+
+    try:
+        return master.run(resolved, lambda: resolve(typed.arguments, environ, cwd))
+    except StartupError as error:
+        if error.detail:
+            print(error.detail, file=sys.stderr)
+        print(f"appserve: {error.message}", file=sys.stderr)
+        return error.exit_code
+
+
+def _columns() -> int:
+    from shutil import get_terminal_size  # only help pays for it
+
+    return get_terminal_size().columns
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise ConfigError([f"the current folder cannot be used: {error.strerror}"]) from error
+
+
+def _read(arguments: Sequence[str]) -> _CommandLine:
+    """Split the command line, going on after what is not understood."""
+    typed = _CommandLine()
+    command = _command()
+    left = list(arguments)
+    while True:
+        try:
+            context = command.make_context("appserve", list(left))
+        except click.NoSuchOption as error:
+            name = error.option_name
+            typed.problems.append(f"{name}: no such option{suggest(name, _flags(), cutoff=0.7)}")
+            bad = next((one for one in left if one == name or one.startswith(f"{name}=")), None)
+            bad = bad or next((one for one in left if one[:1] == "-" != one[1:2] and name[1:] in one), None)
+        except click.BadOptionUsage as error:
+            name = error.option_name
+            typed.problems.append(f"{name}: {_value_expected(name)}")
+            bad = next((one for one in left if one == name or one.startswith((f"{name}=", name))), None)
+        except click.UsageError as error:
+            typed.problems.append(error.format_message())
+            return typed
+        else:
+            break
+        if bad is None:
+            return typed
+        left.remove(bad)
+    _take(context, typed)
+    return typed
+
+
+def _take(context: click.Context, typed: _CommandLine) -> None:
+    for name, value in context.params.items():
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if name in _ACTIONS:
+            typed.actions.add(name)
+        elif isinstance(value, bool):
+            typed.arguments[name] = ("true" if value else "false",)
+        elif value:
+            typed.arguments[name] = tuple(value)
+    applications = typed.arguments.get("application", ())
+    # After an unknown flag its value would be taken for an application.
+    if len(applications) > 1 and not typed.problems:
+        typed.arguments["application"] = applications[:1]
+        for one in applications[1:]:
+            typed.problems.append(
+                f'unexpected argument "{one}": the application is "{applications[0]}" already'
+            )
+
+
+def _command() -> click.Command:
+    """The rows as click knows them: every value a list of raw texts."""
+    parameters: list[click.Parameter] = []
+    for row in ROWS:
+        if row.positional:
+            parameters.append(click.Argument([row.name], nargs=-1, type=str))
+        elif row.off_flag:
+            spelling = [f"{flag}/{row.off_flag}" if flag == row.flag else flag for flag in row.flags]
+            parameters.append(click.Option([*spelling, row.name], default=None))
+        else:
+            parameters.append(click.Option([*row.flags, row.name], multiple=True, type=str))
+    for name, (flags, _) in _ACTIONS.items():
+        parameters.append(click.Option([*flags, name], is_flag=True))
+    return click.Command("appserve", params=parameters, add_help_option=False)
+
+
+def _flags() -> list[str]:
+    """Every long flag there is."""
+    flags = [flag for row in ROWS for flag in (*row.flags, row.off_flag)]
+    flags += [flag for flags, _ in _ACTIONS.values() for flag in flags]
+    return [flag for flag in flags if flag.startswith("--")]
+
+
+def _value_expected(flag: str) -> str:
+    for row in ROWS:
+        if flag in row.flags and row.kind.metavar:
+            return f"expected a value after it: {(row.repeated or row.kind).explain.replace('`', '')}"
+    return "takes no value"
+
+
+def _tell_problems(problems: Sequence[str], typed: _CommandLine) -> None:
+    if len(problems) == 1:
+        print(f"appserve: {problems[0]}", file=sys.stderr)
+    else:
+        print(f"appserve: {len(problems)} problems with the settings", file=sys.stderr)
+        for problem in problems:
+            print(f"  {problem}", file=sys.stderr)
+    if typed.problems:
+        print("appserve --help lists the options", file=sys.stderr)
+
+
+def settings_text(resolved: Resolved) -> str:
+    """Every setting with its value and its source, in columns."""
+    lines = [
+        (row.name, row.show(getattr(resolved.settings, row.name)), resolved.sources[row.name]) for row in ROWS
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
+    return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}" for name, value, source in lines)
+
+
+def _checked_text(resolved: Resolved) -> str:
+    counts: dict[str, int] = {}
+    for row in ROWS:
+        source = resolved.sources[row.name]
+        if source != DEFAULT:
+            kind = COMMAND_LINE if source in (row.flag, COMMAND_LINE) else source
+            counts[kind] = counts.get(kind, 0) + 1
+    given = ", ".join(f"{count} from {source}" for source, count in counts.items())
+    return (
+        f"the settings are good ({given}, the rest are defaults)\n"
+        f"not tried: importing {resolved.settings.application}, "
+        f"listening on {', '.join(resolved.settings.bind)}"
+    )
+
+
+def help_text(columns: int) -> str:
+    """All of --help, as wide as the terminal within reason."""
+    width = max(72, min(columns, 100) - 1)
+    lines = ["Usage: appserve [OPTIONS] APPLICATION", "", _ABOUT, ""]
+    lines += [f"  {example}" for example in _EXAMPLES]
+    for group in GROUPS:
+        lines += ["", f"{group}:"]
+        for row in ROWS:
+            if row.group == group:
+                lines += _entry(_term(row), _definition(row), width)
+    for flags, text in _ACTIONS.values():
+        lines += _entry(_spell(flags), text, width)
+    for paragraph in (_ENVIRONMENT, f"Exit codes: {_EXIT_CODES}."):
+        lines += ["", *_wrap(paragraph, width)]
+    return "\n".join(lines)
+
+
+def _entry(term: str, definition: str, width: int) -> list[str]:
+    """A term, and beside it what it does."""
+    column = 32
+    lines = [" " * column + line for line in _wrap(definition, width - column)]
+    if len(term) + 4 > column:
+        return [f"  {term}", *lines]
+    return [f"  {term:<{column - 2}}{lines[0].lstrip()}", *lines[1:]]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    import textwrap  # only help pays for it
+
+    # A flag that is broken at its hyphens cannot be copied.
+    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+
+def _term(row: Row) -> str:
+    if row.positional:
+        return row.positional
+    metavar = row.kind.metavar
+    return _spell([*([row.short] if row.short else []), row.flag]) + (f" {metavar}" if metavar else "")
+
+
+def _spell(flags: Sequence[str]) -> str:
+    return ", ".join(sorted(flags, key=len))
+
+
+def _definition(row: Row) -> str:
+    also = f" (also {', '.join(row.also)})" if row.also else ""
+    shown = row.default_shown
+    default = "" if shown in ("none", "false") else f" [default: {shown}]"
+    return f"{row.help}{also}{default}"

@@ -1,0 +1,1 @@
+"""Settings: one table, and everything that is derived from it."""

@@ -1,0 +1,411 @@
+"""Every setting, one row each, and what a row tells.
+
+The dataclass `Settings` is the table. From a row follow its flag, its environment variable, its key in
+appserve.toml, its place in --help, in docs/settings.md and in conf/appserve.toml, how it is checked, and
+what a reload must renew for a change to take effect. Nothing else has to be written to add a setting:
+
+    name: type = _row(default, Kind(), GROUP, "what it does", applies=...)
+
+A row that is listed works. Durations are float seconds, sizes are bytes, lists are tuples.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any, TypeVar
+
+from appserve.config.convert import Boolean, Choice, Kind, Seconds, Several, Size, Text, Whole
+from appserve.net.address import parse_bind
+
+T = TypeVar("T")
+
+
+class Applies(Enum):
+    """What has to be renewed before a changed setting takes effect."""
+
+    WORKERS = "new workers"  # a reload is enough
+    LISTENERS = "listeners"  # bound once, when the server starts
+    RESTART = "restart"  # held by the master for its whole life
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FromPlatform:
+    """An environment variable that hosting platforms set: it stands for the default."""
+
+    variable: str
+    read: Callable[[str], Any]
+    effect: str  # what it makes of the default, for help
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One setting, as everything that is derived from it sees it."""
+
+    name: str
+    default: Any
+    kind: Kind[Any]
+    group: str
+    help: str  # a sentence or two for --help
+    more: str  # what only the settings page and the example file tell
+    applies: Applies
+    short: str  # "-w", or empty
+    also: tuple[str, ...]  # other spellings of the flag
+    positional: str  # how --help calls it, for the one setting that needs no flag
+    in_file: bool
+    platform: FromPlatform | None
+    empty: str  # what an empty default means, for people
+    example: Any  # what the example file shows when the default is empty
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Every spelling on the command line, the long one first."""
+        if self.positional:
+            return ()
+        return (self.flag, *self.also, *([self.short] if self.short else []))
+
+    @property
+    def off_flag(self) -> str:
+        """The flag that says no, for a Boolean; else empty."""
+        return "--no-" + self.name.replace("_", "-") if isinstance(self.kind, Boolean) else ""
+
+    @property
+    def variable(self) -> str:
+        return "APPSERVE_" + self.name.upper()
+
+    @property
+    def repeated(self) -> Kind[Any] | None:
+        """What one of the flags holds, when the flag can be given again."""
+        return self.kind.item if isinstance(self.kind, Several) else None
+
+    def show(self, value: object) -> str:
+        """A value as one line for people; what an empty one means is in brackets."""
+        return self.kind.show(value) or f"({self.empty})"
+
+    @property
+    def default_shown(self) -> str:
+        """The default as one line for people."""
+        shown = self.kind.show(self.default) or self.empty
+        return f"{shown}, or {self.platform.effect}" if self.platform else shown
+
+
+def _row(
+    default: T,
+    kind: Kind[T],
+    group: str,
+    text: str,
+    *,
+    applies: Applies,
+    more: str = "",
+    short: str = "",
+    also: tuple[str, ...] = (),
+    positional: str = "",
+    in_file: bool = True,
+    platform: FromPlatform | None = None,
+    empty: str = "none",
+    example: T | None = None,
+) -> T:
+    row = {
+        "default": default,
+        "kind": kind,
+        "group": group,
+        "help": text,
+        "more": more,
+        "applies": applies,
+        "short": short,
+        "also": also,
+        "positional": positional,
+        "in_file": in_file,
+        "platform": platform,
+        "empty": empty,
+        "example": default if example is None else example,
+    }
+    return field(default=default, metadata=row)
+
+
+def _bind_from_port(port: str) -> tuple[str, ...]:
+    if not (port.isascii() and port.isdigit() and 0 <= int(port) <= 65535):
+        raise ValueError("expected a port, a whole number from 0 to 65535")
+    return (f"0.0.0.0:{int(port)}",)
+
+
+def _refine_bind(text: str) -> str:
+    parse_bind(text)
+    return text
+
+
+def _refine_access_logfile(text: str) -> str:
+    return "none" if text.lower() == "none" else text
+
+
+_WORKERS = Whole(1, 1024)
+_BIND = Text("ADDRESS", "`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`", _refine_bind)
+_FOLDER = Text("FOLDER", "a path")
+
+APPLICATION = "Application"
+ADDRESSES = "Addresses"
+PROCESSES = "Workers"
+PATIENCE = "Timeouts"
+LIMITS = "Limits on requests"
+LOGS = "Logs and names"
+FILES = "Settings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the server runs with. Immutable; a reload makes a new one."""
+
+    application: str = _row(
+        "",
+        Text("MODULE:ATTRIBUTE", "`MODULE:ATTRIBUTE`, `MODULE` or `MODULE:FACTORY(...)`"),
+        APPLICATION,
+        "The application: module:attribute, a module alone (its `application` or `app`), "
+        "or a call of a factory, 'module:make_app()'.",
+        more="The arguments of a call have to be literals: `'shop:make_app(\"production\", debug=False)'`. "
+        "Attributes can be dotted (`shop.web:site.app`).",
+        applies=Applies.WORKERS,
+        positional="APPLICATION",
+        example="main:app",
+    )
+    factory: bool = _row(
+        False,
+        Boolean(),
+        APPLICATION,
+        "The attribute is a function that makes the application: call it without arguments.",
+        more="With a module alone, its `create_app` or `make_app` is called.",
+        applies=Applies.WORKERS,
+    )
+    chdir: str = _row(
+        "",
+        _FOLDER,
+        APPLICATION,
+        "Change to this folder before importing the application.",
+        more="The folder is also where modules are looked for. Relative paths of `app_dir` start from it, "
+        "those of every other setting start from where the server was started.",
+        applies=Applies.WORKERS,
+        empty="where the server was started",
+        example="/srv/shop",
+    )
+    app_dir: tuple[str, ...] = _row(
+        (),
+        Several(_FOLDER),
+        APPLICATION,
+        "Look for modules in this folder first. Can be given again.",
+        more="The current folder is always looked in, after these.",
+        applies=Applies.WORKERS,
+        example=("src",),
+    )
+    interface: str = _row(
+        "auto",
+        Choice(("auto", "wsgi", "asgi")),
+        APPLICATION,
+        "The interface that the application speaks; auto tells them apart without calling it.",
+        more="A coroutine function, or an object whose `__call__` is one, is ASGI; a callable that takes two "
+        "arguments is WSGI, one that takes three is ASGI. The log says at start what was found, and why.",
+        applies=Applies.WORKERS,
+    )
+
+    bind: tuple[str, ...] = _row(
+        ("127.0.0.1:8000",),
+        Several(_BIND),
+        ADDRESSES,
+        "Listen on host:port, [ipv6]:port or unix:path. Can be given again.",
+        more="A host name is listened on at all its addresses, so `localhost:8000` is IPv4 and IPv6. "
+        "Port 0 takes a free port, which the log tells. A unix socket is not world-writable, and its file "
+        "is removed at the end.",
+        applies=Applies.LISTENERS,
+        short="-b",
+        platform=FromPlatform("PORT", _bind_from_port, "0.0.0.0:$PORT when PORT is set"),
+    )
+    backlog: int = _row(
+        2048,
+        Whole(1),
+        ADDRESSES,
+        "How many connections may wait to be accepted, for each address.",
+        more="The kernel caps it silently at `net.core.somaxconn`.",
+        applies=Applies.LISTENERS,
+    )
+
+    workers: int = _row(
+        1,
+        _WORKERS,
+        PROCESSES,
+        "How many worker processes serve.",
+        applies=Applies.WORKERS,
+        short="-w",
+        platform=FromPlatform("WEB_CONCURRENCY", _WORKERS.read, "$WEB_CONCURRENCY when that is set"),
+    )
+    worker_class: str = _row(
+        "auto",
+        Choice(("auto", "sync", "asgi")),
+        PROCESSES,
+        "How a worker serves: sync (WSGI, one request at a time), asgi (an event loop), "
+        "or auto, which follows from the application.",
+        applies=Applies.WORKERS,
+        short="-k",
+    )
+    worker_connections: int = _row(
+        1000,
+        Whole(1),
+        PROCESSES,
+        "How many connections one worker holds open; further ones wait in the backlog.",
+        applies=Applies.WORKERS,
+    )
+    loop: str = _row(
+        "auto",
+        Choice(("auto", "uvloop", "asyncio")),
+        PROCESSES,
+        "The event loop of asgi workers; auto is uvloop.",
+        applies=Applies.WORKERS,
+    )
+    lifespan: str = _row(
+        "auto",
+        Choice(("auto", "on", "off")),
+        PROCESSES,
+        "ASGI startup and shutdown events: auto uses them if the application does, "
+        "on demands that it does, off sends none.",
+        applies=Applies.WORKERS,
+    )
+
+    timeout: float = _row(
+        30.0,
+        Seconds(),
+        PATIENCE,
+        "Replace a worker that has made no progress for so long; 0 never does.",
+        more="For sync workers it is how long one request may take, for asgi workers how long the event loop "
+        "may be blocked. The log then has the request and what every thread was doing.",
+        applies=Applies.WORKERS,
+        short="-t",
+    )
+    graceful_timeout: float = _row(
+        25.0,
+        Seconds(),
+        PATIENCE,
+        "How long requests may still run when a worker has to leave.",
+        more="At a stop as at a reload. Keep it below what the supervisor above allows: "
+        "Kubernetes kills after 30 seconds by default.",
+        applies=Applies.WORKERS,
+    )
+    keep_alive: float = _row(
+        75.0,
+        Seconds(),
+        PATIENCE,
+        "How long a connection may stay open without a request; 0 closes it after each response.",
+        more="Have it longer than the same setting of a proxy or load balancer in front.",
+        applies=Applies.WORKERS,
+    )
+    head_timeout: float = _row(
+        30.0,
+        Seconds(),
+        PATIENCE,
+        "How long a client may take to send the head of a request; 0 is for ever.",
+        applies=Applies.WORKERS,
+    )
+    body_timeout: float = _row(
+        60.0,
+        Seconds(),
+        PATIENCE,
+        "How long a client may be silent within a request's body; 0 is for ever.",
+        applies=Applies.WORKERS,
+    )
+    write_timeout: float = _row(
+        60.0,
+        Seconds(),
+        PATIENCE,
+        "How long a client may take nothing of a response; 0 is for ever.",
+        applies=Applies.WORKERS,
+    )
+
+    limit_request_line: int = _row(
+        8190,
+        Size(1),
+        LIMITS,
+        "The longest request line; a longer one is answered 414.",
+        applies=Applies.WORKERS,
+    )
+    limit_request_fields: int = _row(
+        100,
+        Whole(1),
+        LIMITS,
+        "The most header fields of a request; more are answered 431.",
+        applies=Applies.WORKERS,
+    )
+    limit_request_field_size: int = _row(
+        8190,
+        Size(1),
+        LIMITS,
+        "The longest header field of a request; a longer one is answered 431.",
+        applies=Applies.WORKERS,
+        also=("--limit-request-field_size",),
+    )
+    limit_request_body: int = _row(
+        1 << 30,
+        Size(),
+        LIMITS,
+        "The longest body of a request; a longer one is answered 413; 0 is no limit.",
+        applies=Applies.WORKERS,
+    )
+
+    access_logfile: str = _row(
+        "-",
+        Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile),
+        LOGS,
+        "Where each request is recorded: - is standard output, none turns it off.",
+        applies=Applies.RESTART,
+    )
+    log_level: str = _row(
+        "info",
+        Choice(("debug", "info", "warning", "error", "critical")),
+        LOGS,
+        "What the error log (on standard error) leaves out: everything below this level.",
+        applies=Applies.RESTART,
+    )
+    name: str = _row(
+        "",
+        Text("NAME"),
+        LOGS,
+        "What ps and top show of this server's processes.",
+        applies=Applies.RESTART,
+        short="-n",
+        empty="the application",
+        example="shop",
+    )
+
+    config: str = _row(
+        "",
+        Text("FILE", "a path"),
+        FILES,
+        "Read settings from this TOML file.",
+        more="Without it, `appserve.toml` in the current folder is read when it is there; "
+        "a file that is named has to be there.",
+        applies=Applies.RESTART,
+        short="-c",
+        in_file=False,
+        empty="appserve.toml, if it is there",
+    )
+
+
+ROWS: tuple[Row, ...] = tuple(Row(name=one.name, **one.metadata) for one in fields(Settings))
+BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
+GROUPS: tuple[str, ...] = tuple(dict.fromkeys(row.group for row in ROWS))
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings, where each value came from, and what should be said about it in the log."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def changes(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the settings that differ: those that new workers bring, those that need a restart."""
+    changed = [row for row in ROWS if getattr(old, row.name) != getattr(new, row.name)]
+    return (
+        tuple(row.name for row in changed if row.applies is Applies.WORKERS),
+        tuple(row.name for row in changed if row.applies is not Applies.WORKERS),
+    )

@@ -1,0 +1,223 @@
+"""Where settings come from, and how one value of each is found.
+
+    defaults < appserve.toml < environment < command line
+
+A value that wins replaces the others whole: lists are not joined. PORT and WEB_CONCURRENCY, which hosting
+platforms set, stand for the defaults, so that anything said about appserve itself wins over them. An
+environment variable that is empty is as good as unset. Every problem is found before any is reported,
+also one in a value that would not have won.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from appserve.config.convert import suggest
+from appserve.config.settings import BY_NAME, ROWS, Resolved, Settings
+from appserve.errors import ConfigError
+
+DEFAULT = "default"
+COMMAND_LINE = "command line"
+SETTINGS_FILE = "appserve.toml"
+
+_PREFIX = "APPSERVE_"
+
+# What Kubernetes puts into every container of a namespace that has a Service named "appserve" or
+# "appserve-something". The last form is told by its value: APPSERVE_PORT may become a setting.
+# They are texts, because compiling them costs a millisecond that only such a container has to pay.
+_OF_A_SERVICE = (
+    r"APPSERVE_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=.*"
+    r"|PORT=(tcp|udp|sctp)://.*)"
+)
+
+NO_APPLICATION = (
+    "no application: name it as module:attribute, for example `appserve main:app`, "
+    f'or set {BY_NAME["application"].variable}, or write application = "main:app" in {SETTINGS_FILE} '
+    "(`appserve appserve.demo:app` serves a page to try the server with)"
+)
+
+# What one source gives: the value of a setting by its name, with what to call the source.
+_Given = dict[str, tuple[Any, str]]
+
+
+def resolve(
+    arguments: Mapping[str, Sequence[str]],
+    environ: Mapping[str, str],
+    cwd: str,
+    *,
+    problems: Sequence[str] = (),
+    application_needed: bool = True,
+) -> Resolved:
+    """The settings that all sources give together.
+
+    `arguments` are the raw texts of the command line by the setting's name, in their order. `problems` are
+    those that were met in reading the command line. Raises ConfigError with every problem there is.
+    """
+    found = list(problems)
+    warnings: list[str] = []
+    given: _Given = {row.name: (row.default, DEFAULT) for row in ROWS}
+    flags = _read_flags(arguments, found)
+    variables = _read_environment(environ, found, warnings)
+    named, source = flags.get("config") or variables.get("config") or ("", DEFAULT)
+    given |= _read_file(cwd, named, source, found)
+    given |= variables
+    given |= flags
+    given |= _read_platform(environ, given, found)
+    _check_folders(cwd, given, found)
+
+    application, _ = given["application"]
+    if application_needed and not application and not problems:
+        found.append(NO_APPLICATION)
+    if found:
+        raise ConfigError(found)
+    settings = Settings(**{name: value for name, (value, _) in given.items()})
+    return Resolved(settings, {name: source for name, (_, source) in given.items()}, tuple(warnings))
+
+
+def _read_flags(arguments: Mapping[str, Sequence[str]], problems: list[str]) -> _Given:
+    given: _Given = {}
+    for name, texts in arguments.items():
+        row = BY_NAME[name]
+        where = COMMAND_LINE if row.positional else row.flag
+        values: list[Any] = []
+        # Given again, a flag adds to a list; otherwise the last one counts, as with every command.
+        for text in texts if row.repeated else texts[-1:]:
+            try:
+                values.append((row.repeated or row.kind).read(text))
+            except ValueError as error:
+                problems.append(f"{_place(where, name, text)}: {_because(error, text)}")
+        if values:
+            given[name] = (tuple(values) if row.repeated else values[0], where)
+    return given
+
+
+def _read_environment(environ: Mapping[str, str], problems: list[str], warnings: list[str]) -> _Given:
+    by_variable = {row.variable: row for row in ROWS}
+    given: _Given = {}
+    for variable in sorted(environ):
+        text = environ[variable]
+        if not variable.startswith(_PREFIX) or not text:
+            continue
+        row = by_variable.get(variable)
+        if row is None:
+            if not re.fullmatch(_OF_A_SERVICE, f"{variable}={text}"):
+                warnings.append(
+                    f"environment variable {_show_text(variable)} is not a setting"
+                    + suggest(variable, list(by_variable), cutoff=0.75)
+                )
+            continue
+        try:
+            given[row.name] = (row.kind.read(text), variable)
+        except ValueError as error:
+            problems.append(f"{_place(variable, row.name, text)}: {_because(error, text)}")
+    return given
+
+
+def _read_file(cwd: str, named: str, source: str, problems: list[str]) -> _Given:
+    """What the settings file gives: `named`, which has to be there, or appserve.toml, which need not be."""
+    path = named or SETTINGS_FILE
+    try:
+        with open(os.path.join(cwd, path), "rb") as file:
+            content = file.read()
+    except OSError as error:
+        if named or not isinstance(error, FileNotFoundError):
+            where = _place(source, "config", path) if named else path
+            problems.append(f"{where}: cannot be read: {_reason(error)}")
+        return {}
+
+    import tomllib  # only who has a file pays for it
+
+    try:
+        table = tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        problems.append(f"{path}: not UTF-8 (byte {error.start})")
+        return {}
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        text = str(error)
+        problems.append(f"{path}: {text[:1].lower()}{text[1:]}")
+        return {}
+    return _read_table(path, table, problems)
+
+
+def _read_table(path: str, table: Mapping[str, object], problems: list[str]) -> _Given:
+    known = [row.name for row in ROWS if row.in_file]
+    given: _Given = {}
+    for key, value in table.items():
+        row = BY_NAME.get(key)
+        shown = _place(path, _show_text(key), value)
+        if row is None:
+            hint = suggest(key.lower().lstrip("-").replace("-", "_"), known)
+            if isinstance(value, dict) and not hint:
+                hint = " (settings are not in tables)"
+            problems.append(f"{shown}: unknown setting{hint}")
+        elif not row.in_file:
+            problems.append(f"{shown}: cannot be set in a file, only with {row.flag} or {row.variable}")
+        else:
+            try:
+                given[key] = (row.kind.read_toml(value), path)
+            except ValueError as error:
+                problems.append(f"{shown}: {_because(error, value)}")
+    return given
+
+
+def _read_platform(environ: Mapping[str, str], given: _Given, problems: list[str]) -> _Given:
+    """What stands for a default that nothing has replaced."""
+    stands: _Given = {}
+    for row in ROWS:
+        if row.platform is None or given[row.name][1] != DEFAULT:
+            continue
+        text = environ.get(row.platform.variable, "")
+        if not text:
+            continue
+        try:
+            stands[row.name] = (row.platform.read(text), row.platform.variable)
+        except ValueError as error:
+            problems.append(f"{_place(row.platform.variable, row.name, text)}: {error}")
+    return stands
+
+
+def _check_folders(cwd: str, given: _Given, problems: list[str]) -> None:
+    """Folders are looked at here, because a worker would find out too late and once each."""
+    chdir, source = given["chdir"]
+    start = os.path.join(cwd, chdir)
+    if chdir and not os.path.isdir(start):
+        problems.append(f"{_place(source, 'chdir', chdir)}: no such folder")
+        return
+    folders, source = given["app_dir"]
+    for folder in folders:
+        if not os.path.isdir(os.path.join(start, folder)):
+            problems.append(f"{_place(source, 'app_dir', folder)}: no such folder in {start}")
+
+
+def _place(source: str, name: str, value: object) -> str:
+    """Where a value stands, as it is written there."""
+    if source == COMMAND_LINE:
+        return f"{BY_NAME[name].positional} {_show_text(str(value))}"
+    if source.startswith("--"):
+        return f"{source} {_show_text(str(value))}"
+    if source.isupper():
+        return f"{source}={_show_text(str(value))}"
+    return f"{source}: {name} = {_show_value(value)}"
+
+
+def _because(error: ValueError, value: object) -> str:
+    """The error's message, without the value where that stands before it already."""
+    return str(error).removeprefix(f'"{value}": ')
+
+
+def _reason(error: OSError) -> str:
+    text = error.strerror or type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
+def _show_text(text: str) -> str:
+    """A text of unknown content, on one line and not for ever."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:100])
+    return shown + ("…" if len(text) > 100 else "") if shown else '""'
+
+
+def _show_value(value: object) -> str:
+    import json  # only a mistake pays for it
+
+    return _show_text(json.dumps(value, default=str, ensure_ascii=False))
