@@ -1,0 +1,1 @@
+"""One HTTP connection speaking with one WSGI application (PEP 3333)."""

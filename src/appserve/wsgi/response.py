@@ -1,0 +1,167 @@
+"""One response as PEP 3333 has an application give it: start_response, write, an iterable."""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, NoReturn
+
+from appserve.errors import AppMistake, ClientDisconnected
+from appserve.http.http1 import Connection
+from appserve.http.messages import Writing
+from appserve.http.status import STATUS_LINES
+from appserve.wsgi.environ import CgiVariable, Header
+from appserve.wsgi.outbox import Outbox
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+WRITING_HEAD = Writing.HEAD  # hot: see messages.END.
+
+STATUS = re.compile(r"([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
+
+
+@lru_cache(maxsize=256)
+def read_status(status: str) -> tuple[int, bytes]:
+    """(code, status line with CRLF) of a WSGI status such as "404 Not Found". Raises AppMistake."""
+    match = STATUS.fullmatch(status) if isinstance(status, str) else None
+    if match is None:
+        raise AppMistake(f'the status {status!r} is not like "200 OK" (PEP 3333)')
+    code = int(match[1])
+    if match[2] is None:
+        return code, STATUS_LINES[code]
+    try:
+        return code, f"HTTP/1.1 {match[1]} {match[2]}\r\n".encode("latin-1")
+    except UnicodeEncodeError:
+        raise AppMistake(f"the status {status!r} has a character beyond latin-1 (PEP 3333)") from None
+
+
+class Response:
+    """What one application call has said so far. `code` is 0 until start_response."""
+
+    __slots__ = ("_connection", "_cycle", "_headers", "_outbox", "_status_line", "code")
+
+    _headers: Iterable[Header]
+    _status_line: bytes
+
+    def __init__(self, connection: Connection[CgiVariable, Header], outbox: Outbox) -> None:
+        self._connection = connection
+        self._cycle = connection.cycle
+        self._outbox = outbox
+        self.code = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether something of it was sent."""
+        return self._connection.writing is not WRITING_HEAD
+
+    def start_response(
+        self, status: str, headers: list[Header], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333 "The start_response() Callable". Nothing is sent before the first byte of the body.
+
+        With `exc_info` it replaces an answer that was not sent yet; if one was, the exception is raised
+        again, so that the application is ended. Raises AppMistake.
+        """
+        if exc_info:
+            if self.started:
+                self._raise_again(exc_info)
+        elif self.code:
+            raise AppMistake("start_response() was called a second time without exc_info (PEP 3333)")
+        self.code, self._status_line = read_status(status)
+        self._headers = headers
+        now = time.time()
+        stamp = self._connection.stamp
+        if now >= stamp.until:
+            # The application may have been at it for longer than the loop's last turn is ago.
+            stamp.renew(now)
+        return self.write
+
+    def _raise_again(self, exc_info: ExcInfo) -> NoReturn:
+        if exc_info[1] is None:
+            raise AppMistake("start_response() with an exc_info that is empty, after the body had begun")
+        raise exc_info[1].with_traceback(exc_info[2])
+
+    def write(self, data: bytes) -> None:
+        """The imperative way to send a piece of the body (PEP 3333 "The write() Callable")."""
+        if type(data) is not bytes:
+            data = _as_bytes(data)
+        if self._cycle != self._connection.cycle:
+            # It would go into the answer to another request.
+            raise AppMistake("write() was called after its request had been answered")
+        if data:
+            self.send(data)
+
+    def send(self, data: bytes) -> None:
+        """Send a non-empty piece of the body, with the head before the first. Raises ClientDisconnected."""
+        if self.started:
+            framed = self._connection.send_body(data, True)
+        else:
+            self._check_started("before the body")
+            framed = self._connection.start_response(self.code, self._headers, self._status_line, data)
+        self._put(framed)
+
+    def _put(self, framed: bytes) -> None:
+        if not framed:
+            return
+        try:
+            self._outbox.write(framed)
+        except ClientDisconnected:
+            # The application may handle an OSError and go on; the connection may not.
+            self._connection.abandon_response()
+            raise
+
+    def finish(self, result: Any) -> None:
+        """Send what the application returned; an iterable that has close() is closed in any case.
+
+        Raises AppMistake, ClientDisconnected, and whatever the application raises.
+        """
+        # hot: bench sync-hello. A list's pieces are all there, so they may leave together with the head.
+        kind = type(result)
+        if (kind is list or kind is tuple) and self._connection.writing is WRITING_HEAD:
+            if not self.code:
+                self._check_started("before the body")
+            body = result[0] if len(result) == 1 else b"".join(map(_as_bytes, result))
+            if type(body) is not bytes:
+                body = _as_bytes(body)
+            framed = self._connection.respond(self.code, self._headers, body, self._status_line)
+            self._outbox.write(framed)
+            return
+        self._iterate(result)
+
+    def _iterate(self, result: Any) -> None:
+        try:
+            try:
+                pieces = iter(result)
+            except TypeError:
+                raise AppMistake(
+                    f"the application returned {result!r}, which is no iterable of bytes"
+                ) from None
+            for data in pieces:
+                if type(data) is not bytes:
+                    data = _as_bytes(data)
+                if data:
+                    self.send(data)
+            self._end()
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def _end(self) -> None:
+        if self.started:
+            self._put(self._connection.send_body(b"", False))
+        else:
+            self._check_started("before the application's end")
+            self._put(self._connection.respond(self.code, self._headers, b"", self._status_line))
+
+    def _check_started(self, when: str) -> None:
+        if not self.code:
+            raise AppMistake(f"start_response() was not called {when} (PEP 3333)")
+
+
+def _as_bytes(data: object) -> bytes:
+    """`data` if it is made of bytes; a memoryview may count its length in something else."""
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise AppMistake(f"the application's body has {type(data).__name__} in it, not bytes (PEP 3333)")

@@ -1,0 +1,563 @@
+"""What PEP 3333 lets an application do with start_response, write and its result, and what becomes of it."""
+
+import array
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from appserve.errors import AppMistake
+from appserve.wsgi.response import read_status
+from tests.wsgi.talk import GET, Environ, Talk, head
+
+TalkTo = Callable[..., Talk]
+START = "start_response() was"
+
+
+def app_that(result: Callable[[Any], Any]) -> Callable[[Environ, Any], Any]:
+    """An application that returns what `result` makes of start_response."""
+    return lambda environ, start_response: result(start_response)
+
+
+def returns(result: Any, *headers: tuple[str, str], status: str = "200 OK") -> Callable[[Environ, Any], Any]:
+    """An application that starts a response with these headers and returns this."""
+
+    def application(environ: Environ, start_response: Any) -> Any:
+        start_response(status, list(headers))
+        return result() if callable(result) else result
+
+    return application
+
+
+class Closing:
+    """An iterable that counts how often it was closed."""
+
+    def __init__(self, *pieces: bytes, error: BaseException | None = None) -> None:
+        self.pieces = pieces
+        self.error = error
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.pieces
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Sequence:
+    """An iterable by __getitem__ alone, as PEP 3333 allows."""
+
+    def __getitem__(self, index: int) -> bytes:
+        return [b"hel", b"lo"][index]
+
+
+# ── results ──
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        [b"hello"],
+        (b"hello",),
+        [b"he", b"", b"llo"],
+        (b"h", b"ello", b""),
+        lambda: iter([b"hello"]),
+        lambda: (piece for piece in (b"", b"he", b"", b"llo")),
+        lambda: {b"hello": 1},
+        lambda: Closing(b"hel", b"lo"),
+        Sequence(),
+        [bytearray(b"hello")],
+        [b"he", memoryview(b"llo")],
+        lambda: iter([bytearray(b"he"), memoryview(b"llo")]),
+        [memoryview(array.array("H", b"hell")), b"o"],
+    ],
+)
+@pytest.mark.parametrize("length", [True, False])
+def test_any_iterable_of_bytes_is_a_body(talk_to: TalkTo, result: Any, length: bool):
+    headers = [("Content-Length", "5")] if length else []
+    talk = talk_to(returns(result, *headers))
+
+    for _ in range(2):
+        response = talk.ask()
+        assert (response.status, response.body, response.closes) == (200, b"hello", False)
+    assert talk.log.text == ""
+
+
+def test_a_memoryview_is_as_long_as_its_bytes(talk_to: TalkTo):
+    talk = talk_to(returns([memoryview(array.array("I", range(10)))]))
+
+    assert talk.ask().body == array.array("I", range(10)).tobytes()
+
+
+@pytest.mark.parametrize("result", [[], (), [b""], lambda: iter([]), Closing, b"", "", {}])
+def test_an_empty_body_is_a_length_of_zero(talk_to: TalkTo, result: Any):
+    response = talk_to(returns(result)).ask()
+
+    assert (response.body, response.values(b"content-length")) == (b"", [b"0"])
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (None, "returned None, which is no iterable of bytes"),
+        (5, "returned 5, which is no iterable of bytes"),
+        ("text", "has str in it, not bytes"),
+        (["text"], "has str in it, not bytes"),
+        ([b"hello", "text"], "has str in it, not bytes"),
+        (b"hello", "has int in it, not bytes"),
+        ([None], "has NoneType in it, not bytes"),
+        ([5], "has int in it, not bytes"),
+    ],
+)
+def test_another_result_is_the_applications_mistake(talk_to: TalkTo, result: Any, message: str):
+    talk = talk_to(returns(result))
+
+    assert talk.ask().status == 500
+    assert message in talk.log.text
+    assert talk.ask().status == 500, "the connection goes on"
+
+
+def test_pieces_leave_as_they_come(talk_to: TalkTo):
+    seen: list[bytes] = []
+
+    def pieces() -> Iterator[bytes]:
+        seen.append(talk.client.recv(1000) if talk.connection._http.body_sent else b"")
+        yield b"first"
+        seen.append(talk.client.recv(1000))
+        yield b"second"
+        seen.append(talk.client.recv(1000))
+
+    talk = talk_to(returns(pieces))
+    talk.send(GET)
+
+    assert seen[0] == b""
+    assert seen[1].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert seen[1].endswith(b"\r\n\r\n5\r\nfirst\r\n")
+    assert seen[2] == b"6\r\nsecond\r\n"
+    assert talk.receive() == b"0\r\n\r\n"
+
+
+def test_a_list_leaves_in_one_write_with_its_head(talk_to: TalkTo):
+    talk = talk_to(returns([b"hello"]))
+    written: list[bytes] = []
+    send = talk.connection._outbox._send
+    talk.connection._outbox._send = lambda data: written.append(data) or send(data)
+    talk.send(GET)
+
+    (only,) = written
+    assert only.endswith(b"Content-Length: 5\r\n\r\nhello")
+
+
+# ── close() ──
+
+
+@pytest.mark.parametrize("pieces", [(), (b"hello",), (b"he", b"llo")])
+def test_close_is_called_once_after_the_last_byte(talk_to: TalkTo, pieces: tuple[bytes, ...]):
+    body = Closing(*pieces)
+    response = talk_to(returns(body)).ask()
+
+    assert (response.body, body.closed) == (b"".join(pieces), 1)
+
+
+@pytest.mark.parametrize("pieces", [(), (b"hello",)])
+@pytest.mark.parametrize("error", [ValueError("a"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_close_is_called_when_the_iteration_fails(
+    talk_to: TalkTo, pieces: tuple[bytes, ...], error: BaseException
+):
+    body = Closing(*pieces, error=error)
+    talk_to(returns(body)).send(GET)
+
+    assert body.closed == 1
+
+
+@pytest.mark.parametrize("piece", ["text", b"too long"])
+def test_close_is_called_when_a_rule_is_broken(talk_to: TalkTo, piece: Any):
+    body = Closing(piece)
+    talk_to(returns(body, ("Content-Length", "5"))).send(GET)
+
+    assert body.closed == 1
+
+
+def test_close_is_called_when_the_client_has_left(talk_to: TalkTo):
+    class Leaving(Closing):
+        def __iter__(self) -> Iterator[bytes]:
+            talk.client.close()
+            yield from self.pieces
+
+    body = Leaving(*[b"a" * 100_000] * 5)
+    talk = talk_to(returns(body))
+    talk.send(GET)
+
+    assert body.closed == 1
+    assert talk.log.text == ""
+    assert '"GET / HTTP/1.1" 499 ' in talk.access.text
+
+
+@pytest.mark.parametrize("pieces", [(), (b"hello",)])
+def test_a_close_that_fails_is_told_and_hurts_no_response(talk_to: TalkTo, pieces: tuple[bytes, ...]):
+    class Failing(Closing):
+        def close(self) -> None:
+            raise ValueError("in close")
+
+    talk = talk_to(returns(lambda: Failing(*pieces)))
+    for _ in range(2):
+        response = talk.ask()
+        assert (response.status, response.body, response.closes) == (200, b"".join(pieces), False)
+
+    assert talk.log.text.count("ValueError: in close") == 2
+    assert talk.tally.app_errors == 2
+
+
+# ── start_response ──
+
+
+def test_it_must_be_called_before_the_body(talk_to: TalkTo):
+    for result in ([b"hello"], [], iter([b"hello"]), iter([])):
+        talk = talk_to(app_that(lambda start_response, result=result: result))
+        assert talk.ask().status == 500
+        assert f"{START} not called before the" in talk.log.text
+
+
+def test_it_may_be_called_within_the_iteration(talk_to: TalkTo):
+    def late(start_response: Any) -> Iterator[bytes]:
+        start_response("201 Created", [])
+        yield b"hello"
+
+    response = talk_to(app_that(late)).ask()
+
+    assert (response.status, response.body) == (201, b"hello")
+
+
+def test_nothing_is_sent_before_the_first_byte(talk_to: TalkTo):
+    def change_its_mind(start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("X", "first")])
+        yield b""
+        try:
+            raise ValueError("a")
+        except ValueError:
+            start_response("404 Not Found", [("X", "second")], sys.exc_info())
+        yield b"hello"
+
+    response = talk_to(app_that(change_its_mind)).ask()
+
+    assert (response.status, response.values(b"x"), response.body) == (404, [b"second"], b"hello")
+
+
+def test_a_second_call_without_exc_info_is_a_mistake(talk_to: TalkTo):
+    def twice(start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        start_response("200 OK", [])
+        return [b"hello"]
+
+    talk = talk_to(app_that(twice))
+
+    assert talk.ask().status == 500
+    assert f"{START} called a second time without exc_info" in talk.log.text
+
+
+@pytest.mark.parametrize("exc_info", [(None, None, None), ()])
+def test_exc_info_may_be_empty_before_the_body(talk_to: TalkTo, exc_info: Any):
+    def first(start_response: Any) -> list[bytes]:
+        start_response("200 OK", [], exc_info)
+        return [b"hello"]
+
+    assert talk_to(app_that(first)).ask().status == 200
+
+
+def test_after_the_first_byte_exc_info_is_raised_again(talk_to: TalkTo):
+    reached: list[str] = []
+
+    def fail_late(start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"hello"
+        try:
+            raise ValueError("the cause")
+        except ValueError:
+            start_response("500 Oh", [], sys.exc_info())
+            reached.append("the line after")
+
+    talk = talk_to(app_that(fail_late))
+    talk.send(GET)
+
+    assert reached == []
+    assert "ValueError: the cause" in talk.log.text
+    assert talk.receive().endswith(b"5\r\nhello\r\n"), "the last chunk must not come"
+    assert talk.has_ended
+    assert ' 200 5 "' in talk.access.text
+
+
+def test_after_the_first_byte_an_empty_exc_info_is_a_mistake(talk_to: TalkTo):
+    def pretend(start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"hello"
+        start_response("500 Oh", [], (None, None, None))
+
+    talk = talk_to(app_that(pretend))
+    talk.send(GET)
+
+    assert "AppMistake" in talk.log.text
+    assert ' 200 5 "' in talk.access.text
+
+
+@pytest.mark.parametrize("with_keyword", [True, False])
+def test_exc_info_may_be_given_by_name_or_by_position(talk_to: TalkTo, with_keyword: bool):
+    def application(start_response: Any) -> list[bytes]:
+        if with_keyword:
+            start_response("200 OK", [], exc_info=None)
+        else:
+            start_response("200 OK", [], None)
+        return [b""]
+
+    assert talk_to(app_that(application)).ask().status == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        ("200 OK", b"HTTP/1.1 200 OK\r\n"),
+        ("200", b"HTTP/1.1 200 OK\r\n"),
+        ("200 ", b"HTTP/1.1 200 \r\n"),
+        ("404 Nothing here", b"HTTP/1.1 404 Nothing here\r\n"),
+        ("599 ü", b"HTTP/1.1 599 \xfc\r\n"),
+        ("999 x", b"HTTP/1.1 999 x\r\n"),
+    ],
+)
+def test_a_status_is_a_code_and_a_phrase(status: str, line: bytes):
+    assert read_status(status) == (int(status[:3]), line)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        *("", "OK", "20 OK", "2000 OK", "200OK", " 200 OK", "000 a", "200\tOK", "200 a\r\nX: b", "200 €"),
+        200,
+        b"200 OK",
+    ],
+)
+def test_another_status_is_the_applications_mistake(talk_to: TalkTo, status: Any):
+    talk = talk_to(returns([b"hello"], status=status))
+
+    with pytest.raises(AppMistake):
+        read_status(status)
+    assert talk.ask().status == 500
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "101 Switching Protocols", "103 Early Hints"])
+def test_an_interim_status_is_no_answer(talk_to: TalkTo, status: str):
+    talk = talk_to(returns([b"hello"], status=status))
+
+    assert talk.ask().status == 500
+    assert "no status of a final response" in talk.log.text
+    assert talk.ask().status == 500, "the connection goes on"
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (("X", "a\r\nSet-Cookie: b"), "control character"),
+        (("X", "a\nb"), "control character"),
+        (("X", "a\x00b"), "control character"),
+        (("X\r\nY", "a"), "not a token"),
+        (("X Y", "a"), "not a token"),
+        (("", "a"), "not a token"),
+        (("X", "€"), "beyond latin-1"),
+        (("X", b"a"), "not made of str"),
+        (["X", "a"], "no (name, value) tuple"),
+        (("Content-Length", "five"), "not a decimal number"),
+    ],
+)
+@pytest.mark.parametrize("result", [[b"hello"], lambda: iter([b"hello"]), lambda: iter([])])
+def test_a_header_that_could_be_two_is_a_500_and_told(
+    talk_to: TalkTo, header: Any, message: str, result: Any
+):
+    talk = talk_to(returns(result, header))
+    response = talk.ask()
+
+    assert (response.status, response.values(b"set-cookie")) == (500, [])
+    assert message in talk.log.text
+    assert "application error in GET /" in talk.log.text
+    assert talk.ask().status == 500, "the connection goes on"
+
+
+@pytest.mark.parametrize("headers", [None, 5])
+def test_headers_that_are_no_list_are_a_500(talk_to: TalkTo, headers: Any):
+    def application(start_response: Any) -> list[bytes]:
+        start_response("200 OK", headers)
+        return [b"hello"]
+
+    assert talk_to(app_that(application)).ask().status == 500
+
+
+def test_cookies_are_several_headers(talk_to: TalkTo):
+    cookies = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+
+    assert talk_to(returns([b""], *cookies)).ask().values(b"set-cookie") == [b"a=1", b"b=2"]
+
+
+# ── write() ──
+
+
+def test_what_is_written_comes_before_what_is_returned(talk_to: TalkTo):
+    def application(start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [])
+        write(b"one ")
+        write(b"")
+        write(bytearray(b"two "))
+        return [b"three"]
+
+    response = talk_to(app_that(application)).ask()
+
+    assert (response.body, response.framing) == (b"one two three", "chunked")
+
+
+def test_what_is_written_is_sent_before_write_returns(talk_to: TalkTo):
+    seen: list[bytes] = []
+
+    def application(start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [("Content-Length", "5")])
+        write(b"")
+        write(b"hello")
+        seen.append(talk.client.recv(1000))
+        return []
+
+    talk = talk_to(app_that(application))
+    talk.send(GET)
+
+    assert seen[0].endswith(b"\r\n\r\nhello")
+
+
+@pytest.mark.parametrize("data", ["text", None, 5, [b"hello"]])
+def test_writing_anything_but_bytes_is_a_mistake(talk_to: TalkTo, data: Any):
+    def application(start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])(data)
+        return []
+
+    talk = talk_to(app_that(application))
+
+    assert talk.ask().status == 500
+    assert "not bytes" in talk.log.text
+
+
+def test_a_write_that_comes_too_late_goes_into_no_other_answer(talk_to: TalkTo):
+    writes: list[Any] = []
+
+    def application(start_response: Any) -> list[bytes]:
+        for write in writes:
+            with pytest.raises(AppMistake, match="after its request had been answered"):
+                write(b"from before")
+        writes.append(start_response("200 OK", []))
+        return [b"hello"]
+
+    talk = talk_to(app_that(application))
+    assert [talk.ask().body for _ in range(3)] == [b"hello"] * 3
+    with pytest.raises(AppMistake):
+        writes[-1](b"from before")
+    assert talk.ask().body == b"hello"
+    assert talk.log.text == ""
+
+
+def test_a_write_after_the_last_answer_of_a_connection_is_refused(talk_to: TalkTo):
+    writes: list[Any] = []
+
+    def application(start_response: Any) -> list[bytes]:
+        writes.append(start_response("200 OK", [("Connection", "close")]))
+        return [b"hello"]
+
+    talk = talk_to(app_that(application))
+    talk.ask()
+    with pytest.raises(AppMistake):
+        writes[0](b"more")
+
+
+# ── length ──
+
+
+@pytest.mark.parametrize(
+    "result", [[b"hello!"], [b"hello", b"!"], lambda: iter([b"hello!"]), lambda: Closing(b"too long")]
+)
+def test_a_body_that_is_too_long_at_once_is_a_500(talk_to: TalkTo, result: Any):
+    talk = talk_to(returns(result, ("Content-Length", "5")))
+
+    assert talk.ask().status == 500
+    assert "longer than its Content-Length" in talk.log.text
+
+
+@pytest.mark.parametrize("pieces", [(b"hello", b"!"), (b"he", b"llo!")])
+def test_a_body_that_becomes_too_long_is_cut_and_the_connection_ends(
+    talk_to: TalkTo, pieces: tuple[bytes, ...]
+):
+    talk = talk_to(returns(lambda: iter(pieces), ("Content-Length", "5")))
+    talk.send(GET)
+    received = talk.receive()
+
+    assert received.endswith(b"\r\n\r\n" + pieces[0])
+    assert talk.has_ended
+    assert "longer than its Content-Length" in talk.log.text
+
+
+@pytest.mark.parametrize("result", [[b"hell"], [], lambda: iter([b"he", b"ll"]), lambda: iter([])])
+def test_a_body_that_is_too_short_ends_the_connection(talk_to: TalkTo, result: Any):
+    talk = talk_to(returns(result, ("Content-Length", "5")))
+    talk.send(GET + GET)
+    received = talk.receive()
+
+    assert received.count(b"HTTP/1.1 200 OK") == 1
+    assert talk.has_ended
+    assert "bytes short of its Content-Length" in talk.log.text
+    assert talk.tally.app_errors == 1
+
+
+# ── methods and statuses without a body ──
+
+
+@pytest.mark.parametrize(
+    "result", [[b"hello"], [b"he", b"llo"], lambda: iter([b"he", b"llo"]), lambda: Closing(b"hello"), []]
+)
+@pytest.mark.parametrize("length", [True, False])
+def test_head_has_the_head_of_get_and_no_body(talk_to: TalkTo, result: Any, length: bool):
+    talk = talk_to(returns(result, *([("Content-Length", "5")] if length else [])))
+
+    for _ in range(2):
+        response = talk.ask(method="HEAD")
+        assert (response.status, response.body, response.closes) == (200, b"", False)
+        assert response.values(b"transfer-encoding") == []
+        if length:
+            assert response.values(b"content-length") == [b"5"]
+    assert talk.log.text == ""
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("result", [[b"hello"], lambda: iter([b"hello"]), [], lambda: iter([])])
+def test_204_and_304_have_no_body(talk_to: TalkTo, status: str, result: Any):
+    talk = talk_to(returns(result, status=status))
+
+    for _ in range(2):
+        response = talk.ask()
+        assert (response.status, response.body, response.closes) == (int(status[:3]), b"", False)
+
+
+def test_http_1_0_without_a_length_ends_with_the_connection(talk_to: TalkTo):
+    talk = talk_to(returns(lambda: iter([b"he", b"llo"])))
+    talk.send(head("GET / HTTP/1.0", "Connection: keep-alive"))
+    (response,) = talk.responses("GET", version="1.0")
+
+    assert (response.body, response.framing, response.closes) == (b"hello", "close", True)
+
+
+def test_a_file_wrapper_is_sent_and_closed(talk_to: TalkTo, tmp_path: Any):
+    path = tmp_path / "file"
+    path.write_bytes(b"hello" * 100_000)
+    files: list[Any] = []
+
+    def application(environ: Environ, start_response: Any) -> Any:
+        files.append(path.open("rb"))
+        start_response("200 OK", [("Content-Length", "500000")])
+        return environ["wsgi.file_wrapper"](files[0], 8192)
+
+    response = talk_to(application).ask()
+
+    assert response.body == path.read_bytes()
+    assert files[0].closed
