@@ -1,0 +1,1 @@
+"""One HTTP connection speaking with one ASGI application (ASGI 3.0)."""

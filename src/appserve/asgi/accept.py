@@ -1,0 +1,248 @@
+"""Accepting connections of shared listeners on an event loop, each in its turn with the other workers.
+
+The workers of a server wait on the same listeners. An event loop's own way to watch one wakes every idle
+worker for each connection, and the quickest takes nearly all: measured, 40 connections one after another went
+0/0/1/39 to four workers on uvloop. EPOLLEXCLUSIVE wakes one, always the same; taking the listener out of the
+epoll and putting it back after an accept sends this worker to the end of the queue: 10/10/10/10. See
+net/poller.py, which does the same for the loop of our own.
+
+An event loop's epoll can be had by a duplicate of its descriptor. The loop must know the listener too, or it
+would drop the events as strays; so it is told of it in its own way first (add_reader), and once the loop has
+registered it, the registration is replaced. uvloop does not promise that this works, so it is tried out
+before anything depends on it, and without it workers share by chance.
+
+Connections are accepted here rather than by the loop's create_server, which takes a whole backlog at once.
+"""
+
+import asyncio
+import errno
+import os
+import select
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from appserve.net.listeners import Listener
+from appserve.observe.log import Log
+
+POLITE_TURNS = 64
+POLITE_PAUSE = 0.001
+"""The first turns of a burst take one connection each and let other processes run: the burst has woken the
+siblings too, and they need a moment to come. Measured, 200 connections at once to four workers on two busy
+processors: 181/4/15/0 without, 48/54/59/39 with it. A burst is over when nothing came for POLITE_PAUSE."""
+
+BATCH = 4
+"""Connections taken in one turn when a burst goes on: nobody else takes them then."""
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""No further connection can be had now. The listener stays readable, so it is not watched for a while."""
+
+PROBE_SECONDS = 1.0
+
+_EXCLUSIVE_READ = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLEXCLUSIVE", 0)
+
+MakeProtocol = Callable[[socket.socket, Any, Listener], asyncio.Protocol]
+"""(connection, the client's address as accept() gives it, where it was accepted) → its protocol."""
+
+
+class FairEpoll:
+    """A second handle on the epoll of an event loop.
+
+    The loop knows each descriptor by its own add_reader and believes that it is watched all the time. It must
+    not be asked to change that in between: libuv ends the process when epoll refuses it something.
+    """
+
+    def __init__(self, backend_fd: int) -> None:
+        self._epoll = select.epoll.fromfd(os.dup(backend_fd))
+
+    def watch(self, fd: int) -> None:
+        """Wait for `fd`, which the loop has registered once, as the last of those who do."""
+        self._epoll.register(fd, _EXCLUSIVE_READ)
+
+    def unwatch(self, fd: int) -> None:
+        """Hear nothing of `fd` for the time being."""
+        self._epoll.unregister(fd)
+
+    def rearm(self, fd: int) -> None:
+        """Go to the end of the queue of those who wait for `fd`."""
+        # EPOLL_CTL_MOD is refused on an exclusive registration, and would keep the place in the queue.
+        self._epoll.unregister(fd)
+        self._epoll.register(fd, _EXCLUSIVE_READ)
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+async def make_fair_epoll(loop: asyncio.AbstractEventLoop, backend_fd: int) -> FairEpoll | None:
+    """A FairEpoll that was seen to work on the running `loop`, or None. `backend_fd` may be -1: unknown."""
+    if backend_fd < 0 or not hasattr(select, "EPOLLEXCLUSIVE"):
+        return None
+    epoll = FairEpoll(backend_fd)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    seen = asyncio.Event()
+    loop.add_reader(ours.fileno(), seen.set)
+    try:
+        for _ in range(2):
+            await _until_registered()
+            epoll.rearm(ours.fileno())
+            theirs.send(b"x")
+            await asyncio.wait_for(seen.wait(), PROBE_SECONDS)
+            ours.recv(1)
+            seen.clear()
+    except (OSError, TimeoutError):
+        epoll.close()
+        return None
+    finally:
+        loop.remove_reader(ours.fileno())
+        ours.close()
+        theirs.close()
+    return epoll
+
+
+async def _until_registered() -> None:
+    """uvloop registers a descriptor when it next waits for events, so a turn of the loop must pass."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0.001)
+
+
+class Acceptor:
+    """The listeners of one worker. `room()` says how many more connections may be held."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listeners: Sequence[Listener],
+        epoll: FairEpoll | None,
+        make_protocol: MakeProtocol,
+        room: Callable[[], int],
+        log: Log,
+        has_siblings: bool,
+    ) -> None:
+        self._loop = loop
+        self._listeners = tuple(listeners)
+        self._epoll = epoll
+        self._make_protocol = make_protocol
+        self._room = room
+        self._log = log
+        self._has_siblings = has_siblings
+        self._turns = 0  # of the burst that is being accepted
+        self._last_turn = 0.0
+        self._opened = False
+        self._watching = False  # opened, and there is room
+        self._complained = False
+        # Accepted, and not given to the loop yet; a loop holds its tasks by weak references only.
+        self.arriving: dict[socket.socket, asyncio.Task[None]] = {}
+        self.accepted = 0
+
+    @property
+    def watching(self) -> bool:
+        """Whether connections are accepted as they come."""
+        return self._watching
+
+    async def open(self) -> None:
+        """Begin to accept."""
+        for listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._on_readable, listener)
+        if self._epoll is not None:
+            await _until_registered()
+        self._opened = self._watching = True
+        self.rearm()
+
+    def rearm(self) -> None:
+        """Look again, for a wake-up may have been lost with a sibling that died, or there may be room again.
+
+        To be called about once a second, when a sibling has died, and when a connection has ended.
+        """
+        if not self._opened:
+            return
+        if not self._watching:
+            if self._room() > 0:
+                self._watch()
+        elif self._epoll is not None:
+            for listener in self._listeners:
+                self._epoll.rearm(listener.fileno())
+
+    def drain(self) -> None:
+        """Accept what is queued, as far as there is room, and close the listeners."""
+        opened, self._opened, self._watching = self._opened, False, False
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+            while opened and self._room() > 0 and self._accept_one(listener):
+                pass
+            listener.close(unlink=False)
+        self._listeners = ()
+        if self._epoll is not None:
+            self._epoll.close()
+
+    def _watch(self) -> None:
+        self._watching = True
+        for listener in self._listeners:
+            if self._epoll is not None:
+                self._epoll.watch(listener.fileno())
+            else:
+                self._loop.add_reader(listener.fileno(), self._on_readable, listener)
+
+    def _unwatch(self) -> None:
+        if not self._watching:
+            return
+        self._watching = False
+        for listener in self._listeners:
+            if self._epoll is not None:
+                self._epoll.unwatch(listener.fileno())
+            else:
+                self._loop.remove_reader(listener.fileno())
+
+    def _on_readable(self, listener: Listener) -> None:
+        if not self._watching:
+            return
+        polite = self._has_siblings and self._is_young_burst()
+        # Accept first and look at the room afterwards: the wake-up was for this worker alone.
+        for _ in range(1 if polite else BATCH):
+            if not self._accept_one(listener):
+                break
+            if self._room() <= 0:
+                self._unwatch()
+                return
+        if self._has_siblings and self._watching and self._epoll is not None:
+            self._epoll.rearm(listener.fileno())
+            if polite:
+                os.sched_yield()
+
+    def _is_young_burst(self) -> bool:
+        now = self._loop.time()
+        self._turns = 0 if now - self._last_turn > POLITE_PAUSE else self._turns + 1
+        self._last_turn = now
+        return self._turns < POLITE_TURNS
+
+    def _accept_one(self, listener: Listener) -> bool:
+        """Whether there was a connection, which is on its way to its protocol now."""
+        try:
+            connection, address = listener.socket.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                self._unwatch()
+                if not self._complained:
+                    self._complained = True
+                    self._log.error(
+                        f"cannot accept connections: {error.strerror} (see the limit of open files)"
+                    )
+                return False
+            # The client left before it was accepted, or the network failed (accept(2)).
+            return error.errno == errno.ECONNABORTED
+        self._complained = False
+        self.accepted += 1
+        self.arriving[connection] = self._loop.create_task(self._adopt(connection, address, listener))
+        return True
+
+    async def _adopt(self, connection: socket.socket, address: Any, listener: Listener) -> None:
+        try:
+            connection.setblocking(False)
+            protocol = self._make_protocol(connection, address, listener)
+            await self._loop.connect_accepted_socket(lambda: protocol, connection)
+        except OSError:
+            connection.close()  # the client left meanwhile
+        finally:
+            del self.arriving[connection]

@@ -1,0 +1,153 @@
+"""What all connections of one ASGI worker share: the application, the limits, the logs, the counts."""
+
+import asyncio
+import contextvars
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from appserve.asgi.exchange import Application, Exchange
+from appserve.asgi.scope import Field
+from appserve.errors import ClientDisconnected
+from appserve.http.deadlines import Patience
+from appserve.http.fields import Fields
+from appserve.http.limits import Limits
+from appserve.http.messages import RequestHead
+from appserve.http.stamp import Stamp
+from appserve.observe.access import AccessLog
+from appserve.observe.log import Level, Log
+from appserve.observe.scoreboard import Row
+from appserve.observe.tally import Tally
+from appserve.tracebacks import application_traceback
+
+if TYPE_CHECKING:
+    from appserve.asgi.protocol import HttpProtocol
+
+
+class Site:
+    """Made once per worker. Everything in it is used by the event loop's thread only.
+
+    state        the lifespan's state, of which each request gets a copy; None without a lifespan
+    context      what requests start from: nothing that one application call sets is seen by another
+    connections  those that are open
+    exchanges    those whose application runs, which may be longer than its response takes
+    departed     called when a connection or an exchange has ended, if somebody wants to know
+    """
+
+    __slots__ = (
+        "_lines_wait",
+        "access",
+        "application",
+        "connections",
+        "context",
+        "cutting",
+        "departed",
+        "exchanges",
+        "fields",
+        "forked",
+        "keep_alive",
+        "label",
+        "limits",
+        "log",
+        "loop",
+        "patience",
+        "root_path",
+        "row",
+        "scheme",
+        "stamp",
+        "state",
+        "tally",
+    )
+
+    def __init__(
+        self,
+        application: Application,
+        loop: asyncio.AbstractEventLoop,
+        fields: Fields[Field, Field],
+        limits: Limits,
+        patience: Patience,
+        stamp: Stamp,
+        log: Log,
+        access: AccessLog | None,
+        row: Row,
+    ) -> None:
+        self.application = application
+        self.loop = loop
+        self.fields = fields
+        self.limits = limits
+        self.patience = patience
+        self.stamp = stamp
+        self.log = log
+        self.access = access
+        self.row = row
+        self.scheme = "http"
+        self.root_path = ""
+        self.state: dict[str, Any] | None = None
+        self.context = contextvars.copy_context()
+        self.connections: set[HttpProtocol] = set()
+        self.exchanges: set[Exchange] = set()
+        self.departed: Callable[[], None] | None = None
+        self.keep_alive = True  # else each response closes its connection
+        self.forked = False  # this process is a child that the application forked, and no worker
+        self.cutting = False  # what still runs is being cancelled
+        self.tally = Tally(row)
+        self.label = b""  # what the scoreboard shows
+        self._lines_wait = False
+
+    def forget(self, connection: "HttpProtocol") -> None:
+        """The connection is closed."""
+        self.connections.discard(connection)
+        if self.departed is not None:
+            self.departed()
+
+    def disown(self) -> None:
+        """Runs in a child that the application forked: it has no part in the worker's connections."""
+        self.forked = True
+        try:
+            null = os.open(os.devnull, os.O_RDWR)
+            for connection in self.connections:
+                connection.disown(null)
+            os.close(null)
+        except OSError:
+            pass
+
+    def leave(self, error: BaseException | None) -> NoReturn:
+        """End such a child, which came back out of the application, as a program of its own would end."""
+        if error is not None and not isinstance(error, (SystemExit, ClientDisconnected)):
+            print(application_traceback(error), file=sys.stderr, flush=True)
+        os._exit(0 if error is None or (isinstance(error, SystemExit) and not error.code) else 1)
+
+    def show(self, label: bytes) -> None:
+        """Tell the scoreboard what is being served: if the loop stalls now, this is likely to be why."""
+        self.label = label
+        self.row.set_request(label)
+
+    def write_lines_soon(self) -> None:
+        """Have the access log written: the lines of one turn of the loop leave together, in the next."""
+        if not self._lines_wait:
+            self._lines_wait = True
+            self.loop.call_soon(self._write_lines)
+
+    def _write_lines(self) -> None:
+        self._lines_wait = False
+        if self.access is not None:
+            self.access.flush()
+
+    def tell_failure(self, exchange: Exchange, error: BaseException) -> None:
+        """Log what an application call raised, unless the client's leaving or ours brought it about."""
+        if exchange.told:
+            # It knew that the client had left; what it raised since is how it took that.
+            label = exchange.head.line.label.decode("latin-1")
+            self.log.debug(f"{label}: {type(error).__name__} of the application after its client had left")
+        elif not (self.cutting and isinstance(error, asyncio.CancelledError)):
+            self.complain(exchange.head, f"it raised {type(error).__name__}", error)
+
+    def complain(self, head: RequestHead[Field], problem: str, error: BaseException | None = None) -> None:
+        """Log that the application did wrong. Query strings stay out of the log: they carry secrets."""
+        self.tally.app_errors += 1
+        headline = f"application error in {head.line.label.decode('latin-1')}: {problem}"
+        if error is None:
+            self.log.error(headline)
+        else:
+            self.log.block(Level.ERROR, headline, application_traceback(error))

@@ -1,0 +1,161 @@
+"""What every connection does with its transport, whatever protocol is spoken on it.
+
+reading   is paused while enough waits unread: memory is bounded, and it is the client that waits
+writing   `paused` while the transport holds more than WRITE_BOUND bytes for a client that does not read
+closing   a plain close with input on its way would reset the connection and destroy the response in the
+          client's hands; so the connection lingers: it ends its side, reads on, and closes within bounds
+"""
+
+import asyncio
+import math
+import os
+import select
+import socket
+import struct
+import time
+from abc import abstractmethod
+from typing import cast
+
+from appserve.asgi.site import Site
+from appserve.http.deadlines import Waiting, Watch
+
+READ_BOUND = 65536
+"""Bytes that may wait for an application before its client does."""
+
+WRITE_BOUND = 65536
+"""Bytes that may wait for a client in the transport before its application does."""
+
+LINGER_BOUND = 4 << 20
+LINGER_SECONDS = 5.0
+"""How much and how long is read from a client that is still sending when its connection is closed."""
+
+
+class TransportProtocol(asyncio.Protocol):
+    """The half of a protocol that faces the transport."""
+
+    __slots__ = (
+        "_close_at",
+        "_ended",
+        "_reading_paused",
+        "_site",
+        "_swallowed",
+        "_transport",
+        "_watch",
+        "_written",
+        "paused",
+    )
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._transport = cast("asyncio.Transport", None)  # until connection_made; nothing comes before that
+        self._watch = Watch()
+        self._written = 0  # bytes given to the transport, ever
+        self._swallowed = 0  # bytes read and dropped
+        self._close_at = math.inf
+        self._ended = False  # the client ended its side
+        self._reading_paused = False
+        self.paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(WRITE_BOUND, 0)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+
+    def disown(self, null: int) -> None:
+        """In a process that the application forked: let go of the socket, or the client would not see the
+        worker close it. `null` takes its number, which the event loop's copies still name."""
+        os.dup2(null, self._transport.get_extra_info("socket").fileno(), inheritable=False)
+
+    def reset(self) -> None:
+        """End the connection now, by a reset in any case: it tells the client that something is missing."""
+        # A second descriptor of the same socket: what uvloop shows of its own takes no options.
+        fd = os.dup(self._transport.get_extra_info("socket").fileno())
+        with socket.socket(fileno=fd) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def abort(self) -> None:
+        """End the connection now, with a reset if anything was not sent."""
+        self._transport.abort()
+
+    def sweep(self, now: float) -> None:
+        """Look at the deadlines, about once a second; `now` is monotonic."""
+        transport = self._transport
+        if now >= self._close_at or (self._reading_paused and _has_hung_up(transport)):
+            # It lingers for too long; or the client is gone, and nobody else would notice.
+            transport.abort()
+            return
+        unsent = transport.get_write_buffer_size()
+        waiting, mark = (Waiting.READER, self._written - unsent) if unsent else self._waiting()
+        if self._watch.overdue(waiting, mark, now, self._site.patience):
+            self._site.tally.timeouts += 1
+            if waiting is Waiting.READER:
+                transport.abort()
+            else:
+                self._give_up(waiting)
+
+    @abstractmethod
+    def _waiting(self) -> tuple[Waiting, int]:
+        """What is waited for, when everything is sent, and a number that changes with progress."""
+
+    @abstractmethod
+    def _give_up(self, waiting: Waiting) -> None:
+        """This wait has lasted too long."""
+
+    def _write(self, data: bytes) -> bool:
+        """Whether the transport took it; else a write before has found that the client is gone, which
+        connection_lost tells in a later turn."""
+        transport = self._transport
+        if transport.is_closing():
+            return False
+        self._written += len(data)
+        transport.write(data)
+        return True
+
+    def _bound_reading(self, waiting: int) -> None:
+        """Stop reading when so many bytes wait already; the kernel's buffers then slow the client down."""
+        if waiting >= READ_BOUND:
+            self._pause_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and not self._ended:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            # In a context of its own: asyncio reads on in the one that resumed it, and that may be an
+            # application's, which later requests of this connection would see (cpython#140947).
+            self._site.context.copy().run(self._transport.resume_reading)
+
+    def _end(self, *, linger: bool) -> None:
+        """Close when everything is written; `linger` when the client may be sending."""
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if self._ended or not linger:
+            transport.close()
+            return
+        self._swallowed = 0
+        self._close_at = time.monotonic() + LINGER_SECONDS
+        transport.write_eof()
+        self._resume_reading()
+
+    def _swallow(self, size: int) -> None:
+        """So much came in while the connection lingers."""
+        self._swallowed += size
+        if self._swallowed > LINGER_BOUND:
+            self._transport.abort()
+
+
+def _has_hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the client of a connection that is not read is gone: a reset, or both sides closed."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))

@@ -1,0 +1,220 @@
+"""A connection without a network: a transport that keeps what is written, a site whose logs can be read."""
+
+import asyncio
+import functools
+import inspect
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.scope import asgi_fields
+from appserve.asgi.site import Site
+from appserve.http.deadlines import Patience
+from appserve.http.limits import Limits
+from appserve.http.stamp import Stamp
+from appserve.observe.access import AccessLog
+from appserve.observe.log import Level, Log
+from appserve.observe.scoreboard import Row, Scoreboard, size_for
+
+LOOPS = ("asyncio", "uvloop")
+
+
+def run_on(loop_name: str, main: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end on a new loop of this kind."""
+    if loop_name == "uvloop":
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    else:
+        factory = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(asyncio.wait_for(main, 20))
+
+
+def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a test of a coroutine function, and run it on asyncio's loop and on uvloop's."""
+
+    @functools.wraps(test)
+    def call(loop_name: str, **arguments: Any) -> None:
+        run_on(loop_name, test(**arguments))
+
+    signature = inspect.signature(test)
+    name = inspect.Parameter("loop_name", inspect.Parameter.KEYWORD_ONLY)
+    call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), name])  # type: ignore[attr-defined]  # read by pytest
+    return pytest.mark.parametrize("loop_name", LOOPS)(call)
+
+
+async def turns(count: int = 5) -> None:
+    """Let the loop turn so often: everything that is ready has run then."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written. With `holds`, the client reads nothing until `take`."""
+
+    def __init__(self, protocol: asyncio.Protocol, *, holds: bool = False) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.holds = holds
+        self.sent = b""
+        self.writes: list[bytes] = []
+        self.buffered = b""
+        self.high = 65536
+        self.paused = False
+        self.reading = True
+        self.closing = False
+        self.aborted = False
+        self.ended = False
+        self.lost = False
+        self._extra = {"socket": socket.socket()}  # for those who set options on it
+        protocol.connection_made(self)
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]  # only bytes are ever written
+        assert type(data) is bytes
+        assert not self.ended, "written after write_eof"
+        assert not self.lost, "written after connection_lost"
+        if self.closing:
+            return
+        self.writes.append(data)
+        if self.holds:
+            self.buffered += data
+            if len(self.buffered) > self.high and not self.paused:
+                self.paused = True
+                self.protocol.pause_writing()
+        else:
+            self.sent += data
+
+    def take(self, size: int | None = None) -> None:
+        """The client reads."""
+        taken = self.buffered[:size]
+        self.sent += taken
+        self.buffered = self.buffered[len(taken) :]
+        if self.paused and len(self.buffered) <= self.high // 4:
+            self.paused = False
+            self.protocol.resume_writing()
+        if self.closing and not self.buffered:
+            self._lose()
+
+    def feed(self, data: bytes) -> None:
+        """The client sends."""
+        assert self.reading, "data while reading is paused"
+        if not self.closing:
+            self.protocol.data_received(data)
+
+    def feed_eof(self) -> None:
+        """The client ends its side."""
+        if not self.protocol.eof_received():
+            self.close()
+
+    def reset(self) -> None:
+        """The client is gone."""
+        self._force_close(ConnectionResetError())
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = high or 65536
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.buffered)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            if not self.buffered:
+                self._lose()
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.buffered = b""
+        self._force_close(None)
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def _force_close(self, error: Exception | None) -> None:
+        self.closing = True
+        self._lose(error)
+
+    def _lose(self, error: Exception | None = None) -> None:
+        if not self.lost:
+            self.lost = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, error)
+
+
+class MemoryLog(Log):
+    """A log that can be read."""
+
+    def __init__(self) -> None:
+        self._file = _temporary_file()
+        super().__init__(self._file, Level.DEBUG)
+
+    @property
+    def text(self) -> str:
+        return _read(self._file)
+
+
+class Scene:
+    """A site with one application; made on a running loop."""
+
+    def __init__(
+        self,
+        application: Any,
+        *,
+        limits: Limits | None = None,
+        patience: Patience | None = None,
+        access: bool = True,
+    ) -> None:
+        self._log = MemoryLog()
+        self._access_fd = _temporary_file()
+        board = Scoreboard.format(bytearray(size_for(1)), 1)
+        self.row: Row = board.row(0)
+        self.site = Site(
+            application,
+            asyncio.get_running_loop(),
+            asgi_fields(),
+            limits or Limits(),
+            patience or Patience(idle=75, head=30, body=60, write=60),
+            Stamp(0),
+            self._log,
+            AccessLog(self._access_fd) if access else None,
+            self.row,
+        )
+
+    def connect(self, *, holds: bool = False) -> FakeTransport:
+        """A new connection."""
+        return FakeTransport(HttpProtocol(self.site, ("192.0.2.7", 4711), ("192.0.2.1", 80)), holds=holds)
+
+    @property
+    def log(self) -> str:
+        return self._log.text
+
+    @property
+    def access_lines(self) -> list[str]:
+        return _read(self._access_fd).splitlines()
+
+
+def _temporary_file() -> int:
+    fd, path = tempfile.mkstemp()
+    os.unlink(path)
+    return fd
+
+
+def _read(fd: int) -> str:
+    return os.pread(fd, 1 << 20, 0).decode()

@@ -1,0 +1,299 @@
+"""Accepting connections of shared listeners on an event loop, with real sockets."""
+
+import asyncio
+import errno
+import os
+import select
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from appserve.asgi.accept import BATCH, Acceptor, FairEpoll, make_fair_epoll
+from appserve.net.listeners import Listener, bind_all
+from appserve.workers.asgi import make_loop
+from tests.asgi.fakes import LOOPS, MemoryLog
+
+needs_epoll = pytest.mark.skipif(not hasattr(select, "EPOLLEXCLUSIVE"), reason="no epoll here")
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    (bound,) = bind_all(["127.0.0.1:0"])
+    bound.listen(100)
+    yield bound
+    bound.close(unlink=True)
+
+
+class Held(asyncio.Protocol):
+    """A connection that was accepted."""
+
+    def __init__(self, hall: "Hall", address: Any) -> None:
+        self.hall = hall
+        self.address = address
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.hall.held.append(self)
+        self.hall.came.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.hall.held.remove(self)
+        self.hall.came.set()
+
+
+class Hall:
+    """Where connections arrive: an acceptor with room for so many."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, epoll: FairEpoll | None, room: int = 100
+    ) -> None:
+        self.held: list[Held] = []
+        self.came = asyncio.Event()
+        self.room = room
+        self.log = MemoryLog()
+        self.acceptor = Acceptor(
+            loop,
+            [listener],
+            epoll,
+            lambda connection, address, listener: Held(self, address),
+            lambda: self.room - len(self.held) - len(self.acceptor.arriving),
+            self.log,
+            has_siblings=True,
+        )
+
+    async def until(self, count: int) -> None:
+        """Until so many are held."""
+        while len(self.held) != count:
+            self.came.clear()
+            await asyncio.wait_for(self.came.wait(), 10)
+
+    def clear(self) -> None:
+        for held in tuple(self.held):
+            held.transport.abort()
+
+
+def on_each_loop(main: Any) -> Any:
+    """Run a test on both loops, with fair accept and without; it is given a function that makes a Hall."""
+
+    @pytest.mark.parametrize("fair", [pytest.param(True, marks=needs_epoll), False], ids=["fair", "plain"])
+    @pytest.mark.parametrize("loop_name", LOOPS)
+    def test(loop_name: str, fair: bool, listener: Listener) -> None:
+        loop, backend_fd = make_loop(loop_name)
+
+        async def run() -> None:
+            epoll = await make_fair_epoll(loop, backend_fd if fair else -1)
+            assert (epoll is not None) is fair
+
+            def make_hall(room: int = 100) -> Hall:
+                return Hall(loop, listener, epoll, room)
+
+            await main(make_hall, listener)
+
+        loop.run_until_complete(asyncio.wait_for(run(), 30))
+        loop.close()
+
+    test.__name__ = main.__name__
+    return test
+
+
+def connect(listener: Listener) -> socket.socket:
+    return socket.create_connection(listener.socket.getsockname(), timeout=10)
+
+
+@on_each_loop
+async def test_connections_are_accepted_with_their_address_and_without_delay(
+    make_hall: Any, listener: Listener
+) -> None:
+    hall = make_hall()
+    await hall.acceptor.open()
+    with connect(listener) as client:
+        await hall.until(1)
+        (held,) = hall.held
+        accepted = held.transport.get_extra_info("socket")
+
+        assert held.address == client.getsockname()
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert not os.get_blocking(accepted.fileno())
+    await hall.until(0)
+    assert hall.acceptor.accepted == 1
+    hall.acceptor.drain()
+
+
+@on_each_loop
+async def test_a_backlog_is_accepted_to_its_last_connection(make_hall: Any, listener: Listener) -> None:
+    clients = [connect(listener) for _ in range(3 * BATCH + 1)]
+    hall = make_hall()
+    await hall.acceptor.open()
+
+    await hall.until(len(clients))
+
+    for client in clients:
+        client.close()
+    await hall.until(0)
+    hall.acceptor.drain()
+
+
+@on_each_loop
+async def test_nothing_is_accepted_without_room_and_again_with_it(make_hall: Any, listener: Listener) -> None:
+    hall = make_hall(room=2)
+    await hall.acceptor.open()
+    clients = [connect(listener) for _ in range(4)]
+    await hall.until(2)
+    await asyncio.sleep(0.02)
+    hall.acceptor.rearm()
+    await asyncio.sleep(0.02)
+    assert len(hall.held) == 2
+    assert not hall.acceptor.watching
+
+    clients[0].close()
+    await hall.until(1)
+    hall.acceptor.rearm()
+
+    await hall.until(2)
+    assert hall.acceptor.accepted == 3
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.rearm()
+    await hall.until(1)
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.drain()
+    for client in clients:
+        client.close()
+
+
+@on_each_loop
+async def test_rearming_before_it_is_opened_does_nothing(make_hall: Any, listener: Listener) -> None:
+    hall = make_hall()
+    hall.acceptor.rearm()
+    client = connect(listener)
+    await asyncio.sleep(0.02)
+    assert hall.held == []
+
+    await hall.acceptor.open()
+    await hall.until(1)
+
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.drain()
+    hall.acceptor.rearm()
+    client.close()
+
+
+@on_each_loop
+async def test_draining_accepts_what_is_queued_and_closes(make_hall: Any, listener: Listener) -> None:
+    hall = make_hall()
+    await hall.acceptor.open()
+    address = listener.socket.getsockname()
+    clients = [connect(listener) for _ in range(5)]
+    hall.acceptor.drain()
+
+    await hall.until(5)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=10)
+
+    hall.clear()
+    await hall.until(0)
+    for client in clients:
+        client.close()
+
+
+@on_each_loop
+async def test_draining_what_was_never_opened_ends(make_hall: Any, listener: Listener) -> None:
+    make_hall().acceptor.drain()
+
+    assert listener.fileno() == -1
+
+
+class Exhausted:
+    """A listener's socket that is out of descriptors as long as `error` is set."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self.real = real
+        self.error: OSError | None = None
+
+    def accept(self) -> Any:
+        if self.error:
+            raise self.error
+        return self.real.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+@on_each_loop
+async def test_without_descriptors_the_listener_is_left_alone_for_a_while(
+    make_hall: Any, listener: Listener
+) -> None:
+    exhausted = Exhausted(listener.socket)
+    listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
+    hall = make_hall()
+    await hall.acceptor.open()
+    exhausted.error = OSError(errno.EMFILE, "Too many open files")
+    client = connect(listener)
+    while hall.acceptor.watching:
+        await asyncio.sleep(0.001)
+    assert hall.log.text.count("cannot accept connections: Too many open files") == 1
+
+    hall.acceptor.rearm()
+    while hall.acceptor.watching:
+        await asyncio.sleep(0.001)
+    assert hall.log.text.count("cannot accept connections") == 1, "it is told once"
+    exhausted.error = None
+    hall.acceptor.rearm()
+
+    await hall.until(1)
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.drain()
+    client.close()
+
+
+@on_each_loop
+async def test_a_client_that_left_before_it_was_accepted_is_passed_over(
+    make_hall: Any, listener: Listener
+) -> None:
+    failing = Exhausted(listener.socket)
+    listener.socket = failing  # type: ignore[assignment]  # it does what a socket does
+    hall = make_hall()
+    await hall.acceptor.open()
+    failing.error = ConnectionAbortedError(errno.ECONNABORTED, "aborted")
+    client = connect(listener)
+    await asyncio.sleep(0.02)
+    failing.error = None
+
+    await hall.until(1)
+    assert hall.log.text == ""
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.drain()
+    client.close()
+
+
+@pytest.mark.parametrize("loop_name", LOOPS)
+def test_an_epoll_that_does_not_work_is_noticed(loop_name: str) -> None:
+    loop, _ = make_loop(loop_name)
+    with select.epoll() as other:
+        epoll = loop.run_until_complete(make_fair_epoll(loop, other.fileno()))
+    loop.close()
+
+    assert epoll is None
+
+
+@on_each_loop
+async def test_a_worker_without_room_can_leave(make_hall: Any, listener: Listener) -> None:
+    hall = make_hall(room=1)
+    await hall.acceptor.open()
+    client = connect(listener)
+    await hall.until(1)
+    assert not hall.acceptor.watching
+
+    hall.acceptor.drain()
+
+    await asyncio.sleep(0.02)
+    hall.clear()
+    await hall.until(0)
+    client.close()
