@@ -1,0 +1,1 @@
+"""One worker process: how it loads its application, and the loop that serves it."""

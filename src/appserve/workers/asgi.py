@@ -1,0 +1,348 @@
+"""The asgi worker: one event loop that accepts, serves and leaves in good order.
+
+uvloop where it can be imported, asyncio's own loop otherwise or with `--loop asyncio`; both behave the same.
+These two are imported here and in asgi/, which only this module imports: a sync worker has neither in memory.
+
+The life of a worker:
+
+    lifespan startup → Ready → Listening → serve → drain → lifespan shutdown → exit code
+
+Nothing has a timer of its own. A tick of the loop, four times a second, shows the master that the loop turns,
+renews the Date field and writes the counts into the scoreboard; each fourth looks at every connection's
+deadline.
+
+The time to leave is divided from its end: lifespan shutdown needs some of it, before that what still runs is
+cancelled, and before that the responses that are streaming are told (http.disconnect). They are told late on
+purpose: a framework takes it for the client's leaving and drops the request.
+"""
+
+import asyncio
+import gc
+import math
+import os
+import selectors
+import socket
+import time
+from typing import Any
+
+from appserve.asgi.accept import Acceptor, make_fair_epoll
+from appserve.asgi.lifespan import Lifespan
+from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.scope import Address, asgi_fields
+from appserve.asgi.site import Site
+from appserve.config.settings import Settings
+from appserve.errors import ExitCode
+from appserve.http.deadlines import Patience
+from appserve.http.limits import Limits
+from appserve.http.stamp import Stamp
+from appserve.net.listeners import Listener
+from appserve.observe.scoreboard import WorkerState
+from appserve.workers.app import Application
+from appserve.workers.leash import Leash, Stage
+from appserve.workers.orders import Orders
+
+TICK = 0.25
+TICKS_PER_SWEEP = 4
+
+TELL_STREAMS = 5.0
+"""How long before the end of the time to leave streams are told that it comes."""
+
+SHUTDOWN_SHARE = 0.2
+SHUTDOWN_MOST = 2.0
+"""What of the time to leave is kept for cancelled calls to end and for the lifespan's shutdown, which has
+more when the requests end early."""
+
+CANCEL_SECONDS = 1.0
+"""How long cancelled calls may take to end."""
+
+
+def serve(application: Application, orders: Orders) -> int:
+    """Serve until told to leave; gives the exit code. Raises AppStartError if the lifespan cannot start."""
+    leash = Leash(orders)
+    loop, backend_fd = make_loop(orders.settings.loop)
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(_Worker(application, orders, leash, loop, backend_fd).run())
+    finally:
+        # The loop is not closed: that would wait for threads of the application which may never end.
+        leash.close()
+
+
+def make_loop(name: str) -> tuple[asyncio.AbstractEventLoop, int]:
+    """A new event loop (`name`: auto, uvloop, asyncio), and the descriptor of its epoll or -1."""
+    if name != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if name == "uvloop":
+                raise
+        else:
+            loop = uvloop.new_event_loop()
+            # Private, and named for tests: without it accepting is not fair, and all else works.
+            backend = getattr(loop, "_get_backend_id", None)
+            return loop, backend() if backend is not None else -1
+    selector = selectors.DefaultSelector()
+    backend_fd = selector.fileno() if isinstance(selector, selectors.EpollSelector) else -1
+    return asyncio.SelectorEventLoop(selector), backend_fd
+
+
+def make_limits(settings: Settings) -> Limits:
+    """The bounds of a request."""
+    return Limits(
+        request_line=settings.limit_request_line,
+        fields=settings.limit_request_fields,
+        field_size=settings.limit_request_field_size,
+        body=settings.limit_request_body,
+    )
+
+
+def make_patience(settings: Settings) -> Patience:
+    """How long clients are waited for. Without keep-alive, the first byte is still due at some time."""
+    return Patience(
+        idle=settings.keep_alive or settings.head_timeout,
+        head=settings.head_timeout,
+        body=settings.body_timeout,
+        write=settings.write_timeout,
+    )
+
+
+class _Worker:
+    """The loop's side of one worker process."""
+
+    def __init__(
+        self,
+        application: Application,
+        orders: Orders,
+        leash: Leash,
+        loop: asyncio.AbstractEventLoop,
+        backend_fd: int,
+    ) -> None:
+        settings = orders.settings
+        self._application = application
+        self._orders = orders
+        self._leash = leash
+        self._loop = loop
+        self._backend_fd = backend_fd
+        self._stamp = Stamp(time.time())
+        self._site = Site(
+            application.call,
+            loop,
+            asgi_fields(),
+            make_limits(settings),
+            make_patience(settings),
+            self._stamp,
+            orders.log,
+            orders.access,
+            orders.row,
+        )
+        self._site.keep_alive = settings.keep_alive > 0
+        self._acceptor: Acceptor | None = None
+        self._servers: dict[Listener, Address] = {}
+        self._ticks = 0
+        self._news = asyncio.Event()  # the leash has heard something, or a connection has ended
+
+    async def run(self) -> int:
+        leash = self._leash
+        self._loop.add_reader(leash.channel_fd, self._on_channel)
+        self._loop.add_reader(leash.wakeup_fd, self._on_wakeup)
+        lifespan = Lifespan(self._application.call, self._orders.settings.lifespan, self._orders.log)
+        if not await self._start(lifespan):
+            return ExitCode.CLEAN
+        self._site.state = lifespan.state
+        self._acceptor = await self._make_acceptor()
+        os.register_at_fork(after_in_child=self._site.disown)
+        gc.collect()
+        gc.freeze()  # what import and startup made stays: the collector need not look at it again
+        self._tick()
+        leash.announce_ready(self._application)
+        await self._serve(self._acceptor)
+        await self._drain()
+        self._orders.row.enter(WorkerState.STOPPING, time.monotonic_ns())
+        await lifespan.shutdown(max(0.1, leash.deadline - time.monotonic()))
+        await self._clear_up()
+        self._publish()
+        return ExitCode.CLEAN
+
+    # ── start ──
+
+    async def _start(self, lifespan: Lifespan) -> bool:
+        """Run the lifespan's startup; False if the worker was told to leave before it was done."""
+        startup = self._loop.create_task(lifespan.startup())
+        while not startup.done() and not self._leash.leaving:
+            heard = self._loop.create_task(self._hear())
+            await asyncio.wait([startup, heard], return_when=asyncio.FIRST_COMPLETED)
+            heard.cancel()
+        if startup.done():
+            await startup
+            return True
+        startup.cancel()
+        await asyncio.wait([startup])
+        return False
+
+    async def _make_acceptor(self) -> Acceptor:
+        orders = self._orders
+        epoll = await make_fair_epoll(self._loop, self._backend_fd)
+        if epoll is None:
+            orders.log.debug("connections are not shared evenly: this loop's epoll cannot be used for that")
+        has_siblings = orders.settings.workers > 1
+        return Acceptor(
+            self._loop, orders.listeners, epoll, self._make_protocol, self._room, orders.log, has_siblings
+        )
+
+    async def _serve(self, acceptor: Acceptor) -> None:
+        leash = self._leash
+        while not (leash.listening or leash.leaving):
+            await self._hear()
+        if leash.listening:
+            await acceptor.open()
+        while not leash.leaving:
+            await self._hear()
+
+    def _room(self) -> int:
+        """How many more connections may be held."""
+        held = len(self._site.connections)
+        if self._acceptor is not None:
+            held += len(self._acceptor.arriving)
+        room = self._orders.settings.worker_connections - held
+        if room <= 0 and self._site.departed is None:
+            self._site.departed = self._on_departure
+        return room
+
+    def _on_departure(self) -> None:
+        """Something has ended since there was no room: accept again."""
+        if self._acceptor is not None and not self._acceptor.watching and self._room() > 0:
+            self._site.departed = None
+            self._acceptor.rearm()
+
+    def _make_protocol(self, connection: socket.socket, client: Any, listener: Listener) -> HttpProtocol:
+        if listener.unix_path is not None:
+            return HttpProtocol(self._site, None, (listener.unix_path, None))
+        server = self._servers.get(listener)
+        if server is None:
+            server = connection.getsockname()[:2]
+            if listener.socket.getsockname()[:2] == server:
+                self._servers[listener] = server  # not a wildcard: all its connections have this address
+        return HttpProtocol(self._site, (client[0], client[1]), server)
+
+    # ── news ──
+
+    async def _hear(self) -> None:
+        """Until there is news."""
+        await self._news.wait()
+        self._news.clear()
+
+    def _on_channel(self) -> None:
+        leash = self._leash
+        leash.on_channel()
+        if not leash.channel_open:
+            self._loop.remove_reader(leash.channel_fd)
+        if self._acceptor is not None and leash.take_sibling_death():
+            self._acceptor.rearm()
+        self._news.set()
+
+    def _on_wakeup(self) -> None:
+        self._leash.on_wakeup()
+        self._news.set()
+
+    def _tick(self) -> None:
+        if self._site.forked:
+            self._site.leave(None)  # it went on into the event loop, which is the worker's
+        self._loop.call_later(TICK, self._tick)
+        self._stamp.renew(time.time())
+        self._publish()
+        self._ticks += 1
+        if self._ticks % TICKS_PER_SWEEP == 0:
+            now = time.monotonic()
+            for connection in tuple(self._site.connections):
+                connection.sweep(now)
+            if self._acceptor is not None:
+                self._acceptor.rearm()
+            self._leash.tick()
+            self._orders.log.flush()
+            if self._leash.leaving:
+                self._news.set()
+
+    def _publish(self) -> None:
+        """Show the counts on the scoreboard, and that the loop turns."""
+        site = self._site
+        if self._acceptor is not None:
+            site.tally.accepted = self._acceptor.accepted
+        site.tally.publish(time.monotonic_ns(), len(site.connections), len(site.exchanges))
+
+    # ── leave ──
+
+    async def _drain(self) -> None:
+        """Take no new connections, finish what is there, as long as the leash allows."""
+        site = self._site
+        leash = self._leash
+        site.keep_alive = False
+        site.departed = self._news.set
+        if self._acceptor is not None:
+            self._acceptor.drain()
+        for connection in site.connections:
+            connection.close_after_response()
+        deadline = cut_at = math.inf
+        while self._has_work():
+            now = time.monotonic()
+            if leash.deadline < deadline:  # a later order may leave less time
+                deadline = leash.deadline
+                cut_at = deadline - min(SHUTDOWN_MOST, SHUTDOWN_SHARE * (deadline - now))
+            if now >= cut_at:
+                break
+            tell_at = now if leash.stage is Stage.STOPPING else cut_at - TELL_STREAMS
+            self._ask_to_leave(now >= leash.linger_until, now >= tell_at)
+            ahead = [moment for moment in (leash.linger_until, tell_at, cut_at) if moment > now]
+            if self._has_work():
+                await self._hear_until(min(ahead))
+        await self._cut()
+
+    def _ask_to_leave(self, close_idle: bool, tell_streams: bool) -> None:
+        for connection in tuple(self._site.connections):
+            if close_idle:
+                connection.close_if_idle()
+            if tell_streams:
+                connection.tell_stream()
+
+    def _has_work(self) -> bool:
+        site = self._site
+        return bool(site.connections or site.exchanges or (self._acceptor and self._acceptor.arriving))
+
+    async def _hear_until(self, moment: float) -> None:
+        try:
+            await asyncio.wait_for(self._hear(), max(0.0, moment - time.monotonic()))
+        except TimeoutError:
+            pass
+
+    async def _cut(self) -> None:
+        """Cancel what still runs, and close what is still open."""
+        site = self._site
+        tasks = [exchange.task for exchange in site.exchanges]
+        if tasks:
+            site.cutting = True
+            self._orders.log.warning(
+                f"worker {self._orders.slot} (pid {os.getpid()}) cut {len(tasks)} "
+                f"request{'s' if len(tasks) > 1 else ''}: the time to leave was over"
+            )
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=min(CANCEL_SECONDS, self._left() / 2))
+        for connection in tuple(site.connections):
+            connection.abort()
+
+    async def _clear_up(self) -> None:
+        """Cancel the tasks that the application has left running; they get a moment to notice."""
+        leftovers = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
+        for task in leftovers:
+            task.cancel()
+        if leftovers:
+            await asyncio.wait(leftovers, timeout=min(CANCEL_SECONDS, self._left()))
+        try:
+            await asyncio.wait_for(self._loop.shutdown_asyncgens(), min(CANCEL_SECONDS, self._left()))
+        except TimeoutError:
+            pass
+        if self._orders.access is not None:
+            self._orders.access.flush()
+
+    def _left(self) -> float:
+        """Seconds of the time to leave, and a little when it is over."""
+        return max(0.1, self._leash.deadline - time.monotonic())

@@ -1,0 +1,115 @@
+"""The life of a worker process around its loop: from the fork to the exit code.
+
+    fork (master/process.py) → run_worker: signals, title, black box, death signal → import the application
+    → choose the class → serve() of workers/wsgi.py or workers/asgi.py → exit code
+
+Signals of a worker
+
+    TERM                        default action (ends it) until its loop makes a Leash; from then on: retire
+    INT QUIT HUP USR1 USR2      nothing happens: a Ctrl-C hits the whole group of a terminal, and a stray
+    pkill WINCH TTIN TTOU             hits every process of that name. Orders of the master come by the
+    channel. CHLD ALRM and the rest      default: the application's
+
+"Nothing happens" is a handler that does nothing and not SIG_IGN, because an ignored signal stays ignored
+across exec: a program that the application starts could not be interrupted. For the same reason a child
+that the application forks gets the defaults back, and keeps neither the listeners (it would hold the port
+after our end) nor the channel (it would hide the end of this worker).
+"""
+
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+from appserve.config.settings import Settings
+from appserve.errors import ExitCode, StartupError
+from appserve.observe.log import Level
+from appserve.system import blackbox, parent_death, process_title
+from appserve.system.signal_stack import enlarge_signal_stack
+from appserve.workers.app import Application, choose_worker_class, load, prepare_import
+from appserve.workers.channel import Failed
+from appserve.workers.orders import Orders
+
+#: Signals that mean nothing to a worker. TTIN and TTOU would stop it by default.
+UNHEARD = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+
+
+def run_worker(orders: Orders) -> int:
+    """Be a worker until the end; gives the exit code. Called in the child after the fork. Never raises."""
+    try:
+        _settle_in(orders)
+        application = _load(orders)
+        worker_class, _ = choose_worker_class(application, orders.settings.worker_class)
+        return _serve_function(worker_class)(application, orders)
+    except StartupError as error:
+        failed = Failed(int(error.exit_code), error.message, error.detail)
+    except BaseException as error:
+        failed = Failed(int(ExitCode.INTERNAL), f"unexpected {type(error).__name__}", traceback.format_exc())
+    # The master tells it in one record together with the exit; we tell it only if the master cannot.
+    if not orders.channel.send_before_leaving(failed):
+        orders.log.block(Level.CRITICAL, f"worker {orders.slot}: {failed.headline}", failed.text)
+    return failed.exit_code
+
+
+def title(settings: Settings, role: str) -> str:
+    """What ps shows of a process of ours: `appserve: worker 3 [shop.web:app]`."""
+    return f"appserve: {role} [{settings.name or settings.application}]"
+
+
+def _settle_in(orders: Orders) -> None:
+    for unheard in UNHEARD:
+        signal.signal(unheard, _do_nothing)
+        # System calls of the application and its libraries go on as if nothing had happened.
+        signal.siginterrupt(unheard, False)
+    parent_death.signal_on_parent_death(signal.SIGTERM)
+    if os.getppid() != orders.master_pid:
+        # It died before the death signal was armed, so that signal never comes.
+        raise StartupError("the master is gone")
+    blackbox.arm(orders.blackbox_fd)
+    signal_stack = enlarge_signal_stack()
+    process_title.set_title(title(orders.settings, f"worker {orders.slot}"))
+    # Registered for life, so it also keeps the stack that handlers run on.
+    os.register_at_fork(after_in_child=lambda: _leave_family(orders, signal_stack))
+
+
+def _load(orders: Orders) -> Application:
+    settings = orders.settings
+    prepare_import(settings.chdir, settings.app_dir)
+    return load(settings.application, factory=settings.factory, interface=settings.interface)
+
+
+def _serve_function(worker_class: str) -> Callable[[Application, Orders], int]:
+    # Here and not at the top: a sync worker has no event loop's modules in memory, and the master neither.
+    if worker_class == "asgi":
+        from appserve.workers import asgi
+
+        return asgi.serve
+    from appserve.workers import wsgi
+
+    return wsgi.serve
+
+
+def _leave_family(orders: Orders, signal_stack: object) -> None:
+    """Runs in a child that the application forked: it is not a worker."""
+    signal.set_wakeup_fd(-1)
+    for number in (*UNHEARD, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if getattr(handler, "__module__", "").startswith("appserve.workers"):
+            signal.signal(number, signal.SIG_DFL)
+    orders.channel.close()
+    for listener in orders.listeners:
+        listener.close(unlink=False)
+
+
+def _do_nothing(signum: int, frame: FrameType | None) -> None:
+    pass

@@ -1,0 +1,240 @@
+"""The words that a master and one of its workers say to each other, and the socket that carries them.
+
+Every word is a frozen dataclass in this file; there are no others. A message is one packet of JSON with a
+version, because after an upgrade in place a master speaks with workers of the release before it: a reader
+ignores kinds and fields that it does not know, and fills in fields that it misses from their defaults.
+
+The socket is SOCK_SEQPACKET: a message arrives whole or not at all, and the death of either side is an end
+of file for the other, however it died. Where the system has no such sockets (macOS), a stream with a length
+before each message does the same. Neither side ever blocks on the other: what does not fit into the
+socket's buffer is refused.
+"""
+
+import json
+import select
+import socket
+import struct
+import time
+from dataclasses import asdict, dataclass, fields
+
+VERSION = 1
+
+#: Longer texts (a traceback of a failed boot) are cut in the middle, so that a message fits a socket's
+#: buffer.
+TEXT_LIMIT = 24 * 1024
+
+#: At most so many messages are read in one go: a worker that floods its channel must not hold up the master.
+MESSAGES_PER_TURN = 16
+
+_PACKET = 256 * 1024
+_LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker to master: the application is loaded (and its lifespan started); connections could be served.
+
+    `why` tells how the worker class was chosen, `reason` how the interface was recognised.
+    """
+
+    interface: str = ""
+    worker_class: str = ""
+    why: str = ""
+    application: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Worker to master: it cannot start, and is about to exit with `exit_code`; `text` is a traceback or
+    empty."""
+
+    exit_code: int = 71
+    headline: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Master to worker: listen() was called, the listeners can be watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Master to worker: finish what you have and leave.
+
+    Idle connections wait `linger` seconds for a last request; everything ends within `deadline` seconds.
+    """
+
+    linger: float = 1.0
+    deadline: float = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Master to worker: leave now; what is in flight is cut after `deadline` seconds."""
+
+    deadline: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SiblingDied:
+    """Master to worker: a sibling died, and may have taken a wake-up of the listener with it: look again."""
+
+
+TYPE_OF_KIND = {
+    "ready": Ready,
+    "failed": Failed,
+    "listening": Listening,
+    "retire": Retire,
+    "stop": Stop,
+    "sibling-died": SiblingDied,
+}
+_KIND_OF_TYPE = {message_type: kind for kind, message_type in TYPE_OF_KIND.items()}
+
+Message = Ready | Failed | Listening | Retire | Stop | SiblingDied
+
+
+def encode(message: Message) -> bytes:
+    """The packet that carries `message`."""
+    values = {
+        name: _cut(value) if isinstance(value, str) else value for name, value in asdict(message).items()
+    }
+    text = json.dumps({"v": VERSION, "kind": _KIND_OF_TYPE[type(message)], **values}, ensure_ascii=False)
+    # A lone surrogate (from a file name in a traceback, say) becomes \udc80: JSON's own way to write it.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def decode(packet: bytes) -> Message | None:
+    """The message in `packet`, or None if it is none that this release knows. Never raises: a worker runs
+    code that is not ours, and what it writes must not hurt its master."""
+    try:
+        values = json.loads(packet)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
+        return None
+    message_type = TYPE_OF_KIND.get(values["kind"])
+    if message_type is None:
+        return None
+    known = {}
+    for field in fields(message_type):
+        value = values.get(field.name, field.default)
+        if field.type is float and type(value) is int:
+            value = float(value)
+        if type(value) is not field.type:
+            return None
+        known[field.name] = value
+    message: Message = message_type(**known)
+    return message
+
+
+class Channel:
+    """One end of the connection between a master and one worker. Non-blocking; `closed` once the other end
+    is gone."""
+
+    def __init__(self, endpoint: socket.socket) -> None:
+        endpoint.setblocking(False)
+        self._endpoint = endpoint
+        self._packets = endpoint.type != socket.SOCK_STREAM
+        self._unread = bytearray()
+        self.closed = False
+
+    def fileno(self) -> int:
+        return self._endpoint.fileno()
+
+    def send(self, message: Message) -> bool:
+        """Send `message` if the other end lives and keeps up; False if not. Never blocks, never raises."""
+        packet = encode(message)
+        if not self._packets:
+            packet = _LENGTH.pack(len(packet)) + packet
+        try:
+            sent = self._endpoint.send(packet, socket.MSG_NOSIGNAL if hasattr(socket, "MSG_NOSIGNAL") else 0)
+        except OSError:
+            # Gone, or not reading. Gone is noticed by receive(); an order that a worker does not read is
+            # followed by a signal when its deadline is over.
+            return False
+        # A stream that took half a message cannot be used for another one.
+        if sent < len(packet):
+            self.close()
+            return False
+        return True
+
+    def send_before_leaving(self, message: Message, patience: float = 1.0) -> bool:
+        """Send `message` as the last thing this process says: waits up to `patience` seconds for room."""
+        deadline = time.monotonic() + patience
+        while not self.send(message):
+            left = deadline - time.monotonic()
+            if left <= 0 or self.closed or not self._wait_for_room(left):
+                return False
+        return True
+
+    def _wait_for_room(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._endpoint, select.POLLOUT)
+        events = poll.poll(seconds * 1000)
+        return bool(events) and not events[0][1] & (select.POLLHUP | select.POLLERR)
+
+    def receive(self) -> list[Message]:
+        """The messages that have arrived, at most MESSAGES_PER_TURN of them; `closed` is set at the end of
+        file."""
+        messages: list[Message] = []
+        for _ in range(MESSAGES_PER_TURN):
+            if self.closed:
+                break
+            try:
+                data = self._endpoint.recv(_PACKET)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self.closed = True
+                break
+            for packet in [data] if self._packets else self._split(data):
+                message = decode(packet)
+                if message is not None:
+                    messages.append(message)
+        return messages
+
+    def _split(self, data: bytes) -> list[bytes]:
+        """The whole packets in a stream's bytes; the rest waits."""
+        unread = self._unread
+        unread += data
+        packets = []
+        while len(unread) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(unread)
+            if length > _PACKET:
+                self.closed = True
+                break
+            if len(unread) < _LENGTH.size + length:
+                break
+            packets.append(bytes(unread[_LENGTH.size : _LENGTH.size + length]))
+            del unread[: _LENGTH.size + length]
+        return packets
+
+    def close(self) -> None:
+        self.closed = True
+        self._endpoint.close()
+
+
+def make_channel_pair(*, stream: bool = False) -> tuple[Channel, Channel]:
+    """The master's end and the worker's. `stream` forces the fallback for systems without SOCK_SEQPACKET."""
+    kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
+    if not stream:
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+            return Channel(ours), Channel(theirs)
+        except OSError:
+            pass
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    return Channel(ours), Channel(theirs)
+
+
+def _cut(text: str) -> str:
+    """`text`, or its beginning and its end when it is too long: the last lines of a traceback say the
+    most."""
+    if len(text) <= TEXT_LIMIT:
+        return text
+    head, tail = TEXT_LIMIT // 4, TEXT_LIMIT - TEXT_LIMIT // 4
+    return f"{text[:head]}\n… {len(text) - TEXT_LIMIT} characters left out …\n{text[-tail:]}"

@@ -1,0 +1,177 @@
+"""What ties a worker's loop to its master: orders, SIGTERM, the master's death, and the deadlines of leaving.
+
+Both worker loops hold one Leash and ask it. It watches nothing itself: the loop watches two descriptors for
+reading and calls back,
+
+    leash.channel_fd    → leash.on_channel()     orders of the master, or its end
+    leash.wakeup_fd     → leash.on_wakeup()      SIGTERM came in
+    once a second       → leash.tick()           is the parent still the master?
+
+and then looks at `listening`, `stage`, `linger_until`, `deadline` and `take_sibling_death()`. It knows
+nothing of asyncio: an event loop gives the same two calls to add_reader.
+
+SIGTERM is a Python handler plus a wakeup descriptor: without the descriptor, a signal that arrives between
+the last byte code and the system call that waits is noticed only when that call ends. Event loops may take
+the wakeup descriptor for themselves (uvloop does), so the handler also writes to ours.
+
+A worker whose master is gone leaves: idle at once, busy within the graceful timeout. Three things tell it,
+because each can fail: the end of file on the channel (a busy worker does not look at it), the death signal
+of the kernel (Linux only), the parent's pid (an application's own children may hold the channel open). A
+worker that is stuck in its application cannot be asked, so SIGALRM with its default action is armed to end
+it.
+"""
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from enum import Enum
+from types import FrameType
+
+from appserve.observe.scoreboard import WorkerState
+from appserve.system.wakeup import Wakeup
+from appserve.workers.app import Application, choose_worker_class
+from appserve.workers.channel import Listening, Ready, Retire, SiblingDied, Stop
+from appserve.workers.orders import Orders
+
+#: How long idle keep-alive connections wait for a last request when SIGTERM comes from outside.
+LINGER = 1.0
+
+#: How long after its deadline an orphan that is stuck in its application is ended by the kernel.
+ORPHAN_MARGIN = 0.5
+
+
+class Stage(Enum):
+    """How a worker stands to its work. It only ever moves down this list."""
+
+    SERVING = "serving"
+    DRAINING = "draining"  # finish what is there, until `deadline`
+    STOPPING = "stopping"  # cut what is there at `deadline`, which is near
+
+
+class Leash:
+    """One worker's tie to its master; made by the worker's loop when SIGTERM can be obeyed in an orderly
+    way."""
+
+    def __init__(self, orders: Orders, clock: Callable[[], float] = time.monotonic) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._channel = orders.channel
+        self._sibling_died = False
+        self._unsaid = ""
+        self.listening = False
+        self.stage = Stage.SERVING
+        self.orphaned = False
+        #: When idle connections are closed, and when everything is; monotonic.
+        self.linger_until = math.inf
+        self.deadline = math.inf
+        self.channel_fd = self._channel.fileno()
+        self._wakeup = Wakeup()
+        self._wakeup.arm()
+        self.wakeup_fd, self._wake_end = self._wakeup.fds()
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    @property
+    def leaving(self) -> bool:
+        """No new connections: the worker drains or stops."""
+        return self.stage is not Stage.SERVING
+
+    @property
+    def channel_open(self) -> bool:
+        """Whether channel_fd is still to be watched: at its end of file it stays readable for ever."""
+        return not self._channel.closed
+
+    def announce_ready(self, application: Application) -> None:
+        """Tell the master, and everybody who reads the scoreboard, that this worker could serve.
+
+        The loop goes on to watch its listeners only when `listening` is true: a socket that is bound and
+        does not listen yet reports a hang-up for ever.
+        """
+        worker_class, why = choose_worker_class(application, self._orders.settings.worker_class)
+        if not self.leaving:
+            self._orders.row.enter(WorkerState.READY, time.monotonic_ns())
+        self._channel.send(
+            Ready(application.interface, worker_class, why, application.name, application.reason)
+        )
+
+    def on_channel(self) -> None:
+        """Read the master's orders; its end of file is the last of them."""
+        for message in self._channel.receive():
+            match message:
+                case Listening():
+                    self.listening = True
+                case SiblingDied():
+                    self._sibling_died = True
+                case Retire(linger, deadline):
+                    self._leave(Stage.DRAINING, linger, deadline)
+                case Stop(deadline):
+                    self._leave(Stage.STOPPING, 0.0, deadline)
+        if self._channel.closed:
+            self._be_orphan()
+        self._speak()
+
+    def on_wakeup(self) -> None:
+        """Empty the wakeup descriptor; the signal's handler has run by now."""
+        while self._wakeup.read():
+            pass
+        self._speak()
+
+    def tick(self) -> None:
+        """To be called about once a second: is the parent still the master?"""
+        if not self.orphaned and os.getppid() != self._orders.master_pid:
+            self._be_orphan()
+        self._speak()
+
+    def take_sibling_death(self) -> bool:
+        """Whether a sibling died since the last call: its wake-ups may be lost, so look at the listeners
+        again."""
+        died, self._sibling_died = self._sibling_died, False
+        return died
+
+    def close(self) -> None:
+        """Give the wakeup descriptor back. SIGTERM stays handled: whoever closes is on its way out
+        already."""
+        self._wakeup.disarm()
+        self._wakeup.close()
+        self._wake_end = -1
+
+    def _on_term(self, signum: int, frame: FrameType | None) -> None:
+        # This may run inside a frame of the application: it sets fields and arms a timer, nothing else.
+        if os.getppid() != self._orders.master_pid:
+            self._be_orphan()
+        elif not self.leaving:
+            self._unsaid = "SIGTERM, retires"
+            self._leave(Stage.DRAINING, LINGER, self._orders.settings.graceful_timeout)
+        try:
+            os.write(self._wake_end, b"\0")
+        except OSError:
+            pass  # full, or closed: the loop is awake or gone
+
+    def _leave(self, stage: Stage, linger: float, deadline: float) -> None:
+        """Enter `stage` unless a later one was reached. An earlier order's deadline is never put off."""
+        now = self._clock()
+        if self.stage is Stage.SERVING:
+            self._orders.row.enter(WorkerState.DRAINING, time.monotonic_ns())
+        if self.stage is not Stage.STOPPING:
+            self.stage = stage
+        self.linger_until = min(self.linger_until, now + linger)
+        self.deadline = min(self.deadline, now + deadline)
+
+    def _be_orphan(self) -> None:
+        if self.orphaned:
+            return
+        self.orphaned = True
+        self._unsaid = f"its master (pid {self._orders.master_pid}) is gone, leaves"
+        graceful = self._orders.settings.graceful_timeout
+        self._leave(Stage.DRAINING, 0.0, graceful)
+        # The application may have taken SIGALRM; nobody else is left to end a worker that is stuck in it.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, graceful + ORPHAN_MARGIN)
+
+    def _speak(self) -> None:
+        """Log what a signal handler could only note."""
+        if self._unsaid:
+            text = f"worker {self._orders.slot} (pid {os.getpid()}): {self._unsaid}"
+            self._unsaid = ""
+            self._orders.log.info(text)

@@ -1,0 +1,5 @@
+"""Fails because of a module that it imports."""
+
+import fails_deep
+
+app = fails_deep

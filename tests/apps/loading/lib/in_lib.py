@@ -1,0 +1,5 @@
+"""Only found with --app-dir lib."""
+
+
+def app(environ, start_response):
+    pass

@@ -1,0 +1,5 @@
+"""A module named alone that has only `app`."""
+
+
+async def app(scope, receive, send):
+    pass

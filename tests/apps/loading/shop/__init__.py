@@ -1,0 +1,1 @@
+"""A package, as frameworks lay them out."""

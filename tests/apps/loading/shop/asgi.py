@@ -1,0 +1,5 @@
+"""As `django-admin startproject` names it."""
+
+
+async def application(scope, receive, send):
+    pass

@@ -1,0 +1,5 @@
+"""As `django-admin startproject` names it."""
+
+
+def application(environ, start_response):
+    pass

@@ -1,0 +1,211 @@
+"""What a worker's loop learns from its leash: orders, SIGTERM and the end of its master."""
+
+import math
+import os
+import select
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appserve.config.settings import Settings
+from appserve.observe.scoreboard import WorkerState
+from appserve.workers.app import Application
+from appserve.workers.channel import Channel, Listening, Ready, Retire, SiblingDied, Stop
+from appserve.workers.leash import LINGER, Leash, Stage
+from appserve.workers.orders import Orders
+from tests.workers.orders import make_orders
+
+NOW = 500.0
+GRACEFUL = 25.0
+
+
+class Case:
+    """A leash with both ends of its channel and a clock that a test moves."""
+
+    def __init__(self, folder: Path, orders: Orders, master: Channel) -> None:
+        self.folder = folder
+        self.orders = orders
+        self.master = master
+        self.now = NOW
+        self.leash = Leash(orders, lambda: self.now)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Case]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    settings = Settings(application="app:app", graceful_timeout=GRACEFUL)
+    orders, master = make_orders(tmp_path, settings)
+    made = Case(tmp_path, orders, master)
+    yield made
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    made.leash.close()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    orders.channel.close()
+    master.close()
+    os.close(orders.blackbox_fd)
+
+
+def is_readable(fd: int) -> bool:
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+def test_in_the_beginning_it_serves(case: Case) -> None:
+    leash = case.leash
+
+    assert not leash.leaving
+    assert not leash.listening
+    assert not leash.orphaned
+    assert leash.channel_open
+    assert (leash.linger_until, leash.deadline) == (math.inf, math.inf)
+
+
+def test_ready_is_said_to_the_master_and_shown_on_the_scoreboard(case: Case) -> None:
+    application = Application(print, "wsgi", "app:app", "it takes two arguments")
+    case.leash.announce_ready(application)
+
+    (ready,) = case.master.receive()
+    assert isinstance(ready, Ready)
+    assert (ready.interface, ready.worker_class, ready.application) == ("wsgi", "sync", "app:app")
+    assert ready.reason == "it takes two arguments"
+    assert case.orders.row.state is WorkerState.READY
+
+
+def test_listeners_are_watched_when_the_master_says_so(case: Case) -> None:
+    case.master.send(Listening())
+
+    assert is_readable(case.leash.channel_fd)
+    case.leash.on_channel()
+    assert case.leash.listening
+    assert not case.leash.leaving
+
+
+def test_retire_sets_the_deadlines(case: Case) -> None:
+    case.master.send(Retire(1.5, 20.0))
+    case.leash.on_channel()
+
+    assert case.leash.stage is Stage.DRAINING
+    assert (case.leash.linger_until, case.leash.deadline) == (NOW + 1.5, NOW + 20.0)
+    assert case.orders.row.state is WorkerState.DRAINING
+
+
+def test_stop_is_nearer_than_retire_and_is_not_taken_back(case: Case) -> None:
+    case.master.send(Retire(1.5, 20.0))
+    case.leash.on_channel()
+    case.now += 1.0
+    case.master.send(Stop(2.0))
+    case.leash.on_channel()
+
+    assert case.leash.stage is Stage.STOPPING
+    assert (case.leash.linger_until, case.leash.deadline) == (NOW + 1.0, NOW + 3.0)
+    case.master.send(Retire(9.0, 90.0))
+    case.leash.on_channel()
+    assert case.leash.stage is Stage.STOPPING
+    assert case.leash.deadline == NOW + 3.0
+
+
+def test_the_death_of_a_sibling_is_told_once(case: Case) -> None:
+    assert not case.leash.take_sibling_death()
+    case.master.send(SiblingDied())
+    case.leash.on_channel()
+
+    assert case.leash.take_sibling_death()
+    assert not case.leash.take_sibling_death()
+
+
+def test_a_term_from_outside_is_an_order_to_retire_and_wakes_the_loop(case: Case) -> None:
+    assert not is_readable(case.leash.wakeup_fd)
+
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert is_readable(case.leash.wakeup_fd)
+    case.leash.on_wakeup()
+    assert not is_readable(case.leash.wakeup_fd)
+    assert case.leash.stage is Stage.DRAINING
+    assert (case.leash.linger_until, case.leash.deadline) == (NOW + LINGER, NOW + GRACEFUL)
+    assert f"worker 3 (pid {os.getpid()}): SIGTERM, retires" in case.log
+    assert not case.leash.orphaned
+
+
+def test_a_term_wakes_the_loop_also_when_somebody_took_the_wakeup_descriptor(case: Case) -> None:
+    """uvloop does."""
+    signal.set_wakeup_fd(-1)
+
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert is_readable(case.leash.wakeup_fd)
+
+
+def test_further_terms_change_nothing(case: Case) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    deadline = case.leash.deadline
+    case.now += 5.0
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert case.leash.deadline == deadline
+
+
+def test_the_end_of_the_channel_is_the_end_of_the_master(case: Case) -> None:
+    case.master.close()
+    case.leash.on_channel()
+
+    assert case.leash.orphaned
+    assert not case.leash.channel_open
+    assert case.leash.stage is Stage.DRAINING
+    assert (case.leash.linger_until, case.leash.deadline) == (NOW, NOW + GRACEFUL)
+    assert f"its master (pid {os.getppid()}) is gone, leaves" in case.log
+
+
+def test_an_orphan_has_an_alarm_that_ends_it(case: Case) -> None:
+    signal.signal(signal.SIGALRM, lambda *_: None)  # the application may have taken it
+    case.master.close()
+    case.leash.on_channel()
+
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    left, _ = signal.getitimer(signal.ITIMER_REAL)
+    assert GRACEFUL < left <= GRACEFUL + 1.0
+
+
+def test_orders_that_came_before_the_end_are_still_obeyed(case: Case) -> None:
+    case.master.send(Stop(2.0))
+    case.master.close()
+    case.leash.on_channel()
+
+    assert case.leash.stage is Stage.STOPPING
+    assert case.leash.deadline == NOW + 2.0
+
+
+def test_another_parent_is_the_end_of_the_master(tmp_path: Path, case: Case) -> None:
+    orders = replace(case.orders, master_pid=1 if os.getppid() != 1 else 2)
+    leash = Leash(orders, lambda: NOW)
+
+    leash.tick()
+
+    assert leash.orphaned
+    assert leash.deadline == NOW + GRACEFUL
+    leash.close()
+
+
+def test_a_term_with_another_parent_is_the_death_signal(case: Case) -> None:
+    case.leash.close()
+    leash = Leash(replace(case.orders, master_pid=1 if os.getppid() != 1 else 2), lambda: NOW)
+    case.leash = leash
+
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert leash.orphaned
+    assert leash.linger_until == NOW
+
+
+def test_a_tick_with_the_right_parent_is_nothing(case: Case) -> None:
+    case.leash.tick()
+
+    assert not case.leash.leaving
+    assert case.log == ""

@@ -1,0 +1,663 @@
+"""The sync worker in a process of its own: real sockets, real signals, and the test as its master."""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+
+from appserve.observe.scoreboard import (
+    ACCEPTED,
+    BUSY_SINCE_NS,
+    CONNECTIONS,
+    REQUESTS,
+    TIMEOUTS,
+    WorkerState,
+)
+from appserve.workers.channel import Listening, Retire, SiblingDied, Stop
+from appserve.workers.wsgi import SyncWorker
+from appserve.wsgi.connection import PIPELINED, WsgiConnection
+from tests.workers.sync_worker import GET, Client, Gate, Worker, until
+
+# Python 3.12 and later: pytest-timeout has a thread, which the forked process does not need.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+Environ = dict[str, Any]
+Serve = Callable[..., Worker]
+
+LARGE = 20 * 1024 * 1024
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    workers: list[Worker] = []
+
+    def make(application: Callable[..., Any] | None = None, **settings: Any) -> Worker:
+        folder = tmp_path / str(len(workers))
+        folder.mkdir()
+        workers.append(Worker(application or app, folder, **settings))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    one = Gate()
+    yield one
+    one.close()
+
+
+def app(environ: Environ, start_response: Any) -> list[bytes]:
+    """/large is a large response, any other path says itself, and what was sent."""
+    path = environ["PATH_INFO"]
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [bytes(LARGE)] if path == "/large" else [path.encode() + environ["wsgi.input"].read()]
+
+
+def waiting_at(gate: Gate) -> Callable[[Environ, Any], list[bytes]]:
+    """`app`, but /wait comes back only when the gate is opened."""
+
+    def application(environ: Environ, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/wait":
+            gate.pass_through()
+        return app(environ, start_response)
+
+    return application
+
+
+def get(path: str, *fields: str) -> bytes:
+    return "".join(line + "\r\n" for line in (f"GET {path} HTTP/1.1", "Host: a", *fields, "")).encode()
+
+
+def post(size: int) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+
+
+def reach_application(worker: Worker, client: Client, path: str = "/wait") -> None:
+    """Let a client have the application, and wait until it is in there."""
+    client.send(get(path))
+    until(lambda: worker.row.words[BUSY_SINCE_NS] != 0)
+
+
+# ── serving ──
+
+
+def test_it_serves(serve: Serve):
+    worker = serve()
+    client = worker.connect()
+    bodies = [client.ask(get(f"/{number}")).body for number in range(3)]
+
+    assert bodies == [b"/0", b"/1", b"/2"]
+    assert worker.ask(post(5) + b"hello", "POST").body == b"/hello"
+    assert worker.row.state is WorkerState.READY
+    worker.await_word(REQUESTS, 4)
+    until(lambda: worker.access.count(" 200 ") == 4)
+    assert worker.log == ""
+
+
+def test_it_serves_over_a_unix_socket(serve: Serve, tmp_path: Path):
+    worker = serve(bind=f"unix:{tmp_path}/socket")
+
+    assert worker.ask().body == b"/"
+    until(lambda: worker.access.startswith("- - - ["))
+
+
+def test_the_validator_of_the_standard_library_is_satisfied(serve: Serve):
+    @validator
+    def application(environ: Environ, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return iter([environ["wsgi.input"].read(-1), b"", b"end"])
+
+    worker = serve(application)
+    client = worker.connect()
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+
+    assert client.ask(GET).body == b"end"
+    assert client.ask(post(5) + b"hello", "POST").body == b"helloend"
+    assert client.ask(chunked, "POST").body == b"hiend"
+    assert client.ask(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD").body == b""
+    assert worker.log == ""
+
+
+def test_it_accepts_only_when_it_is_told_that_the_listeners_listen(serve: Serve):
+    worker = serve(listening=False)
+    client = worker.connect()
+    client.send(GET)
+    worker.await_sweeps()
+
+    assert not client.has_something()
+    worker.channel.send(Listening())
+    assert client.response().status == 200
+
+
+def test_a_siblings_death_changes_nothing_for_its_own_clients(serve: Serve):
+    worker = serve()
+    client = worker.connect()
+    client.ask()
+    worker.channel.send(SiblingDied())
+
+    assert client.ask().status == 200
+    assert worker.ask().status == 200
+
+
+# ── slow clients ──
+
+
+def test_silent_slow_and_unreading_clients_cost_the_others_nothing(serve: Serve):
+    worker = serve()
+    worker.ask()
+    before = worker.memory()
+    for _ in range(200):
+        worker.connect()
+    for number in range(50):
+        worker.connect().send((get("/half"), post(100_000) + b"a" * 1000)[number % 2][:-1])
+    unreading = [worker.connect() for _ in range(20)]
+    for client in unreading:
+        client.send(get("/large"))
+
+    for _ in range(20):
+        assert worker.ask().status == 200
+    assert worker.connect().ask(post(5) + b"hello", "POST").body == b"/hello"
+    worker.await_word(CONNECTIONS, 271)
+    assert worker.memory() - before < 80 * 1024 * 1024, "20 MB for each reader that reads nothing"
+    assert len(unreading[7].response().body) == LARGE
+    assert worker.log == ""
+
+
+def test_clients_that_reset_leave_nothing_behind(serve: Serve):
+    worker = serve()
+    worker.ask()
+    worker.await_word(CONNECTIONS, 0)
+    before = worker.descriptors()
+    sent = [
+        *(b"", b"GET", GET[:-1], GET, GET * 1000, get("/large"), get("/large") * 3),
+        *(post(5), post(5) + b"hell", post(10**6) + b"a" * 600_000, b"nonsense\r\n\r\n"),
+        post(5).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
+    ]
+    for data in sent * 3:
+        client = worker.connect()
+        client.send(data)
+        client.reset()
+    worker.await_word(CONNECTIONS, 0)
+
+    until(lambda: worker.descriptors() == before)
+    assert worker.ask().status == 200
+    assert worker.log == ""
+
+
+def test_a_client_that_resets_between_two_turns_of_its_requests_hurts_nobody(serve: Serve, gate: Gate):
+    class Ending:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"last"])
+
+        def close(self) -> None:
+            gate.pass_through()
+
+    def application(environ: Environ, start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/last":
+            start_response("200 OK", [])
+            return Ending()
+        return app(environ, start_response)
+
+    worker = serve(application)
+    client = worker.connect()
+    client.send(get("/a") * (2 * PIPELINED - 1) + get("/last") + get("/a") * PIPELINED)
+    for _ in range(2 * PIPELINED - 1):
+        client.response()
+    assert client.response().body == b"last"
+    client.reset()
+    gate.open()
+
+    assert worker.ask().status == 200
+    worker.await_word(CONNECTIONS, 0)
+    assert worker.log == ""
+
+
+def test_a_client_that_sends_many_requests_at_once_gets_one_turn_of_them_after_the_other(
+    serve: Serve, gate: Gate
+):
+    served: list[str] = []
+
+    def application(environ: Environ, start_response: Any) -> list[bytes]:
+        served.append(environ["PATH_INFO"])
+        if served[-1] == "/report":
+            start_response("200 OK", [])
+            return [" ".join(served).encode()]
+        return waiting_at(gate)(environ, start_response)
+
+    worker = serve(application)
+    first, greedy, modest = worker.connect(), worker.connect(), worker.connect()
+    greedy.ask()
+    modest.ask()
+    reach_application(worker, first)
+    greedy.send(get("/greedy") * 300)
+    modest.send(get("/modest"))
+    gate.open()
+    for _ in range(300):
+        greedy.response()
+    modest.response()
+
+    order = first.response() and first.ask(get("/report")).body.decode().split()
+    assert order.count("/greedy") == 300
+    assert order.index("/modest") - order.index("/greedy") <= 2 * PIPELINED
+
+
+# ── waits that are too long ──
+
+
+def test_a_request_that_does_not_arrive_is_408(serve: Serve):
+    worker = serve(head_timeout=0.1, body_timeout=0.1)
+    for sent in (b"GET / HTTP/1.1\r\nHo", post(5) + b"hell"):
+        client = worker.connect()
+        client.send(sent)
+
+        response = client.response()
+        assert (response.status, response.closes, client.end()) == (408, True, "end")
+    worker.await_word(TIMEOUTS, 2)
+    until(lambda: worker.access.count(" 408 ") == 2)
+
+
+def test_an_idle_connection_is_closed_without_a_word(serve: Serve):
+    worker = serve(keep_alive=0.1)
+    fresh, used = worker.connect(), worker.connect()
+    used.ask()
+
+    assert (fresh.end(), used.end()) == ("end", "end")
+    worker.await_word(TIMEOUTS, 2)
+
+
+def test_a_reader_that_takes_nothing_is_reset(serve: Serve):
+    worker = serve(write_timeout=0.1)
+    client = worker.connect(small=True)
+    client.send(get("/large"))
+    worker.await_word(TIMEOUTS, 1)
+
+    with pytest.raises(ConnectionResetError):
+        while client.socket.recv(1 << 20):
+            pass
+
+
+def test_without_keep_alive_every_response_is_the_last(serve: Serve):
+    worker = serve(keep_alive=0)
+    client = worker.connect()
+
+    assert client.ask().closes
+    assert client.end() == "end"
+
+
+def test_no_client_is_charged_for_the_time_of_the_application(serve: Serve, gate: Gate):
+    worker = serve(waiting_at(gate), head_timeout=0.3, body_timeout=0.3, keep_alive=0.3)
+    busy, half, idle = worker.connect(), worker.connect(), worker.connect()
+    idle.ask()
+    half.send(post(5) + b"hel")
+    reach_application(worker, busy)
+    started = time.monotonic()
+    until(lambda: time.monotonic() > started + 0.5)
+    half.send(b"lo")
+    idle.send(GET)
+    gate.open()
+
+    assert half.response("POST").body == b"/hello"
+    assert idle.response().status == 200
+
+
+# ── bounds ──
+
+
+def test_it_holds_no_more_connections_than_it_may(serve: Serve):
+    worker = serve(worker_connections=5)
+    held = [worker.connect() for _ in range(5)]
+    assert [client.ask().status for client in held] == [200] * 5
+    late = worker.connect()
+    late.send(GET)
+    worker.await_sweeps()
+
+    assert worker.word(ACCEPTED) == worker.word(CONNECTIONS) == 5
+    assert not late.has_something()
+    held[2].close()
+    assert late.response().status == 200
+    assert held[0].ask().status == 200
+
+
+def test_without_descriptors_it_neither_spins_nor_ends(serve: Serve):
+    worker = serve(files=12)
+    clients = [worker.connect() for _ in range(30)]
+    worker.await_log("cannot accept connections for now: Too many open files")
+    before, started = worker.cpu_seconds(), time.monotonic()
+    worker.await_sweeps(10)
+
+    assert worker.cpu_seconds() - before < 0.5 * (time.monotonic() - started)
+    served = [client for client in clients if client.socket and client is not clients[-1]][:5]
+    assert [client.ask().status for client in served] == [200] * 5
+    for client in clients[:25]:
+        client.close()
+    assert [client.ask().status for client in clients[25:]] == [200] * 5
+    assert worker.log.count("cannot accept") < 5, "told at every sweep"
+
+
+def test_a_large_body_without_descriptors_is_refused_and_nobody_else(serve: Serve):
+    worker = serve(files=12)
+    held = [worker.connect() for _ in range(20)]
+    worker.await_log("cannot accept")
+    held[0].send(post(10**6) + b"a" * 10**6)
+
+    assert held[0].response("POST").status == 503
+    assert held[1].ask().status == 200
+
+
+@pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EPERM])
+def test_a_connection_that_fails_before_it_is_accepted_ends_nothing(serve: Serve, code: int):
+    def fail_at_first() -> None:
+        accept = socket.socket.accept
+        failures = iter([OSError(code, os.strerror(code))] * 3)
+
+        def flaky(listener: socket.socket) -> Any:
+            for failure in failures:
+                raise failure
+            return accept(listener)
+
+        socket.socket.accept = flaky  # type: ignore[method-assign]
+
+    worker = serve(prepare=fail_at_first)
+
+    assert worker.ask().status == 200
+
+
+def test_a_client_that_left_before_it_is_looked_at_ends_nothing(serve: Serve):
+    def fail_at_first() -> None:
+        getsockname = socket.socket.getsockname
+        failures = iter([OSError(errno.ENOTCONN, "gone")])
+
+        def flaky(one: socket.socket) -> Any:
+            for failure in failures:
+                raise failure
+            return getsockname(one)
+
+        socket.socket.getsockname = flaky  # type: ignore[method-assign]
+
+    worker = serve(prepare=fail_at_first)
+
+    assert worker.connect().end() == "end"
+    assert worker.ask().status == 200
+    assert worker.log == ""
+
+
+# ── our own mistakes ──
+
+
+@pytest.mark.parametrize(
+    "method", ["on_readable", "on_writable", "proceed", "_record", "expire", "is_overdue", "close"]
+)
+def test_an_exception_of_our_own_costs_one_connection(serve: Serve, method: str):
+    def break_it() -> None:
+        original = getattr(WsgiConnection, method)
+        failures = iter([LookupError("our own mistake")])
+
+        def flaky(connection: WsgiConnection, *arguments: object) -> Any:
+            for failure in failures:
+                raise failure
+            return original(connection, *arguments)
+
+        setattr(WsgiConnection, method, flaky)
+
+    worker = serve(prepare=break_it, keep_alive=0.2)
+    client = worker.connect(small=True)
+    client.send(get("/large") + get("/a") * 3 * PIPELINED)
+    worker.await_word(ACCEPTED, 1)
+    try:
+        while client.socket.recv(1 << 20):
+            pass
+    except ConnectionResetError:
+        pass
+    client.close()
+
+    worker.await_log("our own mistake")
+    assert "internal error, a connection is dropped" in worker.log
+    assert worker.row.words[BUSY_SINCE_NS] == 0
+    worker.await_word(CONNECTIONS, 0)
+    assert worker.ask().status == 200
+
+
+# ── leaving ──
+
+
+def orders(kind: str) -> Callable[[Worker], object]:
+    return {
+        "retire": lambda worker: worker.channel.send(Retire(linger=0.2, deadline=20.0)),
+        "term": lambda worker: worker.signal(signal.SIGTERM),
+        "orphan": lambda worker: worker.orphan(),
+        "stop": lambda worker: worker.channel.send(Stop(deadline=20.0)),
+    }[kind]
+
+
+every_order = pytest.mark.parametrize("order", ["retire", "term", "orphan", "stop"])
+
+
+@every_order
+def test_an_idle_worker_leaves(serve: Serve, order: str):
+    worker = serve()
+    fresh, used = worker.connect(), worker.connect()
+    used.ask()
+    worker.await_word(CONNECTIONS, 2)
+    orders(order)(worker)
+
+    assert worker.exit_code() == 0
+    assert (fresh.end(), used.end()) == ("end", "end")
+    assert worker.row.state is WorkerState.DRAINING
+
+
+@every_order
+def test_what_is_in_flight_is_finished(serve: Serve, gate: Gate, order: str):
+    worker = serve(waiting_at(gate))
+    busy, queued, sent, reading = (worker.connect() for _ in range(4))
+    sent.ask()
+    reading.send(get("/large"))
+    worker.await_word(CONNECTIONS, 4)
+    reach_application(worker, busy)
+    sent.send(get("/sent"))
+    queued.send(get("/queued"))
+    late = worker.connect()
+    late.send(get("/late"))
+    orders(order)(worker)
+    gate.open()
+
+    assert busy.response().body == b"/wait"
+    assert [client.response().body for client in (queued, sent, late)] == [b"/queued", b"/sent", b"/late"]
+    assert len(reading.response().body) == LARGE
+    for client in (busy, queued, sent, late, reading):
+        assert client.end() == "end"
+        client.close()
+    assert worker.exit_code() == 0
+    assert worker.access.count(" 200 ") == 6
+    assert "unfinished" not in worker.log
+
+
+def test_an_idle_connection_may_send_a_last_request(serve: Serve):
+    worker = serve()
+    client = worker.connect()
+    client.ask()
+    worker.channel.send(Retire(linger=20.0, deadline=20.0))
+    until(lambda: worker.row.state is WorkerState.DRAINING)
+
+    assert client.ask().closes
+    assert client.end() == "end"
+    client.close()
+    assert worker.exit_code() == 0, "nothing is left to wait for"
+
+
+def test_the_rest_of_a_request_is_waited_for(serve: Serve):
+    worker = serve()
+    client = worker.connect()
+    client.send(post(5) + b"hel")
+    worker.await_word(CONNECTIONS, 1)
+    worker.channel.send(Retire(linger=0.0, deadline=20.0))
+    until(lambda: worker.row.state is WorkerState.DRAINING)
+    client.send(b"lo")
+
+    assert (answer := client.response("POST")).body == b"/hello"
+    assert answer.closes
+    client.close()
+    assert worker.exit_code() == 0
+
+
+@pytest.mark.parametrize("fields", [(), ("Connection: close",)])
+def test_a_request_that_nobody_has_seen_is_answered_and_recorded_at_the_very_end(
+    serve: Serve, gate: Gate, fields: tuple[str, ...]
+):
+    def hesitate() -> None:
+        see_off = SyncWorker._see_off
+
+        def slow(worker: SyncWorker, quickly: bool) -> None:
+            if not quickly:
+                gate.pass_through()
+            see_off(worker, quickly)
+
+        SyncWorker._see_off = slow  # type: ignore[method-assign]
+
+    worker = serve(prepare=hesitate)
+    client = worker.connect()
+    client.ask()
+    worker.channel.send(Retire(linger=0.0, deadline=20.0))
+    until(lambda: worker.row.state is WorkerState.DRAINING)
+    client.send(get("/last", *fields))
+    gate.open(100)
+
+    assert (answer := client.response()).body == b"/last"
+    assert answer.closes
+    client.close()
+    assert worker.exit_code() == 0
+    assert '"GET /last HTTP/1.1" 200 5 ' in worker.access
+
+
+@pytest.mark.parametrize("order", [Retire(linger=0.0, deadline=0.1), Stop(deadline=0.1)])
+def test_when_its_time_is_up_it_leaves_what_is_unfinished(serve: Serve, order: Any):
+    worker = serve(sweep=10.0)
+    reading, half = worker.connect(small=True), worker.connect()
+    reading.send(get("/large"))
+    until(lambda: worker.row.words[REQUESTS] == 1)
+    half.send(b"GET / HT")
+    started = time.monotonic()
+    worker.channel.send(order)
+
+    assert worker.exit_code() == 0
+    assert time.monotonic() - started < 5.0, "it waited for its next sweep"
+    assert "left 2 connections unfinished: their time was up" in worker.log
+
+
+def test_a_client_that_does_not_see_the_end_is_not_waited_for_when_it_must_stop(serve: Serve):
+    worker = serve(sweep=10.0)
+    client = worker.connect()
+    client.send(b"nonsense\r\n\r\n")
+    assert client.response().status == 400
+    worker.channel.send(Stop(deadline=20.0))
+
+    started = time.monotonic()
+    assert worker.exit_code() == 0
+    assert time.monotonic() - started < 5.0
+
+
+def test_term_again_changes_nothing(serve: Serve, gate: Gate):
+    worker = serve(waiting_at(gate))
+    client = worker.connect()
+    reach_application(worker, client)
+    for _ in range(3):
+        worker.signal(signal.SIGTERM)
+    gate.open()
+
+    assert client.response().body == b"/wait"
+    client.close()
+    assert worker.exit_code() == 0
+
+
+# ── processes of the application ──
+
+
+def test_a_process_of_the_application_keeps_no_connection_open(serve: Serve, gate: Gate):
+    def application(environ: Environ, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/fork" and os.fork() == 0:
+            gate.pass_through()
+            sys.exit()
+        return app(environ, start_response)
+
+    worker = serve(application)
+    idle, forking = worker.connect(), worker.connect()
+    idle.ask()
+    forking.send(b"GET /fork HTTP/1.0\r\n\r\n")
+
+    assert forking.response(version="1.0").body == b"/fork"
+    assert forking.end() == "end", "the child holds the connection"
+    assert idle.ask().status == 200
+    worker.signal(signal.SIGKILL)
+    assert worker.exit_code() == -signal.SIGKILL
+    assert idle.end() == "end", "the child holds a connection of somebody else"
+    gate.open()
+
+
+@pytest.mark.parametrize("how", ["exits", "raises", "returns", "returns a generator", "closes"])
+def test_a_process_of_the_application_that_comes_back_serves_nobody(serve: Serve, tmp_path: Path, how: str):
+    trace = tmp_path / "trace"
+
+    class ForksAtItsEnd:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"hello"])
+
+        def close(self) -> None:
+            fork()
+
+    def fork() -> bool:
+        pid = os.fork()
+        with trace.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return pid == 0
+
+    def generate() -> Iterator[bytes]:
+        yield b"hello"
+        fork()
+
+    def application(environ: Environ, start_response: Any) -> Any:
+        if environ["PATH_INFO"] != "/fork":
+            return app(environ, start_response)
+        start_response("200 OK", [("Content-Length", "5")])
+        if how == "closes":
+            return ForksAtItsEnd()
+        if how == "returns a generator":
+            return generate()
+        if fork():
+            if how == "exits":
+                sys.exit(3)
+            if how == "raises":
+                raise ValueError("in the child")
+        return [b"hello"]
+
+    worker = serve(application)
+    client, other = worker.connect(), worker.connect()
+    other.ask()
+    assert [client.ask(get("/fork")).body for _ in range(3)] == [b"hello"] * 3
+
+    pids = until(lambda: len(found := trace.read_text().split()) == 6 and found)
+    children = {int(pid) for pid in pids} - {worker.pid}
+    until(lambda: all(is_over(pid) for pid in children))
+    assert [one.ask().status for one in (client, other)] == [200, 200]
+    assert worker.row.stall_reference_ns > 0
+    worker.await_word(REQUESTS, 6)
+    assert "application error" not in worker.log
+    assert ("ValueError: in the child" in worker.log) == (how == "raises")
+
+
+def is_over(pid: int) -> bool:
+    """Whether a process has ended; nobody has waited for it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
