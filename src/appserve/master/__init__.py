@@ -1,0 +1,1 @@
+"""The master: binds the listeners, forks the workers and supervises them."""

@@ -1,0 +1,134 @@
+"""The members of the family: what the master holds for each worker, from its fork to its burial."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from appserve.config.settings import Settings
+from appserve.master.decisions import Spawn
+from appserve.master.process import Child, fork
+from appserve.net.listeners import Listener
+from appserve.observe.access import AccessLog
+from appserve.observe.log import Log
+from appserve.observe.scoreboard import Row, Scoreboard
+from appserve.system import blackbox
+from appserve.workers.base import run_worker
+from appserve.workers.channel import Channel, Failed, make_channel_pair
+from appserve.workers.orders import Orders
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """One worker, as its master sees it. `born` is monotonic."""
+
+    slot: int
+    generation: int
+    settings: Settings
+    child: Child
+    channel: Channel
+    row: Row
+    box: int
+    born: float
+    ready: bool = False
+    leaving: bool = False  # was told to
+    limit: str = ""  # what limits its time to leave, for the log
+    suspect: bool = False  # told to write its stacks, about to be killed
+    killed: bool = False  # by us, which was told in the log
+    stalled: float = 0.0  # seconds without progress when it became a suspect
+    failed: Failed | None = None  # what it said before it exited
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    def __str__(self) -> str:
+        return f"worker {self.slot} (pid {self.pid})"
+
+
+class Family:
+    """All members, and what they are born with."""
+
+    def __init__(
+        self,
+        master_pid: int,
+        listeners: tuple[Listener, ...],
+        board: Scoreboard,
+        log: Log,
+        access: AccessLog | None,
+        run: Callable[[Orders], int] = run_worker,
+    ) -> None:
+        self._master_pid = master_pid
+        self._listeners = listeners
+        self._board = board
+        self._log = log
+        self._access = access
+        self._run = run
+        self._free_rows = list(range(len(board) - 1, -1, -1))
+        self._row_numbers: dict[int, int] = {}
+        self._members: dict[int, Member] = {}
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(list(self._members.values()))
+
+    def get(self, pid: int) -> Member | None:
+        return self._members.get(pid)
+
+    def spawn(self, wanted: Spawn, settings: Settings) -> Member:
+        """Fork a worker. Raises OSError when the system refuses a process, a socket or memory; nothing is
+        left then."""
+        born = time.monotonic()
+        box = blackbox.make_box(f"appserve-box-{wanted.slot}")
+        try:
+            ours, theirs = make_channel_pair()
+        except OSError:
+            os.close(box)
+            raise
+        number = self._free_rows.pop()
+        row = self._board.row(number)
+        row.claim(wanted.slot, wanted.generation, time.monotonic_ns())
+        orders = Orders(
+            slot=wanted.slot,
+            generation=wanted.generation,
+            master_pid=self._master_pid,
+            settings=settings,
+            listeners=self._listeners,
+            channel=theirs,
+            row=row,
+            log=self._log,
+            access=self._access,
+            blackbox_fd=box,
+            born=born,
+        )
+        try:
+            child = fork(lambda: self._run(orders), self._kept(orders))
+        except OSError:
+            row.clear()
+            self._free_rows.append(number)
+            ours.close()
+            os.close(box)
+            raise
+        finally:
+            theirs.close()
+        row.set_pid(child.pid)
+        member = Member(wanted.slot, wanted.generation, settings, child, ours, row, box, born)
+        self._members[child.pid] = member
+        self._row_numbers[child.pid] = number
+        return member
+
+    def bury(self, member: Member) -> None:
+        """Give back what was held for a worker that has been reaped; its counters stay in the totals."""
+        del self._members[member.pid]
+        self._board.fold(member.row)
+        self._free_rows.append(self._row_numbers.pop(member.pid))
+        member.channel.close()
+        member.child.close()
+        os.close(member.box)
+
+    def _kept(self, orders: Orders) -> list[int]:
+        """The descriptors that cross the fork; master/process.py has the table."""
+        kept = [orders.channel.fileno(), orders.blackbox_fd, self._log.fileno()]
+        kept += [listener.fileno() for listener in self._listeners]
+        if self._access is not None:
+            kept.append(self._access.fileno())
+        return kept

@@ -1,0 +1,398 @@
+"""The master: one loop between what happens, the roster's decisions and their deeds.
+
+It waits in one place, for the signals' wakeup socket, a channel and a pidfd per worker, and the nearest
+deadline. A signal, a death and a message become the same kind of value and go through one function. It
+never sleeps, never blocks on a worker, has no threads, and imports nothing of the application: whatever the
+application does to its process, this one goes on.
+
+One turn: wait → signals → messages → deaths → stalls → time → one fork → flush the log. At most one fork a
+turn, so that a hundred workers to start do not keep a signal waiting.
+"""
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from appserve.config.settings import Resolved
+from appserve.errors import BindError, ConfigError, ExitCode
+from appserve.master import banner, obituary
+from appserve.master.decisions import (
+    Abandon,
+    Commit,
+    Decision,
+    Dump,
+    Exit,
+    Halt,
+    Interrupt,
+    Kill,
+    LeaveBehind,
+    Note,
+    Patience,
+    Reason,
+    Reread,
+    Retire,
+    Spawn,
+    Stop,
+)
+from appserve.master.events import Asked, Died, Event, Said
+from appserve.master.family import Family, Member
+from appserve.master.logs import open_access_log, open_log
+from appserve.master.process import reap
+from appserve.master.reload import Generations, plan_of
+from appserve.master.roster import Roster
+from appserve.master.signals import SignalQueue
+from appserve.master.stalls import StallWatch, is_overdue, next_look
+from appserve.master.states import STOPS, Standing
+from appserve.net.listeners import Listener, bind_all
+from appserve.net.poller import make_poller
+from appserve.observe.access import AccessLog
+from appserve.observe.log import Log
+from appserve.observe.scoreboard import Scoreboard, WorkerState, size_for
+from appserve.system import process_title
+from appserve.system.blackbox import DUMP_SIGNAL
+from appserve.system.descriptors import open_standard_streams
+from appserve.system.memory import make_shared
+from appserve.workers import channel
+from appserve.workers.base import title
+
+#: The longest wait of the loop. Short: a turn that comes late is how the master learns that it was paused.
+LONGEST_WAIT = 1.0
+
+#: Rows of the scoreboard: as many workers as can be asked for, the surge, and some for those that die hard.
+ROWS = 1024 + 16
+
+LAST_WORDS = 1.0
+
+
+def run(resolved: Resolved, reread: Callable[[], Resolved], patience: Patience | None = None) -> int:
+    """Serve until told to stop; gives the exit code.
+
+    `reread` gives the settings anew at a reload, and may raise ConfigError.
+    """
+    open_standard_streams()
+    settings = resolved.settings
+    log = open_log(settings)
+    signals = SignalQueue()
+    signals.install()
+    for warning in resolved.warnings:
+        log.warning(warning)
+    try:
+        access = open_access_log(settings.access_logfile)
+        listeners = tuple(bind_all(settings.bind))
+    except (BindError, ConfigError) as error:
+        log.critical(str(error))
+        log.drain(LAST_WORDS)
+        return int(ExitCode.BIND if isinstance(error, BindError) else ExitCode.CONFIG)
+    process_title.set_title(title(settings, "master"))
+    log.info(banner.booting(settings, listeners, os.getpid()))
+    master = Master(resolved, reread, patience or Patience(), signals, listeners, log, access)
+    try:
+        return master.run()
+    finally:
+        master.close_listeners()
+        log.drain(LAST_WORDS)
+
+
+class Master:
+    """The loop and what it holds."""
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        reread: Callable[[], Resolved],
+        patience: Patience,
+        signals: SignalQueue,
+        listeners: tuple[Listener, ...],
+        log: Log,
+        access: AccessLog | None,
+    ) -> None:
+        self._sources = resolved.sources
+        self._log = log
+        self._access = access
+        self._listeners = listeners
+        self._listening = False
+        self._signals = signals
+        self._generations = Generations(resolved, reread, log)
+        memory_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
+        os.close(memory_fd)  # the mapping has its own
+        self._family = Family(os.getpid(), listeners, Scoreboard.format(memory, ROWS), log, access)
+        self._roster = Roster(plan_of(resolved.settings), time.monotonic(), patience)
+        self._births: deque[Spawn] = deque()
+        self._poller = make_poller()
+        self._poller.add(signals.fileno())
+        self._channels: dict[int, Member] = {}
+        self._stalls = StallWatch(time.monotonic_ns())
+        self._last_words: obituary.Record | None = None
+        self._halt: Halt | None = None
+
+    def run(self) -> int:
+        """Turn until the roster says Halt; gives the exit code."""
+        self._carry_out(self._roster.tick(time.monotonic()))
+        while self._halt is None:
+            self._turn()
+        return self._say_farewell(self._halt)
+
+    def close_listeners(self) -> None:
+        """Close our copies and remove the files of unix sockets; once: later they may be another server's."""
+        listeners, self._listeners = self._listeners, ()
+        for listener in listeners:
+            listener.close(unlink=True)
+
+    def _turn(self) -> None:
+        wait = self._next_wait()
+        ready = self._poller.wait(wait)
+        lost = self._stalls.turned(time.monotonic_ns(), int(wait * 1e9))
+        if lost:
+            self._log.warning(f"the master was paused for {lost / 1e9:.1f} s; no worker is charged for it")
+        events: list[Event] = [Asked(number) for number in self._signals.take()]
+        for fd, _ in ready:
+            if fd in self._channels:
+                events += self._listen_to(self._channels[fd])
+        for pid, how in reap():
+            member = self._family.get(pid)
+            if member is not None:
+                # What it said before it died comes before its death.
+                events += self._listen_to(member)
+            events.append(Died(pid, how))
+        for event in events:
+            self._take(event)
+        self._look_for_stalls()
+        self._carry_out(self._roster.tick(time.monotonic()))
+        self._fork_one()
+        self._log.flush()
+
+    def _next_wait(self) -> float:
+        if self._births:
+            return 0.0
+        now = time.monotonic()
+        wait = min(self._roster.next_deadline() - now, LONGEST_WAIT)
+        watched = [(member.row, member.settings.timeout) for member in self._judged()]
+        return max(0.0, min(wait, next_look(watched, self._stalls, time.monotonic_ns())))
+
+    def _judged(self) -> list[Member]:
+        """Those who have to make progress."""
+        return [member for member in self._family if member.ready and not member.suspect]
+
+    def _listen_to(self, member: Member) -> list[Event]:
+        events: list[Event] = [Said(member, message) for message in member.channel.receive()]
+        if member.channel.closed:
+            # Its end stays readable for ever; the death is told by the process, not by the channel.
+            self._stop_listening_to(member)
+        return events
+
+    def _stop_listening_to(self, member: Member) -> None:
+        fd = member.channel.fileno()
+        if self._channels.get(fd) is member:
+            del self._channels[fd]
+            self._poller.remove(fd)
+
+    # ── what happened → the roster ──
+
+    def _take(self, event: Event) -> None:
+        now = time.monotonic()
+        match event:
+            case Asked(number):
+                self._take_signal(number, now)
+            case Said(member, channel.Ready() as ready):
+                self._welcome(member, ready, now)
+            case Said(member, channel.Failed() as failed):
+                member.failed = failed
+            case Died(pid, how):
+                self._mourn(pid, how, now)
+            case _:
+                pass  # a message for workers, from a worker: not ours to understand
+
+    def _take_signal(self, number: signal.Signals, now: float) -> None:
+        match number:
+            case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
+                self._log.info(f"{number.name} received")
+                self._carry_out(self._roster.stop(now, graceful=number is signal.SIGTERM))
+            case signal.SIGHUP:
+                self._log.info("SIGHUP received, reload")
+                self._carry_out(self._roster.reload(now))
+            case signal.SIGCHLD:
+                pass  # a hint that came with this turn, which reaps anyway
+            case signal.SIGWINCH:
+                self._log.debug("SIGWINCH ignored: not supported")
+            case _:
+                self._log.info(f"{number.name} ignored: not supported")
+
+    def _welcome(self, member: Member, ready: channel.Ready, now: float) -> None:
+        if member.ready:
+            return
+        member.ready = True
+        decisions = self._roster.ready(member.pid, now)
+        if member.leaving:
+            self._carry_out(decisions)
+            return
+        first = not self._listening
+        if first and not self._begin_to_listen(now):
+            return
+        # Before the decisions: they may retire those that serve now.
+        member.channel.send(channel.Listening())
+        self._carry_out(decisions)
+        if first:
+            current = self._generations.current
+            for line in banner.serving(current, self._sources, self._listeners, ready, os.getpid()):
+                self._log.info(line)
+
+    def _begin_to_listen(self, now: float) -> bool:
+        """Accept connections from now on: somebody is there to serve them."""
+        try:
+            for listener in self._listeners:
+                listener.listen(self._generations.current.backlog)
+        except BindError as error:
+            self._carry_out(self._roster.fail(int(ExitCode.BIND), str(error), now))
+            return False
+        self._listening = True
+        return True
+
+    def _mourn(self, pid: int, how: Exit, now: float) -> None:
+        member = self._family.get(pid)
+        if member is None:
+            self._log.debug(f"a process that was not ours (pid {pid}) ended ({how})")
+            return
+        stopping = self._is_stopping()
+        record = obituary.death(member, how, now)
+        drained = member.row.state in (WorkerState.DRAINING, WorkerState.STOPPING)
+        orderly = drained and how.code == ExitCode.CLEAN
+        how = replace(how, served=obituary.has_served(member), orderly=orderly)
+        decisions = self._roster.exited(pid, how, now)
+        if not stopping and self._is_stopping():
+            # The end of the server: the reason is the last thing to be read.
+            self._last_words = record
+        elif not stopping or member.ready:
+            record.write(self._log)
+        self._record_lost_request(member, now)
+        self._stop_listening_to(member)
+        if member.child.pidfd >= 0:
+            self._poller.remove(member.child.pidfd)
+        self._family.bury(member)
+        for other in self._family:
+            if member.ready and other.ready:
+                other.channel.send(channel.SiblingDied())
+        self._carry_out(decisions)
+
+    def _record_lost_request(self, member: Member, now: float) -> None:
+        """Every request has its line in the access log, also the one that its worker died over."""
+        lost = obituary.lost_request(member, now)
+        if lost is not None and self._access is not None:
+            line, seconds = lost
+            self._access.record("", line, 500, 0, seconds, "", "")
+            self._access.flush()
+
+    def _look_for_stalls(self) -> None:
+        now = time.monotonic_ns()
+        for member in self._judged():
+            if is_overdue(self._stalls.stalled_for(member.row, now), member.settings.timeout):
+                self._carry_out(self._roster.overdue(member.pid, time.monotonic()))
+
+    # ── the roster's decisions → deeds ──
+
+    def _carry_out(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            self._do(decision)
+        if self._is_stopping():
+            # The last worker that closes its own copies ends the sockets.
+            self.close_listeners()
+
+    def _do(self, decision: Decision) -> None:
+        match decision:
+            case Spawn():
+                self._births.append(decision)
+            case Retire(pid, linger, deadline):
+                self._order(pid, channel.Retire(linger, deadline), f"--graceful-timeout {deadline:g}")
+            case Stop(pid, deadline):
+                self._order(pid, channel.Stop(deadline), f"a quick stop allows {deadline:g} s")
+            case Interrupt(pid):
+                self._interrupt(pid)
+            case Dump(pid):
+                self._dump(pid)
+            case Kill(pid, reason):
+                self._kill(pid, reason)
+            case LeaveBehind():
+                pass  # should it end after all, it is reaped and buried like others
+            case Reread():
+                self._reread()
+            case Commit():
+                self._generations.commit()
+            case Abandon():
+                self._generations.abandon()
+            case Note(level, text):
+                self._log.record(level, text)
+            case Halt():
+                self._halt = decision
+
+    def _order(self, pid: int, message: channel.Message, limit: str) -> None:
+        member = self._family.get(pid)
+        if member is not None:
+            member.leaving = True
+            member.limit = limit
+            if not member.channel.send(message):
+                member.child.signal(signal.SIGTERM)
+
+    def _interrupt(self, pid: int) -> None:
+        member = self._family.get(pid)
+        if member is not None:
+            member.leaving = True
+            member.limit = "it was booting"
+            member.child.signal(signal.SIGTERM)
+
+    def _dump(self, pid: int) -> None:
+        member = self._family.get(pid)
+        if member is not None:
+            member.suspect = True
+            member.stalled = self._stalls.stalled_for(member.row, time.monotonic_ns()) / 1e9
+            member.child.signal(DUMP_SIGNAL)
+
+    def _kill(self, pid: int, reason: Reason) -> None:
+        member = self._family.get(pid)
+        if member is not None:
+            obituary.killing(member, reason, time.monotonic()).write(self._log)
+            member.suspect = member.killed = True
+            member.child.signal(signal.SIGKILL)
+
+    def _reread(self) -> None:
+        plan = self._generations.read()
+        now = time.monotonic()
+        if plan is None:
+            self._carry_out(self._roster.settings_refused(now))
+        else:
+            self._carry_out(self._roster.settings_read(plan, now))
+
+    def _fork_one(self) -> None:
+        if not self._births:
+            return
+        wanted = self._births.popleft()
+        now = time.monotonic()
+        if not self._roster.is_wanted(wanted.ticket):
+            self._carry_out(self._roster.withdrawn(wanted.ticket, now))
+            return
+        settings = self._generations.settings_for(wanted.generation, self._roster.generation)
+        # What this process still owes to the log must not be written by its children as well.
+        self._log.flush()
+        try:
+            member = self._family.spawn(wanted, settings)
+        except OSError as error:
+            self._carry_out(self._roster.fork_failed(wanted.ticket, error.strerror or str(error), now))
+            return
+        self._channels[member.channel.fileno()] = member
+        self._poller.add(member.channel.fileno())
+        if member.child.pidfd >= 0:
+            self._poller.add(member.child.pidfd)
+        self._carry_out(self._roster.spawned(wanted.ticket, member.pid, time.monotonic()))
+
+    def _is_stopping(self) -> bool:
+        return self._roster.standing in STOPS or self._roster.standing is Standing.STOPPED
+
+    def _say_farewell(self, halt: Halt) -> int:
+        if halt.code == ExitCode.CLEAN:
+            self._log.info("stopped")
+        else:
+            self._log.critical(f"exit {halt.code}: {halt.reason}")
+        if self._last_words is not None:
+            self._last_words.write(self._log)
+        return int(halt.code)

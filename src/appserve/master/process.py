@@ -1,0 +1,143 @@
+"""Processes: fork, signal, reap. The only file that does any of these.
+
+What crosses a fork
+
+    descriptor                  why the worker has it
+    0 1 2                       the application prints to them
+    error log, access log       where they are files; "-" is 1 or 2
+    listeners                   to accept from
+    its own channel end         orders of the master, and the master's death
+    its own black box           faulthandler writes into it
+    ─ and nothing else: no sibling's channel, pidfd or black box, no epoll, no wakeup pair of the master.
+      The scoreboard is memory: its mapping stays, its descriptor does not.
+
+    signal dispositions         all at their defaults (PIPE and XFSZ ignored, as Python has them)
+    signal mask                 empty
+
+    The first act of the child is to see to that, with all signals blocked: otherwise it would run handlers
+    of the master, and a signal sent to it would put its number into the master's wakeup pair.
+"""
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+
+from appserve.errors import ExitCode
+from appserve.master.decisions import Exit
+from appserve.system.descriptors import close_all_but
+from appserve.system.pidfd import open_pidfd, send_signal
+
+STANDARD_STREAMS = (0, 1, 2)
+
+#: Ignored by Python in every process: writing to a closed pipe or past a limit is an error to handle there.
+_IGNORED_BY_PYTHON = frozenset(
+    number for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if (number := getattr(signal, name, None)) is not None
+)
+_UNCHANGEABLE = frozenset({signal.SIGKILL, signal.SIGSTOP})
+
+
+class Child:
+    """A process that we forked and have not reaped: until then its pid is nobody else's."""
+
+    __slots__ = ("pid", "pidfd")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        #: Readable when the process has ended; -1 where there are no pidfds.
+        self.pidfd = -1
+        opened = open_pidfd(pid)
+        if opened is not None:
+            self.pidfd = opened
+
+    def signal(self, number: int) -> None:
+        """Send a signal; to a process that has ended, none."""
+        if self.pidfd >= 0:
+            send_signal(self.pidfd, number)
+            return
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """Forget the process; it has been reaped."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def fork(run: Callable[[], int], keep: Iterable[int]) -> Child:
+    """A child that calls `run` and exits with the code it gives; `keep` are the descriptors it has besides
+    0 1 2.
+
+    Raises OSError when the system has no process to give.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _live(run, keep)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return Child(pid)
+
+
+def reap() -> list[tuple[int, Exit]]:
+    """All children that have ended, with how; also those that init gave us when their parents died."""
+    ended: list[tuple[int, Exit]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        code = os.waitstatus_to_exitcode(status)
+        ended.append((pid, Exit(code) if code >= 0 else Exit(None, -code)))
+
+
+def _live(run: Callable[[], int], keep: Iterable[int]) -> None:
+    """The child's whole life. Never returns: the frames below are the master's, and must not be unwound
+    here."""
+    code = int(ExitCode.INTERNAL)
+    try:
+        _reset_signals()
+        close_all_but({*STANDARD_STREAMS, *keep})
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        code = run()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _leave(code)
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - _UNCHANGEABLE:
+        default = signal.SIG_IGN if number in _IGNORED_BY_PYTHON else signal.SIG_DFL
+        if signal.getsignal(number) is not default:
+            signal.signal(number, default)
+
+
+def _leave(code: int) -> None:
+    """End this process as Python would: wait for threads, run what the application registered with atexit,
+    flush.
+
+    Not by sys.exit(), which unwinds the master's frames, nor by os._exit() alone, which loses what the
+    application has buffered. Whoever hangs here is killed when its time to leave is over.
+    """
+    try:
+        # Also lets idle threads of concurrent.futures go; joining them without it would wait for ever.
+        threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter itself calls
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+    except BaseException:
+        pass
+    finally:
+        os._exit(code)

@@ -1,0 +1,90 @@
+"""The settings of each generation: read again at a reload, in charge once their first worker is READY.
+
+A reload cannot hurt: settings that cannot be used are refused with every problem in the log, and what only
+a restart can change is named and left as it is.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from appserve.config.settings import BY_NAME, Resolved, Settings, changes
+from appserve.errors import ConfigError
+from appserve.master.decisions import Plan
+from appserve.observe.log import Level, Log
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What the roster has to know of the settings."""
+    return Plan(settings.workers, settings.graceful_timeout)
+
+
+class Generations:
+    """The settings in charge, and those of a generation that has yet to prove itself."""
+
+    def __init__(self, resolved: Resolved, reread: Callable[[], Resolved], log: Log) -> None:
+        self._current = resolved
+        self._candidate: Resolved | None = None
+        self._reread = reread
+        self._log = log
+
+    @property
+    def current(self) -> Settings:
+        return self._current.settings
+
+    def settings_for(self, generation: int, in_charge: int) -> Settings:
+        """What a worker of this generation is born with."""
+        if generation != in_charge and self._candidate is not None:
+            return self._candidate.settings
+        return self._current.settings
+
+    def read(self) -> Plan | None:
+        """Read the settings again for a new generation; None, with the reasons in the log, if they are no
+        good."""
+        try:
+            resolved = self._reread()
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.error(f"reload: {problem}")
+            self._log.error("reload refused: the settings cannot be used; the old ones stay")
+            return None
+        except Exception as error:
+            # A fault of ours, but no reason to end a server that serves.
+            what = f"reload refused: unexpected {type(error).__name__} while reading the settings"
+            self._log.block(Level.CRITICAL, what, traceback.format_exc())
+            return None
+        for warning in resolved.warnings:
+            self._log.warning(f"reload: {warning}")
+        self._candidate = self._fitted(resolved)
+        return plan_of(self._candidate.settings)
+
+    def commit(self) -> None:
+        """The candidate's first worker is READY."""
+        if self._candidate is not None:
+            self._current, self._candidate = self._candidate, None
+
+    def abandon(self) -> None:
+        """The candidate's first worker could not boot."""
+        self._candidate = None
+
+    def _fitted(self, resolved: Resolved) -> Resolved:
+        """`resolved` with everything as it was that only a restart can change."""
+        old, new = self._current.settings, resolved.settings
+        applied, needs_restart = changes(old, new)
+        for name in applied:
+            shown, before = _shown(name, new), _shown(name, old)
+            self._log.info(f"reload: {name} = {shown} (was {before})")
+        if needs_restart:
+            self._log.warning(
+                f"reload: {_listed(needs_restart)} cannot change by a reload, only by a restart"
+            )
+        kept = {name: getattr(old, name) for name in needs_restart}
+        return replace(resolved, settings=replace(new, **kept))
+
+
+def _shown(name: str, settings: Settings) -> str:
+    return BY_NAME[name].show(getattr(settings, name))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,130 @@
+"""How fast dead workers are replaced: a delay per slot, a budget per server. Pure; the clock is an argument.
+
+Two guards, because each misses what the other sees. The delay makes one broken slot slow down; the budget
+bounds all slots together, and bugs of our own as well. Both count only *failures*: an exit before READY, or
+soon after it with nothing served. A worker that served and was then killed is replaced at once, however
+often that happens.
+
+The figures: Erlang's supervisors bound restarts per period (intensity 1 in 5 s), uWSGI's Emperor doubles a
+delay up to 180 s, s6 never restarts more than once a second. Gunicorn, Puma, Unicorn, nginx and php-fpm do
+nothing of it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appserve.master.decisions import Patience
+
+FIRST_DELAY = 0.25
+LONGEST_DELAY = 30.0
+
+
+def no_jitter() -> float:
+    return 1.0
+
+
+def delay_after(failures: int, jitter: Callable[[], float] = no_jitter) -> float:
+    """Seconds to wait before the next try after `failures` failures in a row; `jitter` gives a factor near
+    1."""
+    if failures <= 0:
+        return 0.0
+    # The exponent is bounded first: 2.0**5000 overflows.
+    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16)) * jitter()
+
+
+@dataclass(slots=True)
+class Budget:
+    """A token bucket: at most `size` at once, and `size` more in each `period` seconds."""
+
+    size: int
+    period: float
+    _tokens: float
+    _filled_at: float
+
+    @classmethod
+    def full(cls, size: int, period: float, now: float) -> "Budget":
+        return cls(size, period, float(size), now)
+
+    def resize(self, size: int) -> None:
+        self.size = size
+        self._tokens = min(self._tokens, float(size))
+
+    def take(self, now: float) -> bool:
+        """Take one token if there is one."""
+        self._fill(now)
+        # A token that is due "now" by next_at() must be there despite rounding.
+        if self._tokens < 1.0 - 1e-9:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def next_at(self, now: float) -> float:
+        """When a token will be there."""
+        self._fill(now)
+        missing = max(0.0, 1.0 - self._tokens)
+        return now + missing * self.period / self.size
+
+    def _fill(self, now: float) -> None:
+        self._tokens = min(
+            float(self.size), self._tokens + max(0.0, now - self._filled_at) * self.size / self.period
+        )
+        self._filled_at = max(self._filled_at, now)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """How often in a row a slot failed, and when it may be tried again."""
+
+    failures: int = 0
+    not_before: float = -math.inf
+
+
+class Respawn:
+    """The failures of all slots and the budget that they share: `spare` more than there are workers."""
+
+    def __init__(self, size: int, patience: Patience, now: float, jitter: Callable[[], float]) -> None:
+        self._spare = patience.budget_spare
+        self._jitter = jitter
+        self._budget = Budget.full(size + self._spare, patience.budget_period, now)
+        self._slots: dict[int, _Slot] = {}
+        self.resize(size)
+
+    @property
+    def slots(self) -> set[int]:
+        """Every slot there is: 1 to the number of workers."""
+        return set(self._slots)
+
+    @property
+    def failing(self) -> set[int]:
+        """Slots whose last worker failed."""
+        return {number for number, slot in self._slots.items() if slot.failures}
+
+    def resize(self, size: int) -> None:
+        """Another number of slots, none of which ever failed."""
+        self._slots = {number: _Slot() for number in range(1, size + 1)}
+        self._budget.resize(size + self._spare)
+
+    def failures(self, number: int) -> int:
+        return self._slots[number].failures
+
+    def count_failure(self, number: int, now: float) -> float:
+        """One more; gives the delay before the next try."""
+        slot = self._slots[number]
+        slot.failures += 1
+        delay = delay_after(slot.failures, self._jitter)
+        slot.not_before = now + delay
+        return delay
+
+    def clear(self, number: int) -> None:
+        """The slot had a worker that did well."""
+        self._slots[number] = _Slot()
+
+    def wait_until(self, number: int, now: float) -> float:
+        """When this slot may be tried; if that is now, the try has been charged to the budget."""
+        slot = self._slots[number]
+        if slot.not_before > now:
+            return slot.not_before
+        if slot.failures and not self._budget.take(now):
+            return self._budget.next_at(now)
+        return now

@@ -1,0 +1,399 @@
+"""The roster: who works, who comes and who goes. Decisions only, no I/O.
+
+Facts go in as method calls with the time as an argument; every call gives the decisions that follow.
+Nothing here forks, kills, logs, sleeps or looks at a clock, so each rule is tested in four lines and the
+whole is fuzzed with random orders of facts (tests/master/test_roster_fuzz.py).
+
+Its parts are worker.py (one worker and its states), staff.py (the book of all), rollout.py (the states of
+a reload), outlook.py (how the server stands) and respawn.py (delays and budget). Here are the rules between
+them.
+
+A slot is a place that should have a worker of the present generation; its number is the worker's name. While
+one leaves and its successor comes, a slot has two.
+
+* Never more processes than workers + 1, all states counted, and never a worker retired (by a reload or a
+  smaller number) unless as many as planned are READY without it: surge one, unavailable none. A number that
+  shrinks keeps the bound of the greater one until the surplus has left. What even SIGKILL does not end (it
+  waits for a dead disk) is left behind and counts no more.
+* The old generation is in charge until the canary is READY, whatever happens to the canary; from then on
+  every new worker is of the new one. No old worker retires before. A second reload waits for the first,
+  unless that is stuck: workers of the new generation fail, or the canary boots for longer than `canary`.
+* A fork that fails is a failure like others: it delays its slot, and what runs goes on.
+* The first boot fails fast: a worker that exits before any was ever READY ends the server with its exit
+  code; signals get three tries. Later only an outage of `give_up` seconds ends it.
+* A stop is obeyed at once in every state. GRACEFUL, QUICK, FORCED: each further request moves one step on.
+
+Left open for what comes: other reasons to retire (recycling, scaling) are workers that `Staff.surplus` names
+and a plan with another number; SUSPECT can lead back to READY.
+"""
+
+import math
+from collections.abc import Callable
+
+from appserve.errors import ExitCode
+from appserve.master.decisions import (
+    Commit,
+    Decision,
+    Exit,
+    Halt,
+    LeaveBehind,
+    Note,
+    Patience,
+    Plan,
+    Reason,
+    Spawn,
+    workers_text,
+)
+from appserve.master.outlook import Outlook
+from appserve.master.respawn import Respawn, no_jitter
+from appserve.master.rollout import Rollout
+from appserve.master.staff import Staff
+from appserve.master.states import STOPS, Life, Roll, Standing, Watch, watch_nothing
+from appserve.master.worker import Worker
+from appserve.observe.log import Level
+
+
+class Roster:
+    """The state of the family and the rules about it.
+
+    `jitter` gives a factor near 1 for each delay; `watch` is told of every step from a state to another.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        now: float,
+        patience: Patience | None = None,
+        jitter: Callable[[], float] = no_jitter,
+        watch: Watch = watch_nothing,
+    ) -> None:
+        patience = patience or Patience()
+        self.plan = plan
+        self._patience = patience
+        self._staff = Staff(patience, watch)
+        self._respawn = Respawn(plan.workers, patience, now, jitter)
+        self._rollout = Rollout(self._staff, watch)
+        self._outlook = Outlook(now, patience, watch)
+        self._verdict = Halt(ExitCode.CLEAN, "")
+        self._wake_at = now
+        self._out: list[Decision] = []
+
+    @property
+    def standing(self) -> Standing:
+        return self._outlook.standing
+
+    @property
+    def roll(self) -> Roll:
+        return self._rollout.state
+
+    @property
+    def generation(self) -> int:
+        """The one in charge."""
+        return self._rollout.generation
+
+    @property
+    def ready_count(self) -> int:
+        return self._staff.ready_count
+
+    @property
+    def _stopping(self) -> bool:
+        return self._outlook.is_stopping
+
+    # ── facts ──
+
+    def tick(self, now: float) -> list[Decision]:
+        """Time has passed. To be called first of all, and when `next_deadline()` is over."""
+        return self._settle(now)
+
+    def spawned(self, ticket: int, pid: int, now: float) -> list[Decision]:
+        """The fork for `ticket` gave `pid`. Its READY and its exit may have been told before."""
+        worker = self._staff.workers.get(ticket)
+        if worker is None:
+            return self._settle(now)
+        early = self._staff.identify(worker, pid)
+        if worker.state is Life.ASKED:
+            worker.become(Life.BOOTING)
+            if early.is_ready:
+                self._become_ready(worker, now)
+        elif early.exit is None:
+            self._dismiss(worker, now)
+        if early.exit is not None:
+            self._bury(worker, early.exit, now)
+        return self._settle(now)
+
+    def fork_failed(self, ticket: int, why: str, now: float) -> list[Decision]:
+        """No process for `ticket`: the system refused. Normal under load; what runs goes on."""
+        worker = self._staff.workers.get(ticket)
+        if worker is not None:
+            wanted = worker.state is Life.ASKED
+            self._note(Level.ERROR, f"cannot fork worker {worker.slot}: {why}")
+            canary = self._rollout.is_canary(worker)
+            self._staff.remove(worker)
+            if wanted and canary:
+                self._give_up_candidate(f"it could not be forked ({why})")
+            elif wanted and worker.generation == self.generation:
+                self._count_failure(worker.slot, now)
+        return self._settle(now)
+
+    def is_wanted(self, ticket: int) -> bool:
+        """Whether a Spawn that was not carried out yet still should be; if not, say `withdrawn`."""
+        worker = self._staff.workers.get(ticket)
+        return worker is not None and worker.state is Life.ASKED
+
+    def withdrawn(self, ticket: int, now: float) -> list[Decision]:
+        """No process for `ticket`: it was not wanted any more, so none was forked."""
+        worker = self._staff.workers.get(ticket)
+        if worker is not None and worker.state is Life.REVOKED:
+            self._staff.remove(worker)
+        return self._settle(now)
+
+    def ready(self, pid: int, now: float) -> list[Decision]:
+        """The worker says that it could serve."""
+        worker = self._staff.by_pid.get(pid)
+        if worker is None:
+            self._staff.early(pid).is_ready = True
+        elif worker.state is Life.BOOTING:
+            self._become_ready(worker, now)
+        return self._settle(now)
+
+    def exited(self, pid: int, how: Exit, now: float) -> list[Decision]:
+        """The process is gone and reaped. A pid that is not ours (a process that init adopted) is ignored."""
+        worker = self._staff.by_pid.get(pid)
+        if worker is not None:
+            self._bury(worker, how, now)
+        else:
+            self._staff.early(pid).exit = how
+        return self._settle(now)
+
+    def overdue(self, pid: int, now: float) -> list[Decision]:
+        """The worker makes no progress: past --timeout."""
+        worker = self._staff.by_pid.get(pid)
+        if worker is not None and worker.state in (Life.READY, Life.DRAINING):
+            self._out.append(worker.suspect(Reason.STALLED, now))
+        return self._settle(now)
+
+    def reload(self, now: float) -> list[Decision]:
+        """Somebody asks for a reload."""
+        if self._stopping:
+            self._note(Level.INFO, "reload ignored: the server stops")
+        else:
+            self._out += self._rollout.ask(is_starting=self.standing is Standing.STARTING)
+        return self._settle(now)
+
+    def settings_read(self, plan: Plan, now: float) -> list[Decision]:
+        """The answer to Reread: what the new generation should be."""
+        if self.roll is Roll.READING:
+            self._rollout.nominate(plan)
+        return self._settle(now)
+
+    def settings_refused(self, now: float) -> list[Decision]:
+        """The other answer to Reread: the new settings cannot be used."""
+        if self.roll is Roll.READING:
+            self._rollout.rest()
+        return self._settle(now)
+
+    def stop(self, now: float, *, graceful: bool) -> list[Decision]:
+        """Somebody asks for a stop; each further request is more urgent than the last."""
+        manner = self._outlook.next_stop(graceful=graceful)
+        if manner is not None:
+            self._begin_stop(manner, now)
+        return self._settle(now)
+
+    def fail(self, code: int, reason: str, now: float) -> list[Decision]:
+        """The master itself cannot go on."""
+        self._give_up(code, reason, now)
+        return self._settle(now)
+
+    def next_deadline(self) -> float:
+        """When `tick` has something to do, if no fact comes before; infinite if never."""
+        return self._wake_at
+
+    # ── one worker and its failures ──
+
+    def _become_ready(self, worker: Worker, now: float) -> None:
+        worker.become(Life.READY)
+        worker.ready_at = now
+        took = now - worker.asked_at
+        self._note(Level.INFO, f"{worker} ready in {took:.2f} s, generation {worker.generation}")
+        self._outlook.greet_ready()
+        if self._rollout.is_canary(worker):
+            self._commit(now)
+
+    def _bury(self, worker: Worker, how: Exit, now: float) -> None:
+        was, canary = worker.state, self._rollout.is_canary(worker)
+        self._staff.remove(worker)
+        if self._stopping or was in (Life.DRAINING, Life.SUSPECT, Life.KILLED):
+            return
+        if canary:
+            self._give_up_candidate(f"its first worker failed ({how})")
+        elif worker.generation != self.generation:
+            pass  # its successor is on the way
+        elif self._is_failure(worker, was, how, now):
+            if not self._is_first_boot() or not self._ends_first_boot(worker, how, now):
+                self._count_failure(worker.slot, now)
+        else:
+            self._respawn.clear(worker.slot)
+
+    def _is_failure(self, worker: Worker, was: Life, how: Exit, now: float) -> bool:
+        if was is Life.BOOTING:
+            return True
+        return not how.served and not how.orderly and now - worker.ready_at < self._patience.min_uptime
+
+    def _dismiss(self, worker: Worker, now: float) -> None:
+        """End a worker that never served."""
+        if worker.state is Life.ASKED:
+            worker.become(Life.REVOKED)
+            return
+        interrupt = worker.interrupt(now)
+        forced = self.standing is Standing.FORCED
+        self._out.append(worker.kill(Reason.FORCED, now) if forced else interrupt)
+
+    def _count_failure(self, number: int, now: float) -> None:
+        self._outlook.count_failure()
+        delay = self._respawn.count_failure(number, now)
+        failures = self._respawn.failures(number)
+        times = "once" if failures == 1 else f"{failures} times in a row"
+        self._note(Level.WARNING, f"worker {number} failed {times}, next try in {delay:.2f} s")
+
+    def _is_first_boot(self) -> bool:
+        return self.standing is Standing.STARTING
+
+    def _ends_first_boot(self, worker: Worker, how: Exit, now: float) -> bool:
+        """Nothing was ever READY. An exit code would be the same next time; a signal may be bad luck."""
+        times = self._respawn.failures(worker.slot) + 1
+        if how.code is not None:
+            self._give_up(how.server_code, f"{worker} failed before any was ready ({how})", now)
+        elif times >= self._patience.boot_attempts:
+            reason = f"worker {worker.slot} died {times} times before any was ready ({how})"
+            self._give_up(ExitCode.GAVE_UP, reason, now)
+        return self._stopping
+
+    def _give_up(self, code: int, reason: str, now: float) -> None:
+        if not self._stopping:
+            self._verdict = Halt(code, reason)
+            self._begin_stop(Standing.QUICK, now)
+
+    # ── coming and going ──
+
+    def _commit(self, now: float) -> None:
+        """The canary is READY: from now on everything is of its generation."""
+        before = self.generation
+        self.plan = self._rollout.commit()
+        self._respawn.resize(self.plan.workers)
+        self._out.append(Commit(self.generation))
+        self._note(Level.INFO, f"generation {self.generation} replaces generation {before}")
+        for worker in self._staff.those(Life.ASKED, Life.BOOTING):
+            if worker.generation < self.generation:
+                self._dismiss(worker, now)
+
+    def _give_up_candidate(self, why: str) -> None:
+        self._out += self._rollout.give_up(why)
+
+    def _advance_reload(self, now: float) -> None:
+        rollout = self._rollout
+        canary = next(filter(rollout.is_canary, self._staff.workers.values()), None)
+        if self.roll is Roll.CANARY and canary is None and len(self._staff) < self._limit():
+            canary = self._spawn(1, rollout.latest, now)
+        if rollout.is_waiting and canary is not None:
+            limit = canary.asked_at + self._patience.canary
+            if now < limit:
+                self._wake_by(limit)
+            else:
+                self._give_up_candidate("it was not ready in time, and another reload was asked for")
+                self._dismiss(canary, now)
+        if rollout.is_waiting and self._has_room_for_reload():
+            self._out.append(rollout.begin())
+
+    def _has_room_for_reload(self) -> bool:
+        if self.roll is Roll.ROLLING:
+            return bool(self._respawn.failing)
+        return self.roll is Roll.IDLE and self.standing is not Standing.STARTING
+
+    def _retire_surplus(self, now: float) -> None:
+        while (victim := self._staff.surplus(self._respawn.slots, self.generation)) and self._may_retire():
+            self._out.append(victim.retire(self.plan.graceful, now))
+
+    def _may_retire(self) -> bool:
+        """Unavailable none: as many as planned are READY without the one that leaves."""
+        return self.ready_count > self.plan.workers
+
+    def _limit(self) -> int:
+        """How many processes there may be, whatever their state: surge one."""
+        return self.plan.workers + 1
+
+    def _empty_slots(self) -> list[int]:
+        return self._staff.empty_slots(self._respawn.slots, self.generation)
+
+    def _spawn_missing(self, now: float) -> None:
+        for number in self._empty_slots():
+            if len(self._staff) >= self._limit():
+                return
+            until = self._respawn.wait_until(number, now)
+            if until > now:
+                self._wake_by(until)
+            else:
+                self._spawn(number, self.generation, now)
+
+    def _spawn(self, number: int, generation: int, now: float) -> Worker:
+        worker = self._staff.request(number, generation, now)
+        self._out.append(Spawn(worker.ticket, number, generation))
+        return worker
+
+    # ── the whole ──
+
+    def _begin_stop(self, manner: Standing, now: float) -> None:
+        self._outlook.to(manner)
+        self._note(Level.INFO, f"{manner.value} of {workers_text(len(self._staff))}")
+        self._rollout.cancel()
+        for worker in self._staff.those(Life.ASKED, Life.BOOTING):
+            self._dismiss(worker, now)
+        if manner is Standing.GRACEFUL:
+            leaving = self._staff.those(Life.READY)
+            self._out += [worker.retire(self.plan.graceful, now) for worker in leaving]
+        elif manner is Standing.QUICK:
+            leaving = self._staff.those(Life.READY, Life.DRAINING)
+            self._out += [worker.stop(now) for worker in leaving]
+        else:
+            leaving = self._staff.those(Life.DRAINING, Life.SUSPECT)
+            self._out += [worker.kill(Reason.FORCED, now) for worker in leaving]
+
+    def _settle(self, now: float) -> list[Decision]:
+        """What follows from the facts so far. Ends every call."""
+        self._wake_at = math.inf
+        self._enforce_deadlines(now)
+        if not self._stopping:
+            self._assess(now)
+        if not self._stopping:
+            self._retire_surplus(now)
+            self._spawn_missing(now)
+            self._out += self._rollout.finish(self.plan.workers)
+            self._advance_reload(now)
+        if self.standing in STOPS and not self._staff:
+            self._outlook.to(Standing.STOPPED)
+            self._out.append(self._verdict)
+        for deadline in (*self._outlook.deadlines(), *self._staff.deadlines()):
+            self._wake_by(deadline)
+        out, self._out = self._out, []
+        return out
+
+    def _enforce_deadlines(self, now: float) -> None:
+        for worker in self._staff.overrun(now):
+            decision = worker.press(now)
+            self._out.append(decision)
+            if isinstance(decision, LeaveBehind):
+                self._note(Level.ERROR, f"{worker} does not even die of SIGKILL; left behind")
+                self._staff.remove(worker)
+
+    def _assess(self, now: float) -> None:
+        """How the server stands, and whether an outage has lasted too long."""
+        outlook = self._outlook
+        uncovered = self._respawn.failing - self._staff.covered
+        self._out += outlook.assess(self.ready_count, self.plan.workers, bool(uncovered), now)
+        if outlook.is_hopeless(now):
+            self._give_up(ExitCode.GAVE_UP, f"no worker was ready for {outlook.dark_for(now):.0f} s", now)
+
+    def _wake_by(self, deadline: float) -> None:
+        self._wake_at = min(self._wake_at, deadline)
+
+    def _note(self, level: Level, text: str) -> None:
+        self._out.append(Note(level, text))

@@ -1,0 +1,71 @@
+"""Which workers make no progress. Pure; times are nanoseconds of the monotonic clock.
+
+Progress is what the scoreboard shows: since when the application has been running (sync), else when the
+loop last turned. Nobody writes a heartbeat for it, and nobody is asked.
+
+When the master itself was paused (SIGSTOP, a frozen container), so were its workers, most likely: the clock
+went on and nobody could do anything. A turn that comes later than it should by more than TOLERATED tells
+how much was lost, and no worker is charged for it.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from appserve.observe.scoreboard import BUSY_SINCE_NS, Row, WorkerState
+
+#: How late a turn may be on a busy machine before it counts as a pause; nanoseconds.
+TOLERATED = 1_000_000_000
+
+#: A loop that is idle turns about once a second, and owes nothing before that; nanoseconds.
+TICK = 1_000_000_000
+
+_WORKING = (WorkerState.READY, WorkerState.DRAINING)
+_PAUSES_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    ended: int
+    lost: int
+
+
+class StallWatch:
+    """Remembers when the master was paused, and judges rows with that."""
+
+    def __init__(self, now: int) -> None:
+        self._turned = now
+        self._pauses: deque[_Pause] = deque(maxlen=_PAUSES_KEPT)
+
+    def turned(self, now: int, waited: int) -> int:
+        """The loop turned after a wait that should have taken at most `waited`; gives what was lost, 0
+        normally."""
+        late = now - self._turned - waited
+        self._turned = now
+        if late <= TOLERATED:
+            return 0
+        self._pauses.append(_Pause(now, late))
+        return late
+
+    def stalled_for(self, row: Row, now: int) -> int:
+        """How long this worker has made no progress. A worker that boots or is gone is not judged: 0."""
+        if row.state not in _WORKING:
+            return 0
+        since = row.stall_reference_ns
+        if not row.words[BUSY_SINCE_NS]:
+            since += TICK
+        return max(0, now - since - self._lost_since(since))
+
+    def _lost_since(self, moment: int) -> int:
+        return sum(pause.lost for pause in self._pauses if pause.ended > moment)
+
+
+def is_overdue(stalled: int, timeout: float) -> bool:
+    """Whether a stall is longer than --timeout; 0 switches it off."""
+    return timeout > 0 and stalled >= timeout * 1e9
+
+
+def next_look(rows: Iterable[tuple[Row, float]], watch: StallWatch, now: int) -> float:
+    """Seconds until the first of these (row, timeout) could be overdue."""
+    left = [timeout - watch.stalled_for(row, now) / 1e9 for row, timeout in rows if timeout > 0]
+    return max(0.0, min(left, default=float("inf")))

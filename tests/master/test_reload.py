@@ -1,0 +1,93 @@
+"""Settings of a new generation: taken, refused, or taken in part."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from appserve.config.settings import Resolved, Settings
+from appserve.errors import ConfigError
+from appserve.master.decisions import Plan
+from appserve.master.reload import Generations
+from appserve.observe.log import Log
+
+OLD = Settings(application="app:app", workers=2)
+
+
+class Case:
+    def __init__(self, tmp_path: Path, reread: Callable[[], Resolved]) -> None:
+        self.path = tmp_path / "log"
+        self.fd = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        self.generations = Generations(Resolved(OLD, {}), reread, Log(self.fd))
+
+    @property
+    def log(self) -> str:
+        return self.path.read_text()
+
+
+def make_case(tmp_path: Path, new: Settings, warnings: tuple[str, ...] = ()) -> Case:
+    return Case(tmp_path, lambda: Resolved(new, {}, warnings))
+
+
+def test_new_settings_are_for_the_new_generation_until_it_is_committed(tmp_path: Path) -> None:
+    new = replace(OLD, workers=5, keep_alive=3.0)
+    case = make_case(tmp_path, new)
+
+    assert case.generations.read() == Plan(5, OLD.graceful_timeout)
+    assert case.generations.settings_for(2, in_charge=1) == new
+    assert case.generations.settings_for(1, in_charge=1) == OLD
+    assert case.generations.current == OLD
+    case.generations.commit()
+    assert case.generations.current == new
+    assert case.generations.settings_for(2, in_charge=2) == new
+
+
+def test_what_changes_is_told(tmp_path: Path) -> None:
+    case = make_case(tmp_path, replace(OLD, workers=5), warnings=("beware",))
+    case.generations.read()
+
+    assert "reload: workers = 5 (was 2)" in case.log
+    assert "WARNING  reload: beware" in case.log
+
+
+def test_an_abandoned_generation_leaves_nothing(tmp_path: Path) -> None:
+    case = make_case(tmp_path, replace(OLD, workers=5))
+    case.generations.read()
+    case.generations.abandon()
+
+    assert case.generations.settings_for(3, in_charge=1) == OLD
+    case.generations.commit()
+    assert case.generations.current == OLD
+
+
+def test_what_only_a_restart_can_change_stays_and_is_named(tmp_path: Path) -> None:
+    new = replace(OLD, bind=("127.0.0.1:9",), backlog=7, workers=3)
+    case = make_case(tmp_path, new)
+    case.generations.read()
+
+    assert case.generations.settings_for(2, in_charge=1) == replace(OLD, workers=3)
+    assert "WARNING  reload: bind, backlog cannot change by a reload, only by a restart" in case.log
+
+
+def test_every_problem_is_told_and_the_old_settings_stay(tmp_path: Path) -> None:
+    def reread() -> Resolved:
+        raise ConfigError(["workers is wrong", "so is bind"])
+
+    case = Case(tmp_path, reread)
+
+    assert case.generations.read() is None
+    assert "ERROR    reload: workers is wrong" in case.log
+    assert "ERROR    reload: so is bind" in case.log
+    assert "reload refused" in case.log
+    assert case.generations.settings_for(1, in_charge=1) == OLD
+
+
+def test_a_fault_of_ours_in_reading_refuses_the_reload_and_is_told_in_full(tmp_path: Path) -> None:
+    def reread() -> Resolved:
+        raise ZeroDivisionError
+
+    case = Case(tmp_path, reread)
+
+    assert case.generations.read() is None
+    assert "CRITICAL reload refused: unexpected ZeroDivisionError while reading the settings" in case.log
+    assert "in reread" in case.log

@@ -1,0 +1,95 @@
+"""Who makes no progress, judged from rows and a clock."""
+
+import pytest
+
+from appserve.master.stalls import TICK, TOLERATED, StallWatch, is_overdue, next_look
+from appserve.observe.scoreboard import BUSY_SINCE_NS, ROW_SIZE, TICK_NS, Row, WorkerState
+
+SECOND = 1_000_000_000
+START = 1000 * SECOND
+
+
+def make_row(state: WorkerState = WorkerState.READY, busy_since: int = 0, tick: int = START) -> Row:
+    row = Row(memoryview(bytearray(ROW_SIZE)))
+    row.enter(state, START)
+    row.words[BUSY_SINCE_NS] = busy_since
+    row.words[TICK_NS] = tick
+    return row
+
+
+def test_a_busy_worker_is_judged_by_its_request():
+    watch = StallWatch(START)
+
+    assert watch.stalled_for(make_row(busy_since=START), START + 3 * SECOND) == 3 * SECOND
+
+
+def test_an_idle_worker_owes_nothing_before_its_next_tick():
+    watch = StallWatch(START)
+    row = make_row()
+
+    assert watch.stalled_for(row, START + TICK) == 0
+    assert watch.stalled_for(row, START + 3 * SECOND) == 3 * SECOND - TICK
+
+
+@pytest.mark.parametrize("state", [WorkerState.EMPTY, WorkerState.BOOTING, WorkerState.STOPPING])
+def test_who_boots_or_stops_is_not_judged(state: WorkerState) -> None:
+    assert StallWatch(START).stalled_for(make_row(state), START + 1000 * SECOND) == 0
+
+
+def test_a_draining_worker_is_judged():
+    row = make_row(WorkerState.DRAINING, busy_since=START)
+
+    assert StallWatch(START).stalled_for(row, START + SECOND) == SECOND
+
+
+def test_a_row_from_the_future_is_no_stall():
+    assert StallWatch(START).stalled_for(make_row(tick=2**63), START) == 0
+
+
+def test_a_pause_of_the_master_is_charged_to_nobody():
+    watch = StallWatch(START)
+    row = make_row(busy_since=START)
+    resumed = START + 61 * SECOND
+
+    assert watch.turned(resumed, SECOND) == 60 * SECOND
+    assert watch.stalled_for(row, resumed) == SECOND
+    assert watch.stalled_for(row, resumed + 5 * SECOND) == 6 * SECOND
+
+
+def test_a_request_that_began_after_the_pause_is_charged_in_full():
+    watch = StallWatch(START)
+    watch.turned(START + 61 * SECOND, SECOND)
+    row = make_row(busy_since=START + 62 * SECOND)
+
+    assert watch.stalled_for(row, START + 65 * SECOND) == 3 * SECOND
+
+
+def test_a_turn_that_is_a_little_late_is_no_pause():
+    watch = StallWatch(START)
+
+    assert watch.turned(START + SECOND + TOLERATED, SECOND) == 0
+
+
+def test_pauses_add_up():
+    watch = StallWatch(START)
+    row = make_row(busy_since=START)
+    watch.turned(START + 11 * SECOND, SECOND)
+    watch.turned(START + 22 * SECOND, SECOND)
+
+    assert watch.stalled_for(row, START + 22 * SECOND) == 2 * SECOND
+
+
+def test_a_timeout_of_0_is_none():
+    assert not is_overdue(10**18, 0.0)
+    assert is_overdue(30 * SECOND, 30.0)
+    assert not is_overdue(30 * SECOND - 1, 30.0)
+
+
+def test_the_next_look_is_when_the_first_could_be_overdue():
+    watch = StallWatch(START)
+    now = START + 10 * SECOND
+    rows = [(make_row(busy_since=START), 30.0), (make_row(busy_since=START), 12.0), (make_row(), 0.0)]
+
+    assert next_look(rows, watch, now) == 2.0
+    assert next_look([], watch, now) == float("inf")
+    assert next_look(rows, watch, now + 60 * SECOND) == 0.0
