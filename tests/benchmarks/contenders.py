@@ -1,0 +1,97 @@
+"""Who is compared: one row a server, with the command that starts it on a port.
+
+Each runs one worker, keeps connections alive where it can, and writes no access log: what is compared is
+the cost of a request, not of a log line.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+APPLICATIONS = "tests.benchmarks.applications"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server in the comparison; `command` gives its arguments for a port."""
+
+    name: str
+    interface: str
+    command: Callable[[int], list[str]]
+
+    @property
+    def program(self) -> Path:
+        """The console script, beside the Python that runs the comparison."""
+        return Path(sys.executable).parent / self.command(0)[0]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the CPU time of a request may be at most, as a share of a peer's."""
+
+    ours: str
+    peer: str
+    at_most: float
+
+
+CONTENDERS = (
+    Contender(
+        "appserve-sync",
+        "wsgi",
+        lambda port: [
+            *("appserve", f"{APPLICATIONS}:wsgi", "--bind", f"127.0.0.1:{port}", "--workers", "1"),
+            *("--access-logfile", "none", "--log-level", "warning"),
+        ],
+    ),
+    Contender(
+        "granian-wsgi",
+        "wsgi",
+        lambda port: [
+            *("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--log-level", "warning", f"{APPLICATIONS}:wsgi"),
+        ],
+    ),
+    Contender(
+        "gunicorn-sync",
+        "wsgi",
+        lambda port: [
+            *("gunicorn", "--worker-class", "sync", "--workers", "1", "--bind", f"127.0.0.1:{port}"),
+            *("--log-level", "warning", f"{APPLICATIONS}:wsgi"),
+        ],
+    ),
+    Contender(
+        "appserve-asgi",
+        "asgi",
+        lambda port: [
+            *("appserve", f"{APPLICATIONS}:asgi", "--bind", f"127.0.0.1:{port}", "--workers", "1"),
+            *("--access-logfile", "none", "--log-level", "warning"),
+        ],
+    ),
+    Contender(
+        "uvicorn",
+        "asgi",
+        lambda port: [
+            *("uvicorn", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"),
+            *("--http", "httptools", "--loop", "uvloop", "--log-level", "warning", f"{APPLICATIONS}:asgi"),
+        ],
+    ),
+    Contender(
+        "granian-asgi",
+        "asgi",
+        lambda port: [
+            *("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--log-level", "warning", f"{APPLICATIONS}:asgi"),
+        ],
+    ),
+)
+
+TARGET_CASES = ("hello", "browser")
+"""The cases that the targets are for; in others the ratio is only told."""
+
+TARGETS = (
+    Target("appserve-sync", "granian-wsgi", 0.80),
+    Target("appserve-sync", "gunicorn-sync", 0.10),
+    Target("appserve-asgi", "uvicorn", 0.85),
+    Target("appserve-asgi", "granian-asgi", 0.70),
+)
