@@ -30,16 +30,13 @@ from appserve.asgi.lifespan import Lifespan
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.scope import Address, asgi_fields
 from appserve.asgi.site import Site
-from appserve.config.settings import Settings
 from appserve.errors import ExitCode
-from appserve.http.deadlines import Patience
-from appserve.http.limits import Limits
 from appserve.http.stamp import Stamp
 from appserve.net.listeners import Listener
 from appserve.observe.scoreboard import WorkerState
 from appserve.workers.app import Application
 from appserve.workers.leash import Leash, Stage
-from appserve.workers.orders import Orders
+from appserve.workers.orders import Orders, make_limits, make_patience
 
 TICK = 0.25
 TICKS_PER_SWEEP = 4
@@ -84,26 +81,6 @@ def make_loop(name: str) -> tuple[asyncio.AbstractEventLoop, int]:
     selector = selectors.DefaultSelector()
     backend_fd = selector.fileno() if isinstance(selector, selectors.EpollSelector) else -1
     return asyncio.SelectorEventLoop(selector), backend_fd
-
-
-def make_limits(settings: Settings) -> Limits:
-    """The bounds of a request."""
-    return Limits(
-        request_line=settings.limit_request_line,
-        fields=settings.limit_request_fields,
-        field_size=settings.limit_request_field_size,
-        body=settings.limit_request_body,
-    )
-
-
-def make_patience(settings: Settings) -> Patience:
-    """How long clients are waited for. Without keep-alive, the first byte is still due at some time."""
-    return Patience(
-        idle=settings.keep_alive or settings.head_timeout,
-        head=settings.head_timeout,
-        body=settings.body_timeout,
-        write=settings.write_timeout,
-    )
 
 
 class _Worker:

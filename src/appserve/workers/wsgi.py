@@ -15,8 +15,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from appserve.http.deadlines import Patience
-from appserve.http.limits import Limits
 from appserve.http.stamp import Stamp
 from appserve.net.listeners import Listener
 from appserve.net.poller import GONE, READ, WRITE, Poller, make_poller
@@ -25,7 +23,7 @@ from appserve.observe.scoreboard import WorkerState
 from appserve.observe.tally import Tally
 from appserve.workers.app import Application
 from appserve.workers.leash import Leash, Stage
-from appserve.workers.orders import Orders
+from appserve.workers.orders import Orders, make_limits, make_patience
 from appserve.wsgi import forked
 from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.environ import Site, cgi_fields, make_template
@@ -72,20 +70,10 @@ class SyncWorker:
         self._service = Service(
             application=application.call,
             template=make_template(Site(multithread=False, multiprocess=settings.workers > 1)),
-            limits=Limits(
-                settings.limit_request_line,
-                settings.limit_request_fields,
-                settings.limit_request_field_size,
-                settings.limit_request_body,
-            ),
+            limits=make_limits(settings),
             fields=cgi_fields(),
             stamp=self._stamp,
-            patience=Patience(
-                settings.keep_alive or settings.head_timeout,
-                settings.head_timeout,
-                settings.body_timeout,
-                settings.write_timeout,
-            ),
+            patience=make_patience(settings),
             quota=Quota(SPOOL_QUOTA),
             log=orders.log,
             access=orders.access,
