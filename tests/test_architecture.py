@@ -22,6 +22,7 @@ SOURCE = ROOT / "src" / "appserve"
 FLOORS: tuple[set[str], ...] = (
     {"version", "tracebacks"},
     {"__init__", "errors", "demo"},
+    {"forked"},
     {"http"},  # bytes
     {"net", "system", "observe"},  # machine
     {"config"},  # settings

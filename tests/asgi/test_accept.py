@@ -13,7 +13,7 @@ import pytest
 from appserve.asgi.accept import BATCH, Acceptor, FairEpoll, make_fair_epoll
 from appserve.net.listeners import Listener, bind_all
 from appserve.workers.asgi import make_loop
-from tests.asgi.fakes import LOOPS, MemoryLog
+from tests.asgi.fakes import LOOPS, MemoryLog, turns
 
 needs_epoll = pytest.mark.skipif(not hasattr(select, "EPOLLEXCLUSIVE"), reason="no epoll here")
 
@@ -142,9 +142,9 @@ async def test_nothing_is_accepted_without_room_and_again_with_it(make_hall: Any
     await hall.acceptor.open()
     clients = [connect(listener) for _ in range(4)]
     await hall.until(2)
-    await asyncio.sleep(0.02)
+    await turns(10)
     hall.acceptor.rearm()
-    await asyncio.sleep(0.02)
+    await turns(10)
     assert len(hall.held) == 2
     assert not hall.acceptor.watching
 
@@ -170,7 +170,7 @@ async def test_rearming_before_it_is_opened_does_nothing(make_hall: Any, listene
     hall = make_hall()
     hall.acceptor.rearm()
     client = connect(listener)
-    await asyncio.sleep(0.02)
+    await turns(10)
     assert hall.held == []
 
     await hall.acceptor.open()
@@ -235,12 +235,12 @@ async def test_without_descriptors_the_listener_is_left_alone_for_a_while(
     exhausted.error = OSError(errno.EMFILE, "Too many open files")
     client = connect(listener)
     while hall.acceptor.watching:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
     assert hall.log.text.count("cannot accept connections: Too many open files") == 1
 
     hall.acceptor.rearm()
     while hall.acceptor.watching:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
     assert hall.log.text.count("cannot accept connections") == 1, "it is told once"
     exhausted.error = None
     hall.acceptor.rearm()
@@ -262,7 +262,7 @@ async def test_a_client_that_left_before_it_was_accepted_is_passed_over(
     await hall.acceptor.open()
     failing.error = ConnectionAbortedError(errno.ECONNABORTED, "aborted")
     client = connect(listener)
-    await asyncio.sleep(0.02)
+    await turns(10)
     failing.error = None
 
     await hall.until(1)
@@ -293,7 +293,7 @@ async def test_a_worker_without_room_can_leave(make_hall: Any, listener: Listene
 
     hall.acceptor.drain()
 
-    await asyncio.sleep(0.02)
+    await turns(10)
     hall.clear()
     await hall.until(0)
     client.close()

@@ -3,14 +3,14 @@
 It moves bytes and decides nothing about them; its own subject is who waits for whom. The client waits while
 the application leaves READ_BOUND bytes of a body unreceived, or while as much is pipelined behind the request
 in progress. The application waits in send() while the client does not read, and the next pipelined request
-is not begun then. Deadlines are looked at once a second for all connections: no request has a timer.
-
-A request is begun in a fresh context, never in that of the request before it.
+is not begun then. Deadlines are looked at once a second for all connections: no request has a timer. A request
+is begun in a fresh context, never in that of the request before it.
 """
 
 import asyncio
 from enum import IntEnum
 
+from appserve import forked
 from appserve.asgi.exchange import STARTED, Exchange
 from appserve.asgi.scope import Address, Field, make_scope, make_template
 from appserve.asgi.site import Site
@@ -235,7 +235,7 @@ class HttpProtocol(TransportProtocol):
     def finish(self, exchange: Exchange, error: BaseException | None) -> None:
         site = self._site
         if site.forked:
-            site.leave(error)
+            forked.leave(error)
         site.exchanges.discard(exchange)
         if site.departed is not None:
             site.departed()

@@ -3,13 +3,11 @@
 import asyncio
 import contextvars
 import os
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from appserve.asgi.exchange import Application, Exchange
 from appserve.asgi.scope import Field
-from appserve.errors import ClientDisconnected
 from appserve.http.deadlines import Patience
 from appserve.http.fields import Fields
 from appserve.http.limits import Limits
@@ -111,12 +109,6 @@ class Site:
             os.close(null)
         except OSError:
             pass
-
-    def leave(self, error: BaseException | None) -> NoReturn:
-        """End such a child, which came back out of the application, as a program of its own would end."""
-        if error is not None and not isinstance(error, (SystemExit, ClientDisconnected)):
-            print(application_traceback(error), file=sys.stderr, flush=True)
-        os._exit(0 if error is None or (isinstance(error, SystemExit) and not error.code) else 1)
 
     def show(self, label: bytes) -> None:
         """Tell the scoreboard what is being served: if the loop stalls now, this is likely to be why."""

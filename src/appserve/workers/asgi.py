@@ -25,6 +25,7 @@ import socket
 import time
 from typing import Any
 
+from appserve import forked
 from appserve.asgi.accept import Acceptor, make_fair_epoll
 from appserve.asgi.lifespan import Lifespan
 from appserve.asgi.protocol import HttpProtocol
@@ -223,7 +224,7 @@ class _Worker:
 
     def _tick(self) -> None:
         if self._site.forked:
-            self._site.leave(None)  # it went on into the event loop, which is the worker's
+            forked.leave(None)  # it went on into the event loop, which is the worker's
         self._loop.call_later(TICK, self._tick)
         self._stamp.renew(time.time())
         self._publish()

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
+from appserve import forked
 from appserve.http.stamp import Stamp
 from appserve.net.listeners import Listener
 from appserve.net.poller import GONE, READ, WRITE, Poller, make_poller
@@ -24,7 +25,6 @@ from appserve.observe.tally import Tally
 from appserve.workers.app import Application
 from appserve.workers.leash import Leash, Stage
 from appserve.workers.orders import Orders, make_limits, make_patience
-from appserve.wsgi import forked
 from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.environ import Site, cgi_fields, make_template
 from appserve.wsgi.service import Service

@@ -13,6 +13,7 @@ import time
 from enum import Enum
 from typing import BinaryIO
 
+from appserve import forked
 from appserve.errors import ClientDisconnected, Rejected
 from appserve.http.deadlines import Waiting, Watch
 from appserve.http.http1 import Connection
@@ -21,7 +22,6 @@ from appserve.observe.access import AccessLog
 from appserve.observe.log import Level
 from appserve.observe.tally import CLIENT_LEFT
 from appserve.tracebacks import application_traceback
-from appserve.wsgi import forked
 from appserve.wsgi.body import RequestBody
 from appserve.wsgi.environ import CgiVariable, add_addresses, make_environ
 from appserve.wsgi.outbox import Outbox

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from appserve.errors import ClientDisconnected
-from appserve.wsgi.forked import leave
+from appserve.forked import leave
 
 # Python 3.12 and later: pytest-timeout has a thread, which the forked process does not need.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
