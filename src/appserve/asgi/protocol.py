@@ -3,8 +3,8 @@
 It moves bytes and decides nothing about them; its own subject is who waits for whom. The client waits while
 the application leaves READ_BOUND bytes of a body unreceived, or while as much is pipelined behind the request
 in progress. The application waits in send() while the client does not read, and the next pipelined request
-is not begun then. Deadlines are looked at once a second for all connections: no request has a timer. A request
-is begun in a fresh context, never in that of the request before it.
+is not begun then. Deadlines are looked at once a second for all connections: no request has a timer.
+A request is begun in a fresh context, never in that of the request before it.
 """
 
 import asyncio
