@@ -1,8 +1,9 @@
 import pytest
 
 from appserve.errors import AppMistake, Rejected
-from appserve.http.fields import FORGOTTEN, LONGEST, REMEMBERED, SECRET, Fields, Meaning, remember
+from appserve.http.fields import FORGOTTEN, LONGEST, SECRET, Fields, Meaning
 from appserve.http.limits import Limits
+from appserve.http.memory import REMEMBERED
 from appserve.http.policy import Kind
 from appserve.http.target import read_request_line
 from tests.http.plain import plain_fields
@@ -113,14 +114,6 @@ def test_every_memory_is_bounded():
 
     for memory in (fields.read, fields._names, fields.written, fields.request_lines, fields.rules):
         assert 0 < len(memory) <= REMEMBERED
-
-
-def test_a_full_memory_starts_anew():
-    memory = dict.fromkeys(range(REMEMBERED), "")
-
-    remember(memory, -1, "new")
-
-    assert memory == {-1: "new"}
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,17 @@ hands over into bytes.
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
 from appserve.errors import AppMistake, Rejected
 from appserve.http.grammar import FORBIDDEN, TOKEN
 from appserve.http.limits import Limits
+from appserve.http.memory import remember
 from appserve.http.messages import F, R, RequestLine, Rules
 from appserve.http.policy import FRAMING_KINDS, KINDS, Kind, Special, read_rules
 
-K = TypeVar("K")
-V = TypeVar("V")
+VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
-REMEMBERED = 1024
-"""How many lines a memory holds before it starts anew."""
 LONGEST = 256
 """Longer lines are not remembered: they are rarely repeated, and the memory stays below 1 MiB."""
 
@@ -46,6 +44,7 @@ class Meaning(IntEnum):
     DATE = 3
     SERVER = 4
     HOP_BY_HOP = 5
+    UPGRADE = 6
 
 
 MEANINGS = {
@@ -56,6 +55,7 @@ MEANINGS = {
     b"transfer-encoding": Meaning.HOP_BY_HOP,
     b"keep-alive": Meaning.HOP_BY_HOP,
     b"proxy-connection": Meaning.HOP_BY_HOP,
+    b"upgrade": Meaning.UPGRADE,
 }
 
 Note = tuple[int, int]
@@ -97,9 +97,12 @@ class Fields(Generic[F, R]):
         """Keep a request line that was accepted.
 
         Not one with a query, which seldom repeats and may hold secrets, nor one in absolute-form, whose
-        authority would have to replace the Host of every request that repeats it.
+        authority would have to replace the Host of every request that repeats it, nor one of a later minor
+        version, which has to be translated for llhttp.
         """
-        if len(line) <= LONGEST and not request_line.query and not request_line.authority:
+        if len(line) > LONGEST or request_line.query or request_line.authority:
+            return
+        if line.endswith(VERSIONS):
             remember(self.request_lines, line, request_line)
 
     def read_rules(self, line: RequestLine, key: tuple[str | Special, ...], limits: Limits) -> Rules:
@@ -177,10 +180,3 @@ def _number(meaning: Meaning, value: bytes) -> int:
     return int(
         meaning is Meaning.CONNECTION and any(o.strip() == b"close" for o in value.lower().split(b","))
     )
-
-
-def remember(memory: dict[K, V], key: K, value: V) -> None:
-    """Keep `value`, within bounds. Starting anew costs every line one more judgement, and needs no order."""
-    if len(memory) >= REMEMBERED:
-        memory.clear()
-    memory[key] = value

@@ -17,3 +17,14 @@ def is_valid_authority(value: bytes) -> bool:
         return False
     port = match[1]
     return not port or (len(port) <= 5 and int(port) <= 65535)
+
+
+def split_authority(authority: str) -> tuple[str, int | None]:
+    """(host, port) of a valid authority; the port is None if there is none or it is empty.
+
+    An IP literal keeps its brackets.
+    """
+    host, colon, port = authority.rpartition(":")
+    if colon and not port:
+        return host, None
+    return (host, int(port)) if port.isdigit() and colon else (authority, None)
