@@ -58,6 +58,7 @@ TIMEOUTS: Final = 25  # requests and connections that a time limit ended
 BYTES_IN: Final = 26
 BYTES_OUT: Final = 27
 BUSY_NS: Final = 28  # time within the application, all requests together
+REFUSED: Final = 29  # connections that were turned away before their first request
 LATENCY: Final = 32  # a histogram, see latency_bucket()
 LATENCY_BUCKETS: Final = 32
 
@@ -94,6 +95,7 @@ class Totals:
     timeouts: int
     bytes_in: int
     bytes_out: int
+    refused: int
     busy_seconds: float
     latency: tuple[int, ...]
 
@@ -308,6 +310,7 @@ def _totals(counters: list[int]) -> Totals:
         timeouts=at(TIMEOUTS),
         bytes_in=at(BYTES_IN),
         bytes_out=at(BYTES_OUT),
+        refused=at(REFUSED),
         busy_seconds=at(BUSY_NS) / 1e9,
         latency=tuple(counters[LATENCY - ACCEPTED :]),
     )
