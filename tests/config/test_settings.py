@@ -71,3 +71,11 @@ def test_equal_settings_have_no_changes():
 
 def test_every_row_says_what_a_reload_must_renew():
     assert set(Applies) == {row.applies for row in ROWS}
+
+
+def test_a_secret_is_never_shown():
+    secrets = [row for row in ROWS if row.is_secret]
+
+    assert [row.name for row in secrets] == ["keyfile_password"]
+    assert all(row.show("hunter2") == "********" for row in secrets)
+    assert all("none" in row.show("") for row in secrets)

@@ -296,7 +296,7 @@ def test_web_concurrency_stands_for_the_default_of_workers(folder, arguments, en
     [
         ({"keep_alive": ("soon",)}, "--keep-alive soon: expected a number of seconds, such as 30, 2.5 or 5m"),
         ({"bind": (":1", "x:y")}, '--bind x:y: expected a port from 0 to 65535, not "y"'),
-        ({"worker_class": ("gevent",)}, "--worker-class gevent: expected auto, sync or asgi"),
+        ({"worker_class": ("gevent",)}, "--worker-class gevent: expected auto, sync, threads or asgi"),
         ({"loop": ("uvlop",)}, '--loop uvlop: expected auto, uvloop or asyncio (did you mean "uvloop"?)'),
         ({"application": ("",)}, 'APPLICATION "": expected a text that is not empty'),
         ({"backlog": ("\udcff\x1b[31m",)}, "--backlog \\udcff\\x1b[31m: expected a whole number"),
@@ -353,3 +353,95 @@ def test_app_dir_is_looked_for_from_chdir(folder):
     os.makedirs(folder / "site" / "src")
 
     assert resolved(folder, {"chdir": ("site",), "app_dir": ("src",)}).settings.app_dir == ("src",)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("10.0.0.1, ::1",), ("10.0.0.1", "::1")),
+        (("10.0.0.1", "10.1.0.0/16"), ("10.0.0.1", "10.1.0.0/16")),
+        (("none",), ()),
+    ],
+)
+def test_peers_are_separated_by_commas_on_the_command_line_too(folder, texts, expected):
+    given = resolve({"application": ("a:b",), "forwarded_allow_ips": texts}, {}, str(folder))
+
+    assert expected == given.settings.forwarded_allow_ips
+
+
+def test_a_path_with_a_comma_is_one_path_on_the_command_line(folder):
+    given = resolve({"application": ("a:b",), "certfile": ("/etc/a,b.pem",)}, {}, str(folder))
+
+    assert given.settings.certfile == ("/etc/a,b.pem",)
+
+
+def test_the_platform_names_the_proxies_that_are_believed(folder):
+    given = resolve({"application": ("a:b",)}, {"FORWARDED_ALLOW_IPS": "10.0.0.1,10.0.0.2"}, str(folder))
+
+    assert given.settings.forwarded_allow_ips == ("10.0.0.1", "10.0.0.2")
+
+
+def test_a_mistake_does_not_tell_a_secret(folder):
+    found = problems(folder, {}, {}, "keyfile_password = 4711")
+
+    assert "4711" not in found[0]
+    assert "keyfile_password" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "file", "place"),
+    [
+        (
+            {"forwarded_headers": ("forwarded", "x-forwarded-for")},
+            {},
+            None,
+            "--forwarded-headers forwarded,x-forwarded-for",
+        ),
+        (
+            {},
+            {"APPSERVE_FORWARDED_HEADERS": "x-forwarded-prefix,forwarded"},
+            None,
+            "APPSERVE_FORWARDED_HEADERS=x-forwarded-prefix,forwarded",
+        ),
+        (
+            {},
+            {},
+            'forwarded_headers = ["forwarded", "x-forwarded-for"]',
+            'appserve.toml: forwarded_headers = "forwarded,x-forwarded-for"',
+        ),
+    ],
+)
+def test_two_families_of_a_proxy_s_fields_are_an_error(folder, arguments, environ, file, place):
+    (problem,) = problems(folder, arguments, environ, file)
+
+    assert problem.startswith(f"{place}: expected either forwarded or fields of the x-forwarded- family: ")
+
+
+@pytest.mark.parametrize("headers", ['["forwarded"]', '["x-forwarded-host", "x-forwarded-port"]', "[]"])
+def test_fields_of_one_family_are_none(folder, headers):
+    assert resolved(folder, file=f"forwarded_headers = {headers}").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "file", "place"),
+    [
+        ({"forwarded_allow_ips": ("*",)}, {}, None, "--forwarded-allow-ips *"),
+        ({"forwarded_allow_ips": ("10.0.0.1", "*")}, {}, None, "--forwarded-allow-ips 10.0.0.1,*"),
+        ({}, {"FORWARDED_ALLOW_IPS": "*"}, None, "FORWARDED_ALLOW_IPS=*"),
+        ({}, {}, 'forwarded_allow_ips = ["0.0.0.0/0"]', 'appserve.toml: forwarded_allow_ips = "0.0.0.0/0"'),
+        ({}, {}, 'forwarded_allow_ips = "::/0"', 'appserve.toml: forwarded_allow_ips = "::/0"'),
+        ({"proxy_protocol": ("v2",), "proxy_allow_from": ("*",)}, {}, None, "--proxy-allow-from *"),
+    ],
+)
+def test_to_believe_everybody_is_warned_of(folder, arguments, environ, file, place):
+    (warning,) = resolved(folder, arguments, environ, file).warnings
+
+    assert warning.startswith(f"{place}: whoever reaches this server can choose the address ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"forwarded_allow_ips": ("10.0.0.0/8", "::1", "unix")}, {"proxy_allow_from": ("*",)}],
+)
+def test_to_believe_proxies_is_not_warned_of(folder, arguments):
+    assert resolved(folder, arguments).warnings == ()

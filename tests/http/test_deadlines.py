@@ -2,8 +2,8 @@ import pytest
 
 from appserve.http.deadlines import Patience, Waiting, Watch
 
-PATIENCE = Patience(idle=75, head=30, body=60, write=50)
-LIMITS = {Waiting.IDLE: 75, Waiting.HEAD: 30, Waiting.BODY: 60, Waiting.READER: 50}
+PATIENCE = Patience(first=20, idle=75, head=30, body=60, body_rate=0, write=50)
+LIMITS = {Waiting.FIRST: 20, Waiting.IDLE: 75, Waiting.HEAD: 30, Waiting.BODY: 60, Waiting.READER: 50}
 
 every_wait = pytest.mark.parametrize("waiting", list(LIMITS))
 
@@ -45,4 +45,49 @@ def test_time_in_the_application_is_never_the_peers_fault():
 def test_0_is_for_ever(waiting: Waiting):
     watch = Watch()
 
-    assert not any(watch.overdue(waiting, 0, now, Patience(0, 0, 0, 0)) for now in (0.0, 1e9))
+    assert not any(watch.overdue(waiting, 0, now, Patience(0, 0, 0, 0, 100, 0)) for now in (0.0, 1e9))
+
+
+RATED = Patience(first=0, idle=0, head=0, body=10, body_rate=100, write=0)
+
+
+def test_a_body_that_trickles_is_overdue_when_its_average_is_too_low():
+    watch = Watch()
+    assert not watch.overdue(Waiting.BODY, 0, 0.0, RATED)
+
+    assert not any(watch.overdue(Waiting.BODY, second, float(second), RATED) for second in range(1, 11))
+    assert watch.overdue(Waiting.BODY, 11, 11.0, RATED)
+
+
+def test_a_body_may_pause_that_has_come_quickly_enough_on_the_whole():
+    watch = Watch()
+    assert not watch.overdue(Waiting.BODY, 0, 0.0, RATED)
+    assert not watch.overdue(Waiting.BODY, 4000, 1.0, RATED)
+
+    assert not watch.overdue(Waiting.BODY, 4001, 10.0, RATED)
+    assert not watch.overdue(Waiting.BODY, 4002, 19.0, RATED)
+
+
+def test_each_body_is_judged_by_its_own_time():
+    watch = Watch()
+    assert not watch.overdue(Waiting.BODY, 0, 0.0, RATED)
+    assert not watch.overdue(Waiting.APPLICATION, 0, 8.0, RATED)
+
+    assert not watch.overdue(Waiting.BODY, 0, 9.0, RATED)
+    assert not watch.overdue(Waiting.BODY, 1, 18.0, RATED)
+
+
+@pytest.mark.parametrize(("body", "rate"), [(0, 100), (10, 0)])
+def test_without_a_limit_of_either_kind_a_body_may_trickle_for_ever(body: int, rate: int):
+    patience = Patience(first=0, idle=0, head=0, body=body, body_rate=rate, write=0)
+    watch = Watch()
+
+    assert not any(watch.overdue(Waiting.BODY, turn, turn * 9.0, patience) for turn in range(100))
+
+
+def test_since_tells_when_there_was_progress_last():
+    watch = Watch()
+    watch.overdue(Waiting.IDLE, 0, 5.0, PATIENCE)
+    watch.overdue(Waiting.IDLE, 0, 9.0, PATIENCE)
+
+    assert watch.since == 5.0

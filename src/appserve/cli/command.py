@@ -83,11 +83,11 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.CONFIG
     if asked:
         for warning in resolved.warnings:
-            print(f"appserve: warning: {warning}", file=sys.stderr)
+            _warn(warning)
         if "print_config" in asked:
             print(settings_text(resolved))
         if "check_config" in asked:
-            print(_checked_text(resolved))
+            return _check(resolved)
         return ExitCode.CLEAN
     return _serve(resolved, typed, environ, cwd)
 
@@ -192,7 +192,7 @@ def _flags() -> list[str]:
 def _value_expected(flag: str) -> str:
     for row in ROWS:
         if flag in row.flags and row.kind.metavar:
-            return f"expected a value after it: {(row.repeated or row.kind).explain.replace('`', '')}"
+            return f"expected a value after it: {(row.repeated.item if row.repeated else row.kind).explain.replace('`', '')}"
     return "takes no value"
 
 
@@ -214,6 +214,29 @@ def settings_text(resolved: Resolved) -> str:
     ]
     widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
     return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}" for name, value, source in lines)
+
+
+def _warn(text: str) -> None:
+    print(f"appserve: warning: {text}", file=sys.stderr)
+
+
+def _check(resolved: Resolved) -> int:
+    """What can be found out without serving; gives the exit code."""
+    from appserve.workers.orders import make_tls
+
+    settings = resolved.settings
+    try:
+        if settings.chdir:
+            os.chdir(settings.chdir)  # where a worker looks for the files
+        make_tls(settings, _warn)
+    except OSError as error:
+        print(f"appserve: cannot change to the folder {settings.chdir}: {error.strerror}", file=sys.stderr)
+        return ExitCode.CONFIG
+    except StartupError as error:
+        print(f"appserve: {error.message}", file=sys.stderr)
+        return error.exit_code
+    print(_checked_text(resolved))
+    return ExitCode.CLEAN
 
 
 def _checked_text(resolved: Resolved) -> str:

@@ -10,7 +10,7 @@ not dataclasses because every start of the server makes them, and a dataclass co
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -204,15 +204,19 @@ class Boolean:
 
 
 class Choice:
-    """One of a few words; upper and lower case are the same."""
+    """One of a few words; upper and lower case are the same. `also` holds other spellings, `metavar` what
+    stands for words that are too many to be listed."""
 
-    def __init__(self, options: tuple[str, ...]) -> None:
+    def __init__(
+        self, options: tuple[str, ...], also: Mapping[str, str] | None = None, metavar: str = ""
+    ) -> None:
         self.options = options
-        self.metavar = "|".join(options)
+        self.also = also or {}
+        self.metavar = metavar or "|".join(options)
         self.explain = "one of " + ", ".join(f"`{option}`" for option in options)
 
     def read(self, text: str) -> str:
-        lowered = text.lower()
+        lowered = self.also.get(text, text.lower())
         if lowered in self.options:
             return lowered
         raise ValueError(self._expected() + suggest(lowered, list(self.options)))
@@ -233,11 +237,18 @@ class Choice:
 
 
 class Text:
-    """A text on one line. `refine` gives it in its usual form, or raises ValueError."""
+    """A text on one line. `refine` gives it in its usual form, or raises ValueError. A secret is
+    not printed with the other settings."""
 
     def __init__(
-        self, metavar: str = "TEXT", explain: str = "a text", refine: Callable[[str], str] | None = None
+        self,
+        metavar: str = "TEXT",
+        explain: str = "a text",
+        refine: Callable[[str], str] | None = None,
+        *,
+        secret: bool = False,
     ) -> None:
+        self.secret = secret
         self.metavar = metavar
         self.explain = explain
         self.refine = refine
@@ -262,18 +273,30 @@ class Text:
 
 
 class Several(Generic[T]):
-    """A list: a flag given again and again, commas in an environment variable, `[...]` in TOML."""
+    """A list: a flag given again and again, commas in an environment variable, `[...]` in TOML.
 
-    def __init__(self, item: Kind[T]) -> None:
+    With `commas` they separate on the command line as well, and the word none stands for an empty list.
+    """
+
+    def __init__(self, item: Kind[T], *, commas: bool = False) -> None:
         self.item = item
+        self.commas = commas
         self.metavar = item.metavar
-        self.explain = (
-            f"{item.explain}; a flag can be given again, "
-            "an environment variable separates with commas, TOML takes a list"
+        separated = (
+            "commas separate, `none` is nothing, a flag can be given again"
+            if commas
+            else "a flag can be given again, an environment variable separates with commas"
         )
+        self.explain = f"{item.explain}; {separated}, TOML takes a list"
 
     def read(self, text: str) -> tuple[T, ...]:
+        if self.commas and text.strip().lower() == "none":
+            return ()
         return tuple(self.item.read(one.strip()) for one in text.split(","))
+
+    def read_flag(self, text: str) -> tuple[T, ...]:
+        """What one of several flags holds."""
+        return self.read(text) if self.commas else (self.item.read(text),)
 
     def read_toml(self, value: object) -> tuple[T, ...]:
         values = value if isinstance(value, list) else [value]

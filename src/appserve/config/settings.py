@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from appserve.config.convert import Boolean, Choice, Kind, Seconds, Several, Size, Text, Whole
+from appserve.http.proxy_fields import ALL_HEADERS, USUAL_HEADERS
 from appserve.net.address import parse_bind
 
 T = TypeVar("T")
@@ -77,13 +78,20 @@ class Row:
         return "APPSERVE_" + self.name.upper()
 
     @property
-    def repeated(self) -> Kind[Any] | None:
-        """What one of the flags holds, when the flag can be given again."""
-        return self.kind.item if isinstance(self.kind, Several) else None
+    def repeated(self) -> Several[Any] | None:
+        """The kind of a list, whose flag can be given again."""
+        return self.kind if isinstance(self.kind, Several) else None
 
     def show(self, value: object) -> str:
-        """A value as one line for people; what an empty one means is in brackets."""
+        """A value as one line for people; what an empty one means is in brackets. A secret is not told."""
+        if value and self.is_secret:
+            return "********"
         return self.kind.show(value) or f"({self.empty})"
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether nobody who reads a screen or a log may see it."""
+        return isinstance(self.kind, Text) and self.kind.secret
 
     @property
     def default_shown(self) -> str:
@@ -141,15 +149,33 @@ def _refine_access_logfile(text: str) -> str:
     return "none" if text.lower() == "none" else text
 
 
+def _refine_root_path(text: str) -> str:
+    path = "/" + text.strip("/")
+    if "?" in text or "#" in text or "//" in path or path == "/":
+        raise ValueError("expected a path such as /shop")
+    return path
+
+
+def _refine_peers(text: str) -> str:
+    from appserve.http.trust import TrustList  # only who says something pays for ipaddress
+
+    TrustList((text,))
+    return text
+
+
 _WORKERS = Whole(1, 1024)
 _BIND = Text("ADDRESS", "`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`", _refine_bind)
 _FOLDER = Text("FOLDER", "a path")
+_FILE = Text("FILE", "a path")
+_PEERS = Text("PEERS", "an address (`10.0.0.7`), a network (`10.0.0.0/8`), `unix` or `*`", _refine_peers)
 
 APPLICATION = "Application"
 ADDRESSES = "Addresses"
 PROCESSES = "Workers"
 PATIENCE = "Timeouts"
 LIMITS = "Limits on requests"
+PROXIES = "Behind a proxy"
+TLS = "TLS"
 LOGS = "Logs and names"
 FILES = "Settings"
 
@@ -240,12 +266,22 @@ class Settings:
     )
     worker_class: str = _row(
         "auto",
-        Choice(("auto", "sync", "asgi")),
+        Choice(("auto", "sync", "threads", "asgi")),
         PROCESSES,
-        "How a worker serves: sync (WSGI, one request at a time), asgi (an event loop), "
-        "or auto, which follows from the application.",
+        "How a worker serves: sync (WSGI, one request at a time), threads (WSGI, a pool of threads), "
+        "asgi (an event loop), or auto, which follows from the application.",
+        more="A WSGI application gets `sync`, or `threads` if `threads` is above 1; an ASGI one `asgi`.",
         applies=Applies.WORKERS,
         short="-k",
+    )
+    threads: int = _row(
+        0,
+        Whole(0, 4096),
+        PROCESSES,
+        "How many threads of one worker call a WSGI application; more than 1 makes it a threads worker. "
+        "0 is 1, or 8 if the worker class is threads.",
+        applies=Applies.WORKERS,
+        example=8,
     )
     worker_connections: int = _row(
         1000,
@@ -297,6 +333,14 @@ class Settings:
         more="Have it longer than the same setting of a proxy or load balancer in front.",
         applies=Applies.WORKERS,
     )
+    first_byte_timeout: float = _row(
+        30.0,
+        Seconds(),
+        PATIENCE,
+        "How long a new connection may be silent before its first request; 0 is for ever.",
+        more="A TLS handshake and a PROXY header are part of that time.",
+        applies=Applies.WORKERS,
+    )
     head_timeout: float = _row(
         30.0,
         Seconds(),
@@ -311,12 +355,31 @@ class Settings:
         "How long a client may be silent within a request's body; 0 is for ever.",
         applies=Applies.WORKERS,
     )
+    body_rate: int = _row(
+        100,
+        Size(),
+        PATIENCE,
+        "How many bytes of a body have to come in each second; 0 is any.",
+        more="On average, and judged only once a body has been coming in for longer than `body_timeout`.",
+        applies=Applies.WORKERS,
+    )
     write_timeout: float = _row(
         60.0,
         Seconds(),
         PATIENCE,
         "How long a client may take nothing of a response; 0 is for ever.",
         applies=Applies.WORKERS,
+    )
+    queue_timeout: float = _row(
+        0.0,
+        Seconds(),
+        PATIENCE,
+        "Answer 503 to a request that has waited for the application for longer than this; 0 never does.",
+        more="For sync and threads workers, whose requests wait for their turn. A client that has waited so "
+        "long has often given up, and its request would only make the next ones later. The answer has "
+        "`Retry-After`.",
+        applies=Applies.WORKERS,
+        example=10.0,
     )
 
     limit_request_line: int = _row(
@@ -347,6 +410,144 @@ class Settings:
         LIMITS,
         "The longest body of a request; a longer one is answered 413; 0 is no limit.",
         applies=Applies.WORKERS,
+    )
+    limit_concurrency: int = _row(
+        0,
+        Whole(),
+        LIMITS,
+        "The most requests that an asgi worker has under way; further ones are answered 503; 0 is no limit.",
+        more="The answer has `Retry-After`. Sync and threads workers have as many under way as they have "
+        "threads; see `queue_timeout` for those that wait.",
+        applies=Applies.WORKERS,
+        example=200,
+    )
+    limit_spool: int = _row(
+        1 << 30,
+        Size(),
+        LIMITS,
+        "The most bytes that one sync or threads worker keeps on disk for slow clients.",
+        more="Request bodies until they are complete, and responses until they are read; each has 256 KiB of "
+        "memory before that. The files have no name and are in `$TMPDIR` or `/tmp`. Without room a request "
+        "body is answered 503, and a response waits for its reader.",
+        applies=Applies.WORKERS,
+    )
+
+    root_path: str = _row(
+        "",
+        Text("PATH", "a path", _refine_root_path),
+        PROXIES,
+        "The path that the application is mounted at: SCRIPT_NAME in WSGI, root_path in ASGI.",
+        more="A path of a request that begins with it is split there; one that does not is left as it is, "
+        "because some proxies strip the path and some do not.",
+        applies=Applies.WORKERS,
+        example="/shop",
+    )
+    forwarded_allow_ips: tuple[str, ...] = _row(
+        ("127.0.0.1", "::1", "unix"),
+        Several(_PEERS, commas=True),
+        PROXIES,
+        "The proxies whose X-Forwarded-* or Forwarded fields are believed.",
+        more="`unix` is every client of a unix socket. `*` believes everybody, so anybody can choose the "
+        "address that the application sees: only where no client can reach the server but through the proxy.",
+        applies=Applies.WORKERS,
+        platform=FromPlatform(
+            "FORWARDED_ALLOW_IPS", Several(_PEERS, commas=True).read, "$FORWARDED_ALLOW_IPS when that is set"
+        ),
+        empty="nobody",
+    )
+    forwarded_headers: tuple[str, ...] = _row(
+        USUAL_HEADERS,
+        Several(Choice(ALL_HEADERS, metavar="FIELD"), commas=True),
+        PROXIES,
+        "Which fields of a proxy are heeded; the others are left to the application.",
+        more="`forwarded` (RFC 7239) and the `x-forwarded-` family exclude each other: a proxy that sets one "
+        "of them passes on what a client wrote into the other.",
+        applies=Applies.WORKERS,
+    )
+    proxy_protocol: str = _row(
+        "off",
+        Choice(("off", "v1", "v2", "auto")),
+        PROXIES,
+        "Expect each connection to begin with a PROXY header, as HAProxy and load balancers send it.",
+        more="auto takes both versions. Every connection has to have one then, on every address: who may "
+        "reach the server directly could otherwise say that it is somebody else.",
+        applies=Applies.WORKERS,
+    )
+    proxy_allow_from: tuple[str, ...] = _row(
+        ("127.0.0.1", "::1", "unix"),
+        Several(_PEERS, commas=True),
+        PROXIES,
+        "The proxies that may send a PROXY header; connections of others are closed.",
+        applies=Applies.WORKERS,
+        also=("--proxy-allow-ips",),
+        empty="nobody",
+    )
+
+    certfile: tuple[str, ...] = _row(
+        (),
+        Several(_FILE),
+        TLS,
+        "Serve HTTPS with this certificate (PEM, with its chain). Can be given again, for other names.",
+        more="On all addresses. Of several, the one whose names fit what the client asks for (SNI) is shown, "
+        "else the first.",
+        applies=Applies.WORKERS,
+        also=("--ssl-certfile",),
+        example=("/etc/ssl/shop.pem",),
+    )
+    keyfile: tuple[str, ...] = _row(
+        (),
+        Several(_FILE),
+        TLS,
+        "The private key of the certificate, when it is not in the same file.",
+        more="One for each certificate, in the same order.",
+        applies=Applies.WORKERS,
+        also=("--ssl-keyfile",),
+        example=("/etc/ssl/shop.key",),
+    )
+    keyfile_password: str = _row(
+        "",
+        Text("PASSWORD", secret=True),
+        TLS,
+        "What the private key is encrypted with.",
+        more="On a command line every user of the machine can read it: better in the environment or a file.",
+        applies=Applies.WORKERS,
+        also=("--ssl-keyfile-password",),
+        example="secret",
+    )
+    tls_version: str = _row(
+        "1.2",
+        Choice(("1.2", "1.3")),
+        TLS,
+        "The lowest version of TLS that is spoken.",
+        applies=Applies.WORKERS,
+    )
+    ciphers: str = _row(
+        "",
+        Text("CIPHERS", "a list as `openssl ciphers` takes it"),
+        TLS,
+        "The ciphers of TLS 1.2.",
+        more="Those of TLS 1.3 are all good, and OpenSSL chooses.",
+        applies=Applies.WORKERS,
+        also=("--ssl-ciphers",),
+        empty="forward secret ones, as Python chooses them",
+        example="ECDHE+AESGCM",
+    )
+    cert_reqs: str = _row(
+        "none",
+        Choice(("none", "optional", "required"), also={"0": "none", "1": "optional", "2": "required"}),
+        TLS,
+        "Whether clients have to show a certificate that ca_certs vouch for.",
+        applies=Applies.WORKERS,
+        also=("--ssl-cert-reqs",),
+    )
+    ca_certs: str = _row(
+        "",
+        _FILE,
+        TLS,
+        "The authorities that vouch for the certificates of clients (PEM).",
+        applies=Applies.WORKERS,
+        also=("--ssl-ca-certs",),
+        example="/etc/ssl/clients.pem",
     )
 
     access_logfile: str = _row(

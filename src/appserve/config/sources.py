@@ -16,6 +16,7 @@ from typing import Any
 from appserve.config.convert import suggest
 from appserve.config.settings import BY_NAME, ROWS, Resolved, Settings
 from appserve.errors import ConfigError
+from appserve.http.proxy_fields import check_headers
 
 DEFAULT = "default"
 COMMAND_LINE = "command line"
@@ -65,6 +66,7 @@ def resolve(
     given |= flags
     given |= _read_platform(environ, given, found)
     _check_folders(cwd, given, found)
+    _check_proxies(given, found, warnings)
 
     application, _ = given["application"]
     if application_needed and not application and not problems:
@@ -84,11 +86,13 @@ def _read_flags(arguments: Mapping[str, Sequence[str]], problems: list[str]) -> 
         # Given again, a flag adds to a list; otherwise the last one counts, as with every command.
         for text in texts if row.repeated else texts[-1:]:
             try:
-                values.append((row.repeated or row.kind).read(text))
+                values.extend(row.repeated.read_flag(text) if row.repeated else [row.kind.read(text)])
             except ValueError as error:
                 problems.append(f"{_place(where, name, text)}: {_because(error, text)}")
-        if values:
-            given[name] = (tuple(values) if row.repeated else values[0], where)
+        if row.repeated:
+            given[name] = (tuple(values), where)
+        elif values:
+            given[name] = (values[0], where)
     return given
 
 
@@ -190,8 +194,27 @@ def _check_folders(cwd: str, given: _Given, problems: list[str]) -> None:
             problems.append(f"{_place(source, 'app_dir', folder)}: no such folder in {start}")
 
 
+def _check_proxies(given: _Given, problems: list[str], warnings: list[str]) -> None:
+    """What is heeded of proxies has to go together, and to believe everybody is worth a word."""
+    headers, source = given["forwarded_headers"]
+    try:
+        check_headers(headers)
+    except ValueError as error:
+        problems.append(f"{_place(source, 'forwarded_headers', ','.join(headers))}: {error}")
+    lists = ["forwarded_allow_ips"] + ["proxy_allow_from"] * (given["proxy_protocol"][0] != "off")
+    for name in lists:
+        peers, source = given[name]
+        if any(peer == "*" or peer.endswith("/0") for peer in peers):
+            warnings.append(
+                f"{_place(source, name, ','.join(peers))}: whoever reaches this server can choose the "
+                "address that the application sees (name the proxies, unless nothing else can reach it)"
+            )
+
+
 def _place(source: str, name: str, value: object) -> str:
     """Where a value stands, as it is written there."""
+    if name in BY_NAME and BY_NAME[name].is_secret:
+        value = "********"
     if source == COMMAND_LINE:
         return f"{BY_NAME[name].positional} {_show_text(str(value))}"
     if source.startswith("--"):

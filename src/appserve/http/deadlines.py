@@ -13,29 +13,36 @@ class Waiting(IntEnum):
     """What a connection waits for. The time spent in APPLICATION is never the peer's fault."""
 
     APPLICATION = 0
-    IDLE = 1  # for the first byte of a request
-    HEAD = 2  # for the rest of a request head
-    BODY = 3  # for more of a request body
-    READER = 4  # for the peer to take what was written
+    FIRST = 1  # for the first byte of the first request
+    IDLE = 2  # for the first byte of a further one
+    HEAD = 3  # for the rest of a request head
+    BODY = 4  # for more of a request body
+    READER = 5  # for the peer to take what was written
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds allowed for each wait; 0 means for ever.
 
-    idle   from the end of a response (or from the accept) to the first byte of the next request
-    head   from a head's first byte to its last, however it trickles
-    body   without any byte of the body
-    write  without the peer taking any byte
+    first      from the accept to the first byte of the first request
+    idle       from the end of a response to the first byte of the next request
+    head       from a head's first byte to its last, however it trickles
+    body       without any byte of the body
+    body_rate  bytes a second that a body has to come at on average, once it has taken longer than `body`
+    write      without the peer taking any byte
     """
 
+    first: float
     idle: float
     head: float
     body: float
+    body_rate: int
     write: float
 
     def limit(self, waiting: Waiting) -> float:
-        """Seconds that this wait may last."""
+        """Seconds that this wait may last without progress."""
+        if waiting is Waiting.FIRST:
+            return self.first
         if waiting is Waiting.IDLE:
             return self.idle
         if waiting is Waiting.HEAD:
@@ -48,25 +55,43 @@ class Patience:
 
 
 class Watch:
-    """Notices that a connection has been in the same wait, without progress, for too long."""
+    """Notices that a connection has been in the same wait for too long."""
 
-    __slots__ = ("_mark", "_since", "_waiting")
+    __slots__ = ("_began", "_first_mark", "_mark", "_since", "_waiting")
 
     def __init__(self) -> None:
         self._waiting = Waiting.APPLICATION
         self._mark = 0
-        self._since = 0.0
+        self._since = 0.0  # the last progress
+        self._first_mark = 0
+        self._began = 0.0  # the wait
 
     def overdue(self, waiting: Waiting, mark: int, now: float, patience: Patience) -> bool:
-        """Whether the wait has lasted longer than `patience` allows.
+        """Whether the wait has lasted longer than `patience` allows, or goes on too slowly.
 
-        `mark` is any number that changes with progress: for IDLE and HEAD how many requests came before,
-        for BODY the bytes received, for READER the bytes taken. `now` is monotonic seconds.
+        `mark` is any number that grows with progress: for FIRST, IDLE and HEAD how many requests came
+        before, for BODY the bytes received, for READER the bytes taken. `now` is monotonic seconds.
         """
-        if waiting is not self._waiting or mark != self._mark:
+        if waiting is not self._waiting or mark < self._mark:
             self._waiting = waiting
-            self._mark = mark
-            self._since = now
+            self._began = self._since = now
+            self._first_mark = self._mark = mark
             return False
         allowed = patience.limit(waiting)
+        if mark != self._mark:
+            self._mark = mark
+            self._since = now
+            if waiting is not Waiting.BODY or not patience.body_rate:
+                return False
+            took = now - self._began
+            return 0 < allowed < took and mark - self._first_mark < patience.body_rate * took
         return allowed > 0 and now - self._since > allowed
+
+    @property
+    def since(self) -> float:
+        """When the last progress of the wait was seen."""
+        return self._since
+
+    def has_seen(self, waiting: Waiting, mark: int) -> bool:
+        """Whether this is the wait, and the progress, that `overdue` was told last."""
+        return waiting is self._waiting and mark == self._mark
