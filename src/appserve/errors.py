@@ -7,6 +7,7 @@
     AppStartError        the application's, before it serves: exit 3
     ConfigError          the operator's: exit 5
     UnfitSettings        the operator's, found only once the application is there: exit 5
+    TlsError             the operator's: certificates and keys that cannot be used: exit 5
     BindError            the operator's, or another process's: exit 6
 
 Anything else that escapes is ours, and ends a process with exit code 71.
@@ -77,6 +78,12 @@ class AppStartError(StartupError):
 
 class UnfitSettings(StartupError):
     """Settings that are right by themselves, and cannot serve this application."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class TlsError(StartupError):
+    """A certificate, a key or what goes with them cannot be used."""
 
     exit_code = ExitCode.CONFIG
 

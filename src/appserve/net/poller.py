@@ -10,10 +10,16 @@ they re-arm: on each sweep, and when the master tells them that a sibling has di
 
 Alternatives: a poller of its own for the listeners, nested in this one, loses the exclusiveness; SO_REUSEPORT
 loses the queue of every worker that leaves; a lock around accept costs a system call for each connection.
+
+Where threads serve the connections, each is watched for one event at a time (EPOLLONESHOT): the event takes
+it out of the poller, so no second one can be told before whoever serves it has asked for it. To ask for
+nothing (`watch(fd, 0)`) would not do: a hang-up is told all the same, and again at every wait.
 """
 
+import os
 import select
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 
 # Equal for epoll and poll on every system that has both. READ and WRITE can be asked for; GONE comes unasked,
@@ -23,6 +29,8 @@ WRITE = select.POLLOUT
 GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 _EXCLUSIVE_READ = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLEXCLUSIVE", 0)
+_ONCE = getattr(select, "EPOLLONESHOT", 0)
+_EACH_RING = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLET", 0)
 
 
 class Poller(ABC):
@@ -60,16 +68,34 @@ class Poller(ABC):
         """Watch a descriptor no longer. One that was closed is forgotten by epoll but not by poll."""
 
     @abstractmethod
+    def add_once(self, fd: int, events: int = READ) -> None:
+        """Watch a new descriptor for one event, whatever it is; after that, for nothing."""
+
+    @abstractmethod
+    def watch_once(self, fd: int, events: int) -> None:
+        """Watch a descriptor for one more event, also if it was removed. Any thread may call it, and is heard
+        while another one waits."""
+
+    @abstractmethod
+    def hang_bell(self) -> None:
+        """Make `ring` work."""
+
+    @abstractmethod
+    def ring(self) -> None:
+        """Let `wait` return, now or when it is called next. Any thread may call it."""
+
+    @abstractmethod
     def close(self) -> None:
-        """Give the poller's own descriptor back."""
+        """Give the poller's own descriptors back."""
 
 
 class EpollPoller(Poller):
-    __slots__ = ("_epoll", "wait")
+    __slots__ = ("_bell", "_epoll", "wait")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self.wait = self._epoll.poll
+        self._bell = -1
 
     def add_listener(self, fd: int) -> None:
         self._epoll.register(fd, _EXCLUSIVE_READ)
@@ -94,21 +120,73 @@ class EpollPoller(Poller):
         except OSError:
             pass  # closed already (EBADF), or not watched (ENOENT)
 
+    def add_once(self, fd: int, events: int = READ) -> None:
+        self._epoll.register(fd, events | _ONCE)
+
+    def watch_once(self, fd: int, events: int) -> None:
+        try:
+            self._epoll.modify(fd, events | _ONCE)
+        except FileNotFoundError:
+            self._epoll.register(fd, events | _ONCE)
+
+    def hang_bell(self) -> None:
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # Edge-triggered: each write is told once, and nobody has to read.
+        self._epoll.register(self._bell, _EACH_RING)
+
+    def ring(self) -> None:
+        os.eventfd_write(self._bell, 1)
+
     def close(self) -> None:
         self._epoll.close()
+        if self._bell >= 0:
+            os.close(self._bell)
+            self._bell = -1
 
 
 class PollPoller(Poller):
-    """For systems without epoll: a connection wakes every idle worker, and the quickest gets it."""
+    """For systems without epoll: a connection wakes every idle worker, and the quickest gets it.
 
-    __slots__ = ("_poll", "wait")
+    poll(2) knows neither "once" nor other threads: what they ask for waits in a queue until a ring makes
+    the thread that polls look there.
+    """
+
+    __slots__ = ("_asked", "_bell", "_once", "_poll", "_ringer", "wait")
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self.wait = self._wait
+        self._once: set[int] = set()
+        self._asked: deque[tuple[int, int]] = deque()
+        self._bell = self._ringer = -1
 
     def _wait(self, seconds: float) -> list[tuple[int, int]]:
-        return self._poll.poll(seconds * 1000)
+        self._do_as_asked()
+        told = self._poll.poll(seconds * 1000)
+        if self._bell < 0:
+            return told
+        ready = []
+        for fd, events in told:
+            if fd == self._bell:
+                os.read(fd, select.PIPE_BUF)
+            elif events & select.POLLNVAL:
+                pass  # another thread has closed it meanwhile
+            elif fd in self._once:
+                self._once.discard(fd)
+                self._poll.unregister(fd)
+                ready.append((fd, events))
+            else:
+                ready.append((fd, events))
+        return ready
+
+    def _do_as_asked(self) -> None:
+        while True:
+            try:
+                fd, events = self._asked.popleft()
+            except IndexError:
+                return
+            self._once.add(fd)
+            self._poll.register(fd, events)
 
     def add_listener(self, fd: int) -> None:
         self._poll.register(fd, READ)
@@ -126,14 +204,40 @@ class PollPoller(Poller):
         self._poll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
+        self._do_as_asked()  # or it would be watched again after this
+        self._once.discard(fd)
         try:
             self._poll.unregister(fd)
         except KeyError:
             pass
 
+    def add_once(self, fd: int, events: int = READ) -> None:
+        self._once.add(fd)
+        self._poll.register(fd, events)
+
+    def watch_once(self, fd: int, events: int) -> None:
+        self._asked.append((fd, events))
+        self.ring()
+
+    def hang_bell(self) -> None:
+        self._bell, self._ringer = os.pipe()
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._ringer, False)
+        self._poll.register(self._bell, READ)
+
+    def ring(self) -> None:
+        try:
+            os.write(self._ringer, b"r")
+        except BlockingIOError:
+            pass  # it has been rung often enough
+
     def close(self) -> None:
         self._poll = select.poll()
         self.wait = self._wait
+        for fd in (self._bell, self._ringer):
+            if fd >= 0:
+                os.close(fd)
+        self._bell = self._ringer = -1
 
 
 def make_poller(portable: bool = False) -> Poller:

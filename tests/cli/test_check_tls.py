@@ -1,0 +1,60 @@
+"""`appserve --check-config` also tries the files of TLS."""
+
+from pathlib import Path
+
+import pytest
+
+from appserve.cli.command import run
+from tests.certificates import PASSWORD, certificates
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def check(*arguments: str) -> int:
+    return run(["--check-config", "main:app", *arguments])
+
+
+def test_files_that_can_be_used_are_good(capsys):
+    shop = certificates().shop
+
+    assert (
+        check("--certfile", shop.certfile, "--keyfile", shop.locked_keyfile, "--keyfile-password", PASSWORD)
+        == 0
+    )
+    assert "the settings are good" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("password", [[], ["--keyfile-password", "wrong"]])
+def test_files_that_cannot_be_used_are_told(capsys, password):
+    shop = certificates().shop
+
+    assert check("--certfile", shop.certfile, "--keyfile", shop.locked_keyfile, *password) == 5
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f'appserve: keyfile "{shop.locked_keyfile}": the private key')
+    assert "keyfile_password" in err
+
+
+def test_what_is_odd_is_a_warning(capsys):
+    assert check("--certfile", certificates().expired.both) == 0
+    assert "appserve: warning: certfile" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--keyfile", "a.pem"], ["--cert-reqs", "required"], ["--ca-certs", "a.pem"]]
+)
+def test_who_asks_for_tls_does_not_get_a_server_without(capsys, arguments):
+    assert check(*arguments) == 5
+    assert "without certfile: no TLS is spoken without a certificate" in capsys.readouterr().err
+
+
+def test_files_are_looked_for_where_a_worker_would(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "a.pem").write_bytes(Path(certificates().shop.both).read_bytes())
+
+    assert check("--certfile", "a.pem") == 5
+    assert check("--certfile", "a.pem", "--chdir", "site") == 0
