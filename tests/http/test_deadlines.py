@@ -91,3 +91,12 @@ def test_since_tells_when_there_was_progress_last():
     watch.overdue(Waiting.IDLE, 0, 9.0, PATIENCE)
 
     assert watch.since == 5.0
+
+
+def test_a_wait_has_been_seen_when_it_was_looked_at_as_it_is():
+    watch = Watch()
+    watch.overdue(Waiting.IDLE, 3, 5.0, PATIENCE)
+
+    assert watch.has_seen(Waiting.IDLE, 3)
+    assert not watch.has_seen(Waiting.IDLE, 4)
+    assert not watch.has_seen(Waiting.HEAD, 3)

@@ -125,11 +125,12 @@ def test_every_memory_is_bounded():
         (b"GET /a? HTTP/1.1", True),
         (b"GET /a?token=secret HTTP/1.1", False),
         (b"GET http://a.example/ HTTP/1.1", False),
+        (b"GET /a HTTP/1.2", False),
         (b"GET /" + b"a" * (LONGEST - 14) + b" HTTP/1.1", True),
         (b"GET /" + b"a" * (LONGEST - 13) + b" HTTP/1.1", False),
     ],
 )
-def test_request_lines_with_a_query_or_an_authority_are_not_remembered(line: bytes, is_kept: bool):
+def test_request_lines_that_seldom_repeat_or_are_translated_are_not_remembered(line: bytes, is_kept: bool):
     fields = plain_fields()
     fields.remember_request_line(line, read_request_line(line))
 
@@ -196,6 +197,7 @@ def test_a_control_character_in_a_value_is_the_applications_mistake(byte: int):
         ((b"Transfer-Encoding", b"close"), (Meaning.HOP_BY_HOP.value, 0)),
         ((b"Keep-Alive", b"a"), (Meaning.HOP_BY_HOP.value, 0)),
         ((b"Proxy-Connection", b"close"), (Meaning.HOP_BY_HOP.value, 0)),
+        ((b"Upgrade", b"websocket"), (Meaning.UPGRADE.value, 0)),
     ],
 )
 def test_what_a_response_field_means(field: tuple[bytes, bytes], note: tuple[int, int]):

@@ -134,7 +134,18 @@ def test_an_expectation_matters_where_a_body_follows():
     assert not rules(expects, "Content-Length: 5", version="1.0").expects_continue
 
 
-@pytest.mark.parametrize("lines", [["Expect: tea"], ["Expect:"], ["Expect: 100-continue"] * 2])
+@pytest.mark.parametrize("lines", [["Expect: , 100-continue,"], ["Expect: 100-continue"] * 2])
+def test_expectations_are_a_list(lines: list[str]):
+    assert rules(HOST, *lines, "Content-Length: 5").expects_continue
+
+
+def test_an_empty_list_expects_nothing():
+    assert not rules(HOST, "Expect:", "Expect: ,", "Content-Length: 5").expects_continue
+
+
+@pytest.mark.parametrize(
+    "lines", [["Expect: tea"], ["Expect: 100-continue, tea"], ["Expect: 100-continue", "Expect: tea"]]
+)
 def test_other_expectations_are_417(lines: list[str]):
     assert refusal(HOST, *lines) == 417
     assert not rules(*lines, version="1.0").expects_continue

@@ -1,14 +1,19 @@
 """The states and accounts of the writer; the corpus of answers is in tests/conformance."""
 
+import traceback
+from collections.abc import Iterator
+
 import pytest
 
 from appserve.errors import AppMistake
 from appserve.http.messages import Writing
+from appserve.http.stamp import Stamp
 from tests.http.plain import (
     DATE,
     GET,
     GET_1_0,
     HEAD,
+    LIMITS,
     POST_5,
     SERVER,
     STAMP,
@@ -16,6 +21,7 @@ from tests.http.plain import (
     after,
     events,
     head_bytes,
+    plain_fields,
 )
 
 TEXT = (b"Content-Type", b"text/plain")
@@ -48,6 +54,21 @@ def test_a_response_without_a_length_gets_one():
         b"Content-Type: text/plain", b"Content-Length: 5", body=b"hello"
     )
     assert state(connection) == (Writing.DONE, 5, True)
+
+
+def test_a_response_has_one_date_also_when_another_thread_renews_ours_meanwhile():
+    stamp = Stamp(784111777)
+    connection = PlainConnection(LIMITS, plain_fields(), stamp)
+    connection.receive_data(GET)
+    list(events(connection))
+
+    def fields() -> Iterator[tuple[bytes, bytes]]:
+        stamp.renew(784111778)
+        yield b"Date", b"x"
+
+    assert connection.respond(200, fields(), b"") == (
+        b"HTTP/1.1 200 OK\r\n" + SERVER + b"Date: x\r\nContent-Length: 0\r\n\r\n"
+    )
 
 
 def test_a_status_line_of_the_application_takes_the_place_of_ours():
@@ -211,6 +232,18 @@ def test_nothing_is_written_when_a_field_is_wrong():
     assert state(connection) == (Writing.DONE, 5, True)
 
 
+@pytest.mark.parametrize(
+    "field", [(b"Set-Cookie", b"secret\0"), (b"a c", b"secret"), (b"Content-Length", b"five")]
+)
+def test_what_is_told_of_a_wrong_field_is_the_mistake_and_nothing_else(field: tuple[bytes, bytes]):
+    with pytest.raises(AppMistake) as told:
+        after(GET).start_response(200, [field])
+
+    text = "".join(traceback.format_exception(told.value))
+    assert "KeyError" not in text and "secret" not in text
+    assert " b'" not in str(told.value), "the application gave a str"
+
+
 @pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 1000, -200])
 def test_a_status_that_ends_no_response_is_the_applications_mistake(status: int):
     connection = after(GET)
@@ -286,3 +319,122 @@ def test_after_the_head_of_a_response_a_refusal_says_nothing():
 
     assert connection.reject(400, "no") == b""
     assert state(connection) == (Writing.DONE, 0, False)
+
+
+# ── a head that is made before the body ──
+
+
+def test_a_head_that_is_made_can_be_dropped_for_another():
+    connection = after(GET)
+    for fields in ([LENGTH_5], [TEXT]):
+        parts = [b"HTTP/1.1 200 OK\r\n", STAMP.date_server]
+        length = connection.write_fields(parts, 200, fields)
+        assert state(connection) == (Writing.HEAD, 0, False)
+
+    assert connection.respond_with(parts, 200, length, b"hello") == whole(
+        b"Content-Type: text/plain", b"Content-Length: 5", body=b"hello"
+    )
+
+
+def test_a_head_can_be_used_again_when_its_first_piece_was_refused():
+    connection = after(GET)
+    parts = [b"HTTP/1.1 200 OK\r\n", STAMP.date_server]
+    length = connection.write_fields(parts, 200, [LENGTH_5])
+    for _ in range(2):
+        with pytest.raises(AppMistake):
+            connection.start_with(parts, 200, length, b"hello!")
+        with pytest.raises(AppMistake):
+            connection.respond_with(parts, 200, length, b"hello!")
+
+    assert connection.start_with(parts, 200, length, b"hello") == whole(
+        b"Content-Length: 5", b"Connection: close", body=b"hello"
+    )
+
+
+def test_a_length_that_the_application_left_out_can_be_known_from_elsewhere():
+    def begin(request: bytes, status: int, length: int) -> bytes:
+        return after(request).start_with([b"HTTP/1.1 200 OK\r\n", STAMP.date_server], status, length, b"", 7)
+
+    assert begin(GET, 200, -1) == begin(HEAD, 200, -1) == whole(b"Content-Length: 7")
+    assert begin(GET, 204, -1) == begin(GET, 304, -1) == whole()
+    assert b"Content-Length" not in begin(GET, 200, 5), "it said it before"
+
+
+# ── a file in the body ──
+
+
+@pytest.mark.parametrize("more", [True, False])
+@pytest.mark.parametrize(
+    ("request_bytes", "fields", "size", "expected"),
+    [
+        (GET, [LENGTH_5], 5, (b"", 5, b"")),
+        (GET, [LENGTH_5], 9, (b"", 5, b"")),
+        (GET, [LENGTH_5], 3, (b"", 3, b"")),
+        (GET, [], 255, (b"ff\r\n", 255, b"\r\n")),
+        (GET, [], 0, (b"", 0, b"")),
+        (GET_1_0, [], 255, (b"", 255, b"")),
+        (HEAD, [LENGTH_5], 5, (b"", 0, b"")),
+        (HEAD, [], 5, (b"", 0, b"")),
+    ],
+)
+def test_a_file_is_framed_like_any_piece_of_the_body(
+    more: bool,
+    request_bytes: bytes,
+    fields: list[tuple[bytes, bytes]],
+    size: int,
+    expected: tuple[bytes, int, bytes],
+):
+    connection = after(request_bytes)
+    connection.start_response(200, fields)
+    before, sent, behind = connection.frame_file(size, more)
+
+    is_chunked = request_bytes is GET and not fields
+    assert (before, sent, behind.removesuffix(b"0\r\n\r\n")) == expected
+    assert behind.endswith(b"0\r\n\r\n") == (is_chunked and not more)
+    assert connection.body_sent == sent
+    assert (connection.writing is Writing.DONE) == (not more)
+    assert connection.short == (2 if size == 3 and not more else 0)
+
+
+def test_pieces_and_files_share_a_length():
+    connection = after(GET)
+    connection.start_response(200, [LENGTH_5])
+    connection.send_body(b"h", True)
+    assert (connection.frame_file(2, True), connection.left_to_write) == ((b"", 2, b""), 2)
+    connection.send_body(b"l", True)
+
+    assert connection.frame_file(100, False) == (b"", 1, b"")
+    assert state(connection) == (Writing.DONE, 5, True)
+
+
+def test_outside_of_a_body_there_is_no_file():
+    connection, answered = after(GET), after(GET)
+    answered.respond(200, [], b"")
+    for one in (connection, answered):
+        with pytest.raises(AppMistake):
+            one.frame_file(5, False)
+
+
+def test_bytes_that_a_file_had_lost_end_the_connection():
+    connection = after(GET)
+    connection.start_response(200, [LENGTH_5])
+    connection.frame_file(5, False)
+    assert connection.keeps_alive
+    connection.fall_short(2)
+
+    assert state(connection) == (Writing.DONE, 3, False)
+    assert (connection.short, connection.closes) == (2, True)
+
+
+def test_it_can_be_asked_how_much_of_a_body_may_follow():
+    for request_bytes, status, fields, left in (
+        (GET, 200, [LENGTH_5], 5),
+        (GET, 200, [], -1),
+        (GET_1_0, 200, [], -1),
+        (HEAD, 200, [LENGTH_5], 0),
+        (GET, 204, [], 0),
+        (GET, 304, [LENGTH_5], 0),
+    ):
+        connection = after(request_bytes)
+        connection.start_response(status, fields)
+        assert connection.left_to_write == left

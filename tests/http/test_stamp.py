@@ -1,3 +1,6 @@
+import pytest
+
+from appserve.http import stamp as module
 from appserve.http.stamp import Stamp
 
 MOMENT = 784111777.0
@@ -8,7 +11,7 @@ SERVER = b"Server: appserve\r\n"
 def test_it_is_the_date_and_the_server():
     stamp = Stamp(MOMENT)
 
-    assert (stamp.date, stamp.server, stamp.date_server) == (DATE, SERVER, DATE + SERVER)
+    assert (stamp.server, stamp.date_server) == (SERVER, DATE + SERVER)
 
 
 def test_it_is_right_until_the_next_second():
@@ -19,7 +22,7 @@ def test_it_is_right_until_the_next_second():
     stamp.renew(MOMENT + 0.9999)
     assert before is stamp.date_server
     stamp.renew(MOMENT + 1)
-    assert stamp.date == b"Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n"
+    assert stamp.date_server == b"Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n" + SERVER
 
 
 def test_it_follows_a_clock_that_is_set_back():
@@ -27,3 +30,19 @@ def test_it_follows_a_clock_that_is_set_back():
     stamp.renew(MOMENT)
 
     assert stamp.date_server == DATE + SERVER
+
+
+def test_no_thread_takes_the_old_second_for_the_new_one(monkeypatch: pytest.MonkeyPatch):
+    """Between two of its steps another thread may look."""
+    stamp = Stamp(MOMENT)
+    seen = []
+
+    def formatdate(second: int, *, usegmt: bool) -> str:
+        seen.append((stamp.until, stamp.date_server))
+        return "later"
+
+    monkeypatch.setattr(module, "formatdate", formatdate)
+    stamp.renew(MOMENT + 1)
+
+    assert seen == [(MOMENT + 1, DATE + SERVER)], "it was said to be right before it was"
+    assert (stamp.until, stamp.date_server) == (MOMENT + 2, b"Date: later\r\n" + SERVER)

@@ -116,7 +116,9 @@ class Walk:
     def answer(self, how: int) -> None:
         connection = self.connection
         fields = self.random.choice(([], [(b"Content-Length", b"5")], [(b"Connection", b"close")]))
-        if connection.writing is Writing.BODY:
+        if connection.writing is Writing.BODY and how == 0:
+            connection.frame_file(5, more=self.random.random() < 0.5)
+        elif connection.writing is Writing.BODY:
             connection.send_body(b"hello"[how:], more=how > 2)
         elif how == 0:
             connection.send_informational(100)

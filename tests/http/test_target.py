@@ -106,8 +106,13 @@ def test_what_is_malformed_is_400(text: str):
     assert refusal(text) == 400
 
 
-@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "3.0"])
-def test_other_versions_are_505(version: str):
+@pytest.mark.parametrize("version", ["1.2", "1.9"])
+def test_a_later_minor_version_is_processed_as_1_1(version: str):
+    assert read(f"GET / HTTP/{version}").version == "1.1"
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0", "2.1", "3.0"])
+def test_other_major_versions_are_505(version: str):
     assert refusal(f"GET / HTTP/{version}") == 505
 
 

@@ -154,14 +154,17 @@ class Fields(Generic[F, R]):
         """(`Name: value CRLF`, what it means if anything) of a response field as the application gave it.
 
         Raises AppMistake if it cannot stand in a response: a header that carries CR or LF would be two
-        (response splitting, RFC 9110 §5.5).
+        (response splitting, RFC 9110 §5.5). Without a context: that would be the look-up that did not find
+        the field, and its message has the value, which may be a secret.
         """
         name, value = self._spell(field)
         if TOKEN.fullmatch(name) is None:
-            raise AppMistake(f"response header name {name!r} is not a token (RFC 9110 §5.1)")
+            raise AppMistake(f"response header name {_shown(name)} is not a token (RFC 9110 §5.1)") from None
         value = value.strip(b" \t")
         if FORBIDDEN.search(value) is not None:
-            raise AppMistake(f"response header {name!r} has a control character in its value (RFC 9110 §5.5)")
+            raise AppMistake(
+                f"response header {_shown(name)} has a control character in its value (RFC 9110 §5.5)"
+            ) from None
         lower = name.lower()
         meaning = MEANINGS.get(lower)
         note = None if meaning is None else (meaning.value, _number(meaning, value))
@@ -175,8 +178,15 @@ class Fields(Generic[F, R]):
 def _number(meaning: Meaning, value: bytes) -> int:
     if meaning is Meaning.LENGTH:
         if not value.isdigit() or len(value) > 18:
-            raise AppMistake(f"Content-Length {value!r} is not a decimal number (RFC 9110 §8.6)")
+            raise AppMistake(
+                f"Content-Length {_shown(value)} is not a decimal number (RFC 9110 §8.6)"
+            ) from None
         return int(value)
     return int(
         meaning is Meaning.CONNECTION and any(o.strip() == b"close" for o in value.lower().split(b","))
     )
+
+
+def _shown(text: bytes) -> str:
+    """As the application wrote it, more or less, and without a control character."""
+    return repr(text.decode("latin-1"))

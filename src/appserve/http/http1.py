@@ -148,6 +148,11 @@ class Connection(ResponseWriter[F, R]):
         """Whether not a byte of a next request has come in."""
         return self.reading is READING_HEAD and not self.unread
 
+    @property
+    def lacks_head(self) -> bool:
+        """Whether more must come before the head that has begun can be read."""
+        return self.reading is READING_HEAD and not self._eof and END_OF_HEAD not in self.unread
+
     def next_event(self) -> RequestHead[F] | bytes | Event:
         """What the bytes received so far mean next.
 
@@ -245,7 +250,11 @@ class Connection(ResponseWriter[F, R]):
             if len(lines) > self._limits.fields or end > self._limits.head:
                 raise Rejected(431, "too many request fields (RFC 6585 §5)")  # noqa: TRY301  a call is slower
             rules = memory.rules.get(tuple(key)) or memory.read_rules(line, tuple(key), self._limits)
-            self._ask_llhttp(buffer[: end + 4], rules.body_length)
+            if known is None and first[-1:] > b"1":
+                # llhttp knows of no minor version after 1.1, as which this one is served (RFC 9110 §2.5).
+                self._ask_llhttp(first[:-1] + b"1" + buffer[len(first) : end + 4], rules.body_length)
+            else:
+                self._ask_llhttp(buffer[: end + 4], rules.body_length)
         except Rejected as rejected:
             self._refuse(self._first_fault(buffer[: end + 4]) or rejected)
         if known is None:

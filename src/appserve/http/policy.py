@@ -67,7 +67,7 @@ def read_rules(line: RequestLine, specials: Sequence[Special], limits: Limits) -
             codings.append(value)
         elif kind == Kind.EXPECT:
             expectations.append(value.lower())
-        elif kind == Kind.UPGRADE:
+        elif kind == Kind.UPGRADE and value.strip(b", \t"):
             offers.append(value)
     is_1_1 = line.version == "1.1"
     if hosts != 1 and (is_1_1 or hosts > 1):
@@ -129,8 +129,7 @@ def _is_coding(name: bytes) -> bool:
 
 
 def _expects_continue(expectations: list[bytes]) -> bool:
-    if not expectations:
-        return False
-    if expectations != [b"100-continue"]:
+    members = {member.strip(b" \t") for value in expectations for member in value.split(b",")}
+    if not members <= {b"100-continue", b""}:
         raise Rejected(417, "no expectation but 100-continue is met here (RFC 9110 §10.1.1)")
-    return True
+    return b"100-continue" in members

@@ -88,8 +88,15 @@ class ResponseWriter(Generic[F, R]):
         longer than the announced length; nothing was written then, and another response may be started.
         """
         parts = [status_line or STATUS_LINES.get(status, b""), self.stamp.date_server]
-        length = self._write_fields(parts, status, fields)
-        self._end_head(parts, status, length, -1)
+        return self.start_with(parts, status, self.write_fields(parts, status, fields), data)
+
+    def start_with(
+        self, parts: list[bytes], status: int, length: int, data: bytes = b"", body_length: int = -1
+    ) -> bytes:
+        """`start_response` for a head that write_fields() has begun. `body_length`, if it is known, becomes
+        the Content-Length that the application left out."""
+        parts = parts.copy()
+        self._end_head(parts, status, length, body_length)
         if data:
             try:
                 parts.append(self.send_body(data, True))
@@ -104,7 +111,10 @@ class ResponseWriter(Generic[F, R]):
         Raises AppMistake as `start_response` does, and if `body` is longer than an announced length.
         """
         parts = [status_line or STATUS_LINES.get(status, b""), self.stamp.date_server]
-        length = self._write_fields(parts, status, fields)
+        return self.respond_with(parts, status, self.write_fields(parts, status, fields), body)
+
+    def respond_with(self, parts: list[bytes], status: int, length: int, body: bytes) -> bytes:
+        """`respond` for a head that write_fields() has begun."""
         size = len(body)
         if length == size and not (
             self._closing
@@ -119,6 +129,7 @@ class ResponseWriter(Generic[F, R]):
             self.body_sent = size
             self.writing = WRITING_DONE
             return b"".join(parts)
+        parts = parts.copy()
         self._end_head(parts, status, length, size)
         if self._framing is not FRAMING_NONE:
             if size > self._left_to_write:
@@ -130,8 +141,13 @@ class ResponseWriter(Generic[F, R]):
         self._finish()
         return b"".join(parts)
 
-    def _write_fields(self, parts: list[bytes], status: int, fields: Iterable[R]) -> int:
-        """Append the application's fields; gives its Content-Length or -1."""
+    def write_fields(self, parts: list[bytes], status: int, fields: Iterable[R]) -> int:
+        """Append the application's fields to `parts`, which are the status line and the stamp so far; gives
+        the Content-Length among them or -1.
+
+        Nothing is begun by it: a head that was made may be dropped for another. Raises AppMistake as
+        `start_response` does.
+        """
         # hot: bench sync-hello. One look-up for each field that was written before.
         if self.writing is not WRITING_HEAD:
             raise AppMistake("the response has started already")
@@ -178,11 +194,17 @@ class ResponseWriter(Generic[F, R]):
         """A field that is this server's to say as well, or only (the hop-by-hop ones, RFC 9110 §7.6.1)."""
         meaning, number = note
         if meaning == Meaning.DATE or meaning == Meaning.SERVER:
-            ours = self.stamp.date if meaning == Meaning.DATE else self.stamp.server
-            # Of two the first counts: neither field is a list (RFC 9110 §5.3).
-            if ours in parts[1]:
-                parts[1] = parts[1].replace(ours, b"")
+            # Of two the first counts: neither field is a list (RFC 9110 §5.3). Ours is found by its name,
+            # since another thread may have renewed the stamp by now.
+            ours = parts[1].find(b"Date: " if meaning == Meaning.DATE else b"Server: ")
+            if ours >= 0:
+                end = parts[1].index(b"\r\n", ours) + 2
+                parts[1] = parts[1][:ours] + parts[1][end:]
                 parts.append(text)
+        elif meaning == Meaning.UPGRADE:
+            # What the application would speak, as in a 426. It has to be a connection option too (RFC 9110
+            # §7.8), and options are ours to say.
+            parts.append(text + b"Connection: upgrade\r\n")
         elif number:
             self._closing = True
 
@@ -234,10 +256,45 @@ class ResponseWriter(Generic[F, R]):
             self._finish()
         return data
 
+    def frame_file(self, size: int, more: bool) -> tuple[bytes, int, bytes]:
+        """Body bytes that the shell sends itself, from a file that has `size` of them: what goes before them,
+        how many of them go, and what goes after. `more` is false with the last of the body.
+
+        Of a file that is longer than what is left of the Content-Length only so much goes.
+        Source: PEP 3333 "Optional Platform-Specific File Handling".
+        """
+        if self.writing is not WRITING_BODY:
+            raise AppMistake("body data outside of a response")
+        before = after = b""
+        framing = self._framing
+        if framing is FRAMING_NONE:
+            size = 0
+        elif framing is FRAMING_LENGTH:
+            size = min(size, self._left_to_write)
+            self._left_to_write -= size
+        elif framing is FRAMING_CHUNKED:
+            if size:
+                before, after = b"%x\r\n" % size, b"\r\n"
+            if not more:
+                after += LAST_CHUNK
+        self.body_sent += size
+        if not more:
+            self._finish()
+        return before, size, after
+
+    def fall_short(self, missing: int) -> None:
+        """The last `missing` bytes that frame_file() announced are not to be had: the connection must end."""
+        self.body_sent -= missing
+        self.short += missing
+        self.abandon_response()
+
     @property
     def left_to_write(self) -> int:
-        """Bytes of the announced Content-Length that were not sent yet; -1 if none was announced."""
-        return self._left_to_write if self._framing is FRAMING_LENGTH else -1
+        """Body bytes that can still be sent: what is left of the announced Content-Length, 0 where there is
+        no body, -1 for any number."""
+        if self._framing is FRAMING_LENGTH:
+            return self._left_to_write
+        return 0 if self._framing is FRAMING_NONE else -1
 
     @property
     def ends_by_close(self) -> bool:

@@ -8,12 +8,12 @@ SERVER = b"appserve"
 class Stamp:
     """One per process; its worker renews it once a second, so no response formats a date.
 
-    `date_server` is both fields; `date` and `server` serve an application that brought the other itself.
-    They are right until the wall clock says `until`.
+    `date_server` is both fields, which are right until the wall clock says `until`. Any thread may renew
+    them: at every moment they are whole.
     Source: RFC 9110 §6.6.1 (an origin server with a clock sends Date), §10.2.4.
     """
 
-    __slots__ = ("date", "date_server", "server", "until")
+    __slots__ = ("date_server", "server", "until")
 
     def __init__(self, unix_time: float) -> None:
         self.until = 0
@@ -24,6 +24,6 @@ class Stamp:
         """Take over the wall clock (seconds since the epoch)."""
         second = int(unix_time)
         if second + 1 != self.until:
+            date = formatdate(second, usegmt=True).encode("ascii")
+            self.date_server = b"Date: " + date + b"\r\n" + self.server
             self.until = second + 1
-            self.date = b"Date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
-            self.date_server = self.date + self.server

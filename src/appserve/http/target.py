@@ -33,14 +33,15 @@ def is_viable(line: bytes) -> bool:
 def read_request_line(line: bytes) -> RequestLine:
     """The request line in these bytes (no CRLF).
 
-    Raises Rejected: 400 for its grammar or its target, 505 for another version of HTTP, 501 for a method
-    that this server cannot carry. Source: RFC 9112 §3, RFC 9110 §9.
+    Raises Rejected: 400 for its grammar or its target, 505 for another major version of HTTP, 501 for a
+    method that this server cannot carry. A later minor version is processed as the highest one spoken here,
+    which its sender has to allow for. Source: RFC 9112 §3, RFC 9110 §2.5 and §9.
     """
     match = REQUEST_LINE.fullmatch(line)
     if match is None:
         raise Rejected(400, "malformed request line (RFC 9112 §3)")
     token, target, major, minor = match.groups()
-    if major != b"1" or minor not in b"01":
+    if major != b"1":
         raise Rejected(505, "only HTTP/1.1 and HTTP/1.0 are spoken here (RFC 9110 §15.6.6)")
     method = BY_TOKEN.get(token)
     if method is None:
@@ -49,7 +50,7 @@ def read_request_line(line: bytes) -> RequestLine:
         raise Rejected(501, "this server is no proxy: CONNECT (RFC 9110 §9.3.6)")
     path, query, authority = _read_target(method, target)
     decoded = ESCAPE.sub(_unescape, path) if b"%" in path else path
-    return RequestLine(method, target, "1.1" if minor == b"1" else "1.0", path, decoded, query, authority)
+    return RequestLine(method, target, "1.0" if minor == b"0" else "1.1", path, decoded, query, authority)
 
 
 def _read_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
