@@ -1,6 +1,6 @@
 """What a case of the response side is: what an application answers, and what a client is to read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from tests.conformance.case import HOST, OPEN, Then, get, head
@@ -16,6 +16,23 @@ class Mistake(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerRule:
+    """Answers that are one thing to whoever writes an application: a row of the table in docs/http.md.
+
+    what   what the application says
+    why    the section of the RFC, or the attack
+    comes  what the client reads
+    """
+
+    what: str
+    why: str
+    comes: str
+
+
+NO_RULE = AnswerRule("", "", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One response of an application to one request, and what a client is to read.
 
@@ -25,6 +42,7 @@ class Answer:
     has       (lower-case name, every value it must have, in order)
     short     bytes announced and not sent
     mistake   the application is told of a mistake instead
+    rule      what it is an instance of
     """
 
     name: str
@@ -39,6 +57,7 @@ class Answer:
     then: Then = OPEN
     short: int = 0
     mistake: Mistake | None = None
+    rule: AnswerRule = NO_RULE
 
 
 HEAD = head("HEAD / HTTP/1.1", HOST)
@@ -52,3 +71,9 @@ LENGTH_OF_5 = ((b"content-length", b"5"),)
 def mistaken(name: str, why: str, *fields: Field, status: int = 200) -> Answer:
     """A response whose head the application is told to be wrong."""
     return Answer(name, why, fields, b"hello", status=status, mistake=Mistake.HEAD)
+
+
+def answers(what: str, why: str, comes: str, *cases: Answer) -> tuple[Answer, ...]:
+    """These answers, as instances of one rule."""
+    one = AnswerRule(what, why, comes)
+    return tuple(replace(case, rule=one) for case in cases)

@@ -4,7 +4,7 @@ A case says what the application is to see and how the connection is to end, nev
 the runners cut them up, and the verdict may not depend on it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -31,10 +31,32 @@ OPEN, CLOSES, WAITS, ENDS = Then.OPEN, Then.CLOSES, Then.WAITS, Then.ENDS
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """Cases that are one thing to an operator: a row of the table in docs/http.md.
+
+    what     what clients send
+    why      the section of the RFC, or the attack
+    example  a piece of one of its cases, as `shown` shows bytes
+    """
+
+    what: str
+    why: str
+    example: str = ""
+
+
+NO_RULE = Rule("", "")
+
+
+def shown(sent: bytes) -> str:
+    """Bytes as the table shows them: line ends and all that is not ASCII as escapes."""
+    return repr(sent)[2:-1].replace("\\'", "'")
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request as the application is to see it.
 
-    line      method, target as sent, and version
+    line      method, target as sent, and version, which a later one than 1.1 is not (RFC 9110 §2.5)
     fields    (lower-case name, value) of the fields that the case is about: lines of one name joined by
               a comma, None for a field that must not be there
     body      after de-chunking
@@ -65,7 +87,7 @@ class Request:
 
     @property
     def version(self) -> str:
-        return self.line.split(" ")[2].removeprefix("HTTP/")
+        return min(self.line.split(" ")[2].removeprefix("HTTP/"), "1.1")
 
     @property
     def expected_raw_path(self) -> str:
@@ -84,11 +106,13 @@ class Request:
 class Case:
     """Bytes of a client, and what must come of them.
 
-    name      says the property; unique in the corpus
-    why       the section of the RFC, or the attack, and in how far the choice is ours
-    requests  seen by the application, in order; only the last may be cut
-    then      the fate of the connection, or the status that the rest is refused with
-    eof       the client ends its side after `sent`
+    name            says the property; unique in the corpus
+    why             the section of the RFC, or the attack, and in how far the choice is ours
+    requests        seen by the application, in order; only the last may be cut
+    then            the fate of the connection, or the status that the rest is refused with
+    eof             the client ends its side after `sent`
+    refused_method  the method of the head that is refused, as its client sees it: HEAD reads no body
+    rule            what it is an instance of
     """
 
     name: str
@@ -98,12 +122,8 @@ class Case:
     then: Then | int
     eof: bool = False
     limits: Limits = DEFAULT
-
-    @property
-    def refused_method(self) -> str:
-        """The method of the head that is refused, as its client sees it; only HEAD makes a difference."""
-        served = any(request.method == "HEAD" for request in self.requests)
-        return "HEAD" if self.sent.startswith(b"HEAD ") and not served else "GET"
+    refused_method: str = "GET"
+    rule: Rule = NO_RULE
 
 
 def accepted(
@@ -127,9 +147,16 @@ def refused(
     *before: Request,
     eof: bool = False,
     limits: Limits = DEFAULT,
+    method: str = "GET",
 ) -> Case:
     """A case that ends with a refusal, after the requests before it were answered."""
-    return Case(name, why, sent, before, status, eof, limits)
+    return Case(name, why, sent, before, status, eof, limits, method)
+
+
+def rule(what: str, why: str, example: str, *cases: Case) -> tuple[Case, ...]:
+    """These cases, as instances of one rule."""
+    one = Rule(what, why, example)
+    return tuple(replace(case, rule=one) for case in cases)
 
 
 HOST = "Host: a.example"

@@ -51,12 +51,15 @@ def read_response(
     status, reason = int(match[1]), match[2]
     fields = tuple(map(_read_field, lines[1:]))
     names = [name for name, _ in fields]
-    for single in (b"content-length", b"transfer-encoding", b"date", b"server", b"connection"):
+    for single in (b"content-length", b"transfer-encoding", b"date", b"server"):
         if names.count(single) > 1:
             raise Malformed(f"{single!r} more than once in {text!r}")
     known = dict(fields)
     _check_framing(status, known, version)
-    options = [option.strip().lower() for option in known.get(b"connection", b"").split(b",")]
+    listed = b",".join(value for name, value in fields if name == b"connection")
+    options = [option.strip().lower() for option in listed.split(b",")]
+    if b"upgrade" in known and b"upgrade" not in options:
+        raise Malformed("Upgrade without its connection option (RFC 9110 §7.8)")
     if version == "1.0" and status >= 200 and b"close" not in options and b"keep-alive" not in options:
         raise Malformed("an HTTP/1.0 client is not told what becomes of the connection")
     framing, body = "none", b""

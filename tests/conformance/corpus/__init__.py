@@ -3,20 +3,23 @@
 from tests.conformance.answer import Answer
 from tests.conformance.case import Case
 from tests.conformance.corpus import (
+    bodiless,
     chunked,
     connection_options,
+    content_length,
     eof,
     expect,
     fields,
-    framing,
     host,
     limits,
+    pipeline_ends,
     pipelining,
     request_line,
     response_fields,
     responses,
     targets,
     trailers,
+    transfer_encoding,
     upgrade,
     versions,
 )
@@ -27,13 +30,14 @@ SUBJECTS: dict[str, tuple[Case, ...]] = {
     "targets": targets.CASES,
     "host": host.CASES,
     "fields": fields.CASES,
-    "framing": framing.CASES,
+    "Content-Length": content_length.CASES,
+    "Transfer-Encoding": transfer_encoding.CASES,
     "chunked": chunked.CASES,
     "trailers": trailers.CASES,
     "expect": expect.CASES,
     "upgrade": upgrade.CASES,
     "connection options": connection_options.CASES,
-    "pipelining": pipelining.CASES,
+    "pipelining": (*pipelining.CASES, *pipeline_ends.CASES),
     "limits": limits.CASES,
     "eof": eof.CASES,
 }
@@ -41,5 +45,5 @@ SUBJECTS: dict[str, tuple[Case, ...]] = {
 
 REQUESTS: tuple[Case, ...] = tuple(case for cases in SUBJECTS.values() for case in cases)
 
-ANSWERS: tuple[Answer, ...] = (*responses.CASES, *response_fields.CASES)
+ANSWERS: tuple[Answer, ...] = (*responses.CASES, *bodiless.CASES, *response_fields.CASES)
 """The response side."""

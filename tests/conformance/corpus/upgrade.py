@@ -9,6 +9,7 @@ from tests.conformance.case import (
     head,
     post,
     refused,
+    rule,
     seen_chunked,
     seen_get,
     seen_post,
@@ -16,6 +17,8 @@ from tests.conformance.case import (
 
 DECLINED = "RFC 9110 §7.8: a server may ignore Upgrade"
 BODY = "smuggling: llhttp ends a message at Upgrade, the body was read as a request (httptools#124)"
+NOT_TO_US = "RFC 9110 §7.8: what Connection does not name was not sent to us"
+STILL_HTTP = "RFC 9110 §7.8: before a 101 the client speaks HTTP"
 
 WEBSOCKET = (
     "Connection: Upgrade",
@@ -26,133 +29,223 @@ WEBSOCKET = (
 H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
 
 CASES = (
-    accepted(
-        "an offer of WebSocket",
+    *rule(
+        "an offer of another protocol (WebSocket, h2c, TLS): declined by serving the request in HTTP/1.1",
         DECLINED,
-        get(*WEBSOCKET),
-        seen_get(("upgrade", b"websocket"), upgrade=b"websocket"),
+        "Upgrade: h2c",
+        accepted(
+            "an offer of WebSocket",
+            DECLINED,
+            get(*WEBSOCKET),
+            seen_get(("upgrade", b"websocket"), upgrade=b"websocket"),
+        ),
+        accepted(
+            "an offer of WebSocket, then another request",
+            DECLINED,
+            get(*WEBSOCKET) + get(),
+            seen_get(upgrade=b"websocket"),
+            seen_get(),
+        ),
+        accepted(
+            "an offer of an old WebSocket",
+            DECLINED,
+            get("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 7") + get(),
+            seen_get(upgrade=b"websocket"),
+            seen_get(),
+        ),
+        accepted(
+            "an offer of h2c",
+            "RFC 9113 §3.1: h2c by Upgrade is deprecated",
+            get(*H2C),
+            seen_get(upgrade=b"h2c"),
+        ),
+        accepted(
+            "an offer of h2c, then another request",
+            "smuggling (h2c): a proxy that believes in a tunnel no longer looks; here it is a request as any",
+            get(*H2C) + get(),
+            seen_get(upgrade=b"h2c"),
+            seen_get(),
+        ),
+        accepted(
+            "an offer of TLS",
+            "RFC 2817 §3; RFC 9110 §7.8",
+            head("OPTIONS * HTTP/1.1", "Host: a.example", "Connection: Upgrade", "Upgrade: TLS/1.0"),
+            Request("OPTIONS * HTTP/1.1", upgrade=b"TLS/1.0"),
+        ),
+        accepted(
+            "several offers",
+            "RFC 9110 §7.8: a list",
+            get("Connection: upgrade", "Upgrade: websocket, h2c"),
+            seen_get(upgrade=b"websocket, h2c"),
+        ),
+        accepted(
+            "several lines of offers",
+            "RFC 9110 §5.3",
+            get("Connection: upgrade", "Upgrade: websocket", "Upgrade: h2c"),
+            seen_get(upgrade=b"websocket, h2c"),
+        ),
+        accepted(
+            "an offer beside keep-alive",
+            "RFC 9110 §7.6.1: a list",
+            get("Connection: keep-alive, Upgrade", "Upgrade: websocket"),
+            seen_get(upgrade=b"websocket"),
+        ),
+        accepted(
+            "an offer beside close",
+            "RFC 9112 §9.6",
+            get("Connection: close, Upgrade", "Upgrade: websocket"),
+            seen_get(upgrade=b"websocket"),
+            then=CLOSES,
+        ),
     ),
-    accepted(
-        "an offer of WebSocket, then another request",
-        DECLINED,
-        get(*WEBSOCKET) + get(),
-        seen_get(upgrade=b"websocket"),
-        seen_get(),
-    ),
-    accepted(
-        "an offer of h2c", "RFC 9113 §3.1: h2c by Upgrade is deprecated", get(*H2C), seen_get(upgrade=b"h2c")
-    ),
-    accepted(
-        "an offer of h2c with a body",
+    *rule(
+        "such an offer with a body: it is read as a body",
         BODY,
-        post(*H2C, "Content-Length: 5") + b"hello",
-        seen_post(b"hello", upgrade=b"h2c"),
+        "Upgrade: websocket\\r\\nContent-Length: 5",
+        accepted(
+            "an offer of h2c with a body",
+            BODY,
+            post(*H2C, "Content-Length: 5") + b"hello",
+            seen_post(b"hello", upgrade=b"h2c"),
+        ),
+        accepted(
+            "an offer with a body that is a request",
+            BODY,
+            post(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED,
+            seen_post(SMUGGLED, upgrade=b"websocket"),
+        ),
+        accepted(
+            "an offer with a body that is a request, then another request",
+            BODY,
+            post(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED + get(),
+            seen_post(SMUGGLED, upgrade=b"websocket"),
+            seen_get(),
+        ),
+        accepted(
+            "an offer of a GET with a body that is a request",
+            BODY,
+            get(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED + get(),
+            seen_get(body=SMUGGLED, length=len(SMUGGLED), upgrade=b"websocket"),
+            seen_get(),
+        ),
+        accepted(
+            "an offer with a chunked body",
+            BODY,
+            post(*WEBSOCKET, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n" + get(),
+            seen_chunked(b"hello", upgrade=b"websocket"),
+            seen_get(),
+        ),
+        accepted(
+            "an offer with a chunked body that is a request",
+            BODY,
+            post(*H2C, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED),
+            seen_chunked(SMUGGLED, upgrade=b"h2c"),
+        ),
+        accepted(
+            "an offer with 100-continue",
+            BODY,
+            post(*H2C, "Expect: 100-continue", "Content-Length: 1") + b"a",
+            seen_post(b"a", upgrade=b"h2c", expects_continue=True),
+        ),
+        accepted(
+            "Upgrade that Connection does not name, with a body",
+            BODY,
+            post("Upgrade: websocket", "Content-Length: 5") + b"hello",
+            seen_post(b"hello"),
+        ),
+        accepted(
+            "Connection: upgrade without Upgrade, with a body",
+            BODY,
+            post("Connection: upgrade", "Content-Length: 5") + b"hello",
+            seen_post(b"hello"),
+        ),
+        accepted(
+            "an offer in HTTP/1.0 with a body",
+            BODY,
+            head("POST / HTTP/1.0", "Connection: Upgrade, keep-alive", "Upgrade: h2c", "Content-Length: 5")
+            + b"hello"
+            + get(),
+            Request("POST / HTTP/1.0", body=b"hello", length=5),
+            seen_get(),
+        ),
     ),
-    accepted(
-        "an offer with a body that is a request",
-        BODY,
-        post(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED,
-        seen_post(SMUGGLED, upgrade=b"websocket"),
+    *rule(
+        "what only looks like an offer: `Upgrade` or `Connection: upgrade` alone, or in HTTP/1.0",
+        NOT_TO_US,
+        "GET / HTTP/1.0\\r\\nConnection: Upgrade",
+        accepted(
+            "Upgrade that Connection does not name",
+            NOT_TO_US,
+            get("Upgrade: websocket"),
+            seen_get(upgrade=b""),
+        ),
+        accepted(
+            "Upgrade that another option resembles",
+            NOT_TO_US,
+            get("Connection: upgrade-insecure-requests", "Upgrade: websocket"),
+            seen_get(upgrade=b""),
+        ),
+        accepted(
+            "Connection: upgrade without Upgrade",
+            "RFC 9110 §7.6.1",
+            get("Connection: upgrade"),
+            seen_get(upgrade=b""),
+        ),
+        accepted(
+            "Connection: upgrade and an empty Upgrade",
+            "RFC 9110 §7.8: an empty list",
+            get("Connection: upgrade", "Upgrade:"),
+            seen_get(upgrade=b""),
+        ),
+        accepted(
+            "Connection: upgrade and an Upgrade of empty elements",
+            "RFC 9110 §7.8: an empty list; §5.6.1: empty elements are ignored",
+            get("Connection: upgrade", "Upgrade: ,\t,"),
+            seen_get(upgrade=b""),
+        ),
+        accepted(
+            "Upgrade in HTTP/1.0",
+            "RFC 9110 §7.8: must be ignored in HTTP/1.0",
+            head("GET / HTTP/1.0", "Connection: Upgrade", "Upgrade: websocket"),
+            Request("GET / HTTP/1.0", upgrade=b""),
+            then=CLOSES,
+        ),
     ),
-    accepted(
-        "an offer with a body that is a request, then another request",
-        BODY,
-        post(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED + get(),
-        seen_post(SMUGGLED, upgrade=b"websocket"),
-        seen_get(),
+    *rule(
+        "bytes of the other protocol, or ambiguous framing, behind an offer",
+        STILL_HTTP,
+        "\\x81\\x85\\x01\\x02",
+        refused(
+            "a frame behind an offer that was declined",
+            STILL_HTTP,
+            get(*WEBSOCKET) + b"\x81\x85\x01\x02\x03\x04ignor",
+            400,
+            seen_get(upgrade=b"websocket"),
+        ),
+        refused(
+            "a TLS hello behind an offer that was declined",
+            STILL_HTTP,
+            get("Connection: Upgrade", "Upgrade: TLS/1.0") + b"\x16\x03\x01",
+            400,
+            seen_get(upgrade=b"TLS/1.0"),
+        ),
+        refused(
+            "an offer with ambiguous framing",
+            "RFC 9112 §6.3",
+            post(*WEBSOCKET, "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+            400,
+        ),
     ),
-    accepted(
-        "an offer with a chunked body",
-        BODY,
-        post(*WEBSOCKET, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n" + get(),
-        seen_chunked(b"hello", upgrade=b"websocket"),
-        seen_get(),
-    ),
-    accepted(
-        "an offer with a chunked body that is a request",
-        BODY,
-        post(*H2C, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED),
-        seen_chunked(SMUGGLED, upgrade=b"h2c"),
-    ),
-    accepted(
-        "an offer with 100-continue",
-        BODY,
-        post(*H2C, "Expect: 100-continue", "Content-Length: 1") + b"a",
-        seen_post(b"a", upgrade=b"h2c", expects_continue=True),
-    ),
-    accepted(
-        "an offer of TLS",
-        "RFC 2817 §3; RFC 9110 §7.8",
-        head("OPTIONS * HTTP/1.1", "Host: a.example", "Connection: Upgrade", "Upgrade: TLS/1.0"),
-        Request("OPTIONS * HTTP/1.1", upgrade=b"TLS/1.0"),
-    ),
-    accepted(
-        "several offers",
-        "RFC 9110 §7.8: a list",
-        get("Connection: upgrade", "Upgrade: websocket, h2c"),
-        seen_get(upgrade=b"websocket, h2c"),
-    ),
-    accepted(
-        "several lines of offers",
-        "RFC 9110 §5.3",
-        get("Connection: upgrade", "Upgrade: websocket", "Upgrade: h2c"),
-        seen_get(upgrade=b"websocket, h2c"),
-    ),
-    accepted(
-        "an offer beside keep-alive",
-        "RFC 9110 §7.6.1: a list",
-        get("Connection: keep-alive, Upgrade", "Upgrade: websocket"),
-        seen_get(upgrade=b"websocket"),
-    ),
-    accepted(
-        "an offer beside close",
-        "RFC 9112 §9.6",
-        get("Connection: close, Upgrade", "Upgrade: websocket"),
-        seen_get(upgrade=b"websocket"),
-        then=CLOSES,
-    ),
-    accepted(
-        "Upgrade that Connection does not name",
-        "RFC 9110 §7.8: then it was not sent to us",
-        get("Upgrade: websocket"),
-        seen_get(upgrade=b""),
-    ),
-    accepted(
-        "Upgrade that Connection does not name, with a body",
-        BODY,
-        post("Upgrade: websocket", "Content-Length: 5") + b"hello",
-        seen_post(b"hello"),
-    ),
-    accepted(
-        "Connection: upgrade without Upgrade",
-        "RFC 9110 §7.6.1",
-        get("Connection: upgrade"),
-        seen_get(upgrade=b""),
-    ),
-    accepted(
-        "Connection: upgrade without Upgrade, with a body",
-        BODY,
-        post("Connection: upgrade", "Content-Length: 5") + b"hello",
-        seen_post(b"hello"),
-    ),
-    accepted(
-        "Upgrade in HTTP/1.0",
-        "RFC 9110 §7.8: must be ignored in HTTP/1.0",
-        head("GET / HTTP/1.0", "Connection: Upgrade", "Upgrade: websocket"),
-        Request("GET / HTTP/1.0", upgrade=b""),
-        then=CLOSES,
-    ),
-    refused(
-        "an offer with ambiguous framing",
-        "RFC 9112 §6.3",
-        post(*WEBSOCKET, "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
-        400,
-    ),
-    refused(
-        "a frame behind an offer that was declined",
-        "RFC 9110 §7.8: before a 101 the client speaks HTTP",
-        get(*WEBSOCKET) + b"\x81\x85\x01\x02\x03\x04ignor",
-        400,
-        seen_get(upgrade=b"websocket"),
+    *rule(
+        "the preface of HTTP/2 behind an offer",
+        "RFC 9113 §3.4; h2c is not spoken here: smuggling (h2c)",
+        "PRI * HTTP/2.0",
+        refused(
+            "the preface of HTTP/2 behind an offer that was declined",
+            "RFC 9113 §3.4; h2c is not spoken here: smuggling (h2c)",
+            get(*H2C) + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            505,
+            seen_get(upgrade=b"h2c"),
+        ),
     ),
 )
