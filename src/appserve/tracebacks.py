@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from types import FrameType
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -30,6 +31,19 @@ def has_application_frames(error: BaseException) -> bool:
     shown = traceback.TracebackException.from_exception(error, lookup_lines=False)
     _cut(shown, set())
     return bool(shown.stack)
+
+
+def application_stack(frame: FrameType) -> str:
+    """Where a thread is that runs the application: its stack from the application's first frame on.
+
+    A thread that is not in the application is shown whole.
+    """
+    stack = traceback.StackSummary.extract(traceback.walk_stack(frame))
+    stack.reverse()  # the most recent call last, as in a traceback
+    ours = [one.filename.startswith(_OURS) for one in stack]
+    if True in ours and False in ours[ours.index(True) :]:
+        del stack[: ours.index(False, ours.index(True))]
+    return "".join(stack.format()).rstrip("\n")
 
 
 def _cut(shown: traceback.TracebackException, seen: set[int]) -> None:

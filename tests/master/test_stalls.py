@@ -23,6 +23,15 @@ def test_a_busy_worker_is_judged_by_its_request():
     assert watch.stalled_for(make_row(busy_since=START), START + 3 * SECOND) == 3 * SECOND
 
 
+def test_a_worker_whose_loop_turns_beside_its_calls_is_judged_by_the_loop():
+    watch = StallWatch(START)
+    now = START + 100 * SECOND
+
+    assert watch.stalled_for(make_row(busy_since=START, tick=now), now, by_call=False) == 0
+    stuck = make_row(busy_since=now, tick=START)
+    assert watch.stalled_for(stuck, now, by_call=False) == 100 * SECOND - TICK
+
+
 def test_an_idle_worker_owes_nothing_before_its_next_tick():
     watch = StallWatch(START)
     row = make_row()
@@ -86,10 +95,6 @@ def test_a_timeout_of_0_is_none():
 
 
 def test_the_next_look_is_when_the_first_could_be_overdue():
-    watch = StallWatch(START)
-    now = START + 10 * SECOND
-    rows = [(make_row(busy_since=START), 30.0), (make_row(busy_since=START), 12.0), (make_row(), 0.0)]
-
-    assert next_look(rows, watch, now) == 2.0
-    assert next_look([], watch, now) == float("inf")
-    assert next_look(rows, watch, now + 60 * SECOND) == 0.0
+    assert next_look([(10 * SECOND, 30.0), (10 * SECOND, 12.0), (99 * SECOND, 0.0)]) == 2.0
+    assert next_look([(70 * SECOND, 30.0)]) == 0.0
+    assert next_look([]) == float("inf")

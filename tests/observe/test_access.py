@@ -1,8 +1,10 @@
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from appserve.observe import access as module
 from appserve.observe.access import AccessLog
 
 AT = 1_795_253_160.9
@@ -49,6 +51,35 @@ def test_a_line_is_the_combined_format_and_the_duration(pipe: Pipe) -> None:
 
 def test_what_is_unknown_is_a_hyphen(pipe: Pipe) -> None:
     assert line(pipe, b"", client="") == '- - - [21/Nov/2026:09:26:00 +0000] "-" 200 12 "-" "-" 0.000312\n'
+
+
+@pytest.mark.parametrize("before", [1, 2])
+def test_what_a_thread_records_during_a_flush_belongs_to_the_next(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    access = AccessLog(pipe[1])
+    render = module._render
+
+    def interrupted(*arguments: Any) -> bytes:
+        record(access, "/meanwhile")
+        return render(*arguments)
+
+    monkeypatch.setattr(module, "_render", interrupted)
+    for _ in range(before):
+        record(access, "/before")
+    access.flush()
+    assert paths(read(pipe)) == ["/before"] * before
+    monkeypatch.undo()
+    access.flush()
+    assert paths(read(pipe)) == ["/meanwhile"]
+
+
+def record(access: AccessLog, path: str) -> None:
+    access.record("::1", f"GET {path} HTTP/1.1", 200, 0, 0.5, "", "")
+
+
+def paths(lines: str) -> list[str]:
+    return [line.split()[6] for line in lines.splitlines()]
 
 
 def test_nothing_is_written_before_the_flush_and_nothing_twice(pipe: Pipe) -> None:

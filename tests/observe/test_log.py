@@ -1,15 +1,21 @@
+import fcntl
 import os
 import pty
 import re
+import signal
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from appserve.observe import log as log_module
+from appserve.observe import writer as writer_module
 from appserve.observe.log import Level, Log, escape, wants_colour
 from appserve.observe.writer import PIPE_BUF
+from tests.interleaving import Lock, Schedule
 
 AT = 1_795_253_160.1234
+F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", 1031)
 
 
 @pytest.fixture
@@ -180,3 +186,54 @@ def test_a_log_that_was_closed_before_the_start_is_no_error() -> None:
     log.info("into nothing")
     log.block(Level.ERROR, "into", "nothing")
     assert log.flush()
+
+
+# ── threads ──
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lines_of_several_threads_are_whole_and_each_comes_once(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Also when the reader is slow, so that they wait in the backlog."""
+    fcntl.fcntl(pipe[1], F_SETPIPE_SZ, 4096)
+    schedule = Schedule(seed, [log_module, writer_module], pressure=0.05)
+    monkeypatch.setattr(log_module, "allocate_lock", lambda: Lock(schedule))
+    log = Log(pipe[1])
+    received = []
+
+    def speak(name: str) -> None:
+        for number in range(5):
+            log.info(f"{name}-{number} " + name * 700)
+
+    def listen() -> None:
+        for _ in range(5):
+            schedule.pause()
+            received.append(read(pipe))
+            log.flush()
+
+    for name in "abc":
+        schedule.add(speak, name)
+    schedule.add(listen)
+    schedule.run()
+    while not log.flush():
+        received.append(read(pipe))
+    received.append(read(pipe))
+    lines = [line.partition("INFO     ")[2] for line in "".join(received).splitlines()]
+
+    assert sorted(lines) == sorted(f"{name}-{number} " + name * 700 for name in "abc" for number in range(5))
+
+
+def test_a_child_can_speak_that_was_forked_while_another_thread_spoke(pipe: Pipe) -> None:
+    log = Log(pipe[1])
+    log.info("one")
+    with log._lock:  # another thread's, that is
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            log.info("two")
+            log.flush()
+            log.drain(0.1)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    assert [line.split()[-1] for line in read(pipe).splitlines()] == ["one", "two"]

@@ -6,11 +6,12 @@ from appserve.config.settings import Settings
 from appserve.net.listeners import Listener
 from appserve.version import __version__
 from appserve.workers.channel import Ready
+from appserve.workers.orders import thread_count
 
 
 def booting(settings: Settings, listeners: Iterable[Listener], pid: int) -> str:
     """The first line of all; nothing listens yet."""
-    bound = ", ".join(listener.url for listener in listeners)
+    bound = ", ".join(_where(listener, settings) for listener in listeners)
     return f"appserve {__version__} boots {settings.application}, bound to {bound}, master pid {pid}"
 
 
@@ -20,11 +21,29 @@ def serving(
     """The banner, a line each; what the first worker found out about the application is in `ready`."""
     number = settings.workers
     count = f"{number} {ready.worker_class} worker{'' if number == 1 else 's'}"
+    if ready.worker_class == "threads":
+        threads = thread_count(settings)
+        count += f" of {threads} thread{'s' if threads > 1 else ''}"
     return [
         f"appserve {__version__} serves {ready.application} ({ready.interface.upper()}: {ready.reason})",
         f"{count} ({_source('workers', sources)}; {ready.worker_class}: {ready.why}), master pid {pid}",
-        *(f"listening on {listener.url}" for listener in listeners),
+        *(f"listening on {_where(listener, settings)}" for listener in listeners),
     ]
+
+
+def _where(listener: Listener, settings: Settings) -> str:
+    """An address as a person would type it, and what a client has to speak there before HTTP."""
+    url = listener.url
+    before = []
+    if settings.certfile:
+        if url.startswith("http://"):
+            url = "https" + url.removeprefix("http")
+        else:
+            before.append("TLS")
+    if settings.proxy_protocol != "off":
+        version = "" if settings.proxy_protocol == "auto" else f" {settings.proxy_protocol}"
+        before.append(f"PROXY header{version}")
+    return f"{url} ({', '.join(before)})" if before else url
 
 
 def _source(name: str, sources: Mapping[str, str]) -> str:

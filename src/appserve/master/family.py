@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from appserve.config.settings import Settings
 from appserve.master.decisions import Spawn
 from appserve.master.process import Child, fork
+from appserve.master.stalls import StallWatch
 from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
@@ -31,6 +32,7 @@ class Member:
     box: int
     born: float
     ready: bool = False
+    worker_class: str = ""  # what it said when it was ready
     leaving: bool = False  # was told to
     limit: str = ""  # what limits its time to leave, for the log
     suspect: bool = False  # told to write its stacks, about to be killed
@@ -41,6 +43,10 @@ class Member:
     @property
     def pid(self) -> int:
         return self.child.pid
+
+    def stalled_for(self, watch: StallWatch, now: int) -> int:
+        """How long it has made no progress; nanoseconds. A sync worker's loop stands still during a call."""
+        return watch.stalled_for(self.row, now, by_call=self.worker_class == "sync")
 
     def __str__(self) -> str:
         return f"worker {self.slot} (pid {self.pid})"

@@ -169,8 +169,9 @@ class Master:
             return 0.0
         now = time.monotonic()
         wait = min(self._roster.next_deadline() - now, LONGEST_WAIT)
-        watched = [(member.row, member.settings.timeout) for member in self._judged()]
-        return max(0.0, min(wait, next_look(watched, self._stalls, time.monotonic_ns())))
+        now_ns = time.monotonic_ns()
+        watched = [(m.stalled_for(self._stalls, now_ns), m.settings.timeout) for m in self._judged()]
+        return max(0.0, min(wait, next_look(watched)))
 
     def _judged(self) -> list[Member]:
         """Those who have to make progress."""
@@ -224,6 +225,7 @@ class Master:
         if member.ready:
             return
         member.ready = True
+        member.worker_class = ready.worker_class
         decisions = self._roster.ready(member.pid, now)
         if member.leaving:
             self._carry_out(decisions)
@@ -287,7 +289,7 @@ class Master:
     def _look_for_stalls(self) -> None:
         now = time.monotonic_ns()
         for member in self._judged():
-            if is_overdue(self._stalls.stalled_for(member.row, now), member.settings.timeout):
+            if is_overdue(member.stalled_for(self._stalls, now), member.settings.timeout):
                 self._carry_out(self._roster.overdue(member.pid, time.monotonic()))
 
     # ── the roster's decisions → deeds ──
@@ -345,7 +347,7 @@ class Master:
         member = self._family.get(pid)
         if member is not None:
             member.suspect = True
-            member.stalled = self._stalls.stalled_for(member.row, time.monotonic_ns()) / 1e9
+            member.stalled = member.stalled_for(self._stalls, time.monotonic_ns()) / 1e9
             member.child.signal(DUMP_SIGNAL)
 
     def _kill(self, pid: int, reason: Reason) -> None:

@@ -1,7 +1,7 @@
 """Which workers make no progress. Pure; times are nanoseconds of the monotonic clock.
 
-Progress is what the scoreboard shows: since when the application has been running (sync), else when the
-loop last turned. Nobody writes a heartbeat for it, and nobody is asked.
+Progress is what the scoreboard shows: since when the application has been running, where the loop stands
+still meanwhile (sync), else when the loop last turned. Nobody writes a heartbeat for it, and nobody is asked.
 
 When the master itself was paused (SIGSTOP, a frozen container), so were its workers, most likely: the clock
 went on and nobody could do anything. A turn that comes later than it should by more than TOLERATED tells
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from appserve.observe.scoreboard import BUSY_SINCE_NS, Row, WorkerState
+from appserve.observe.scoreboard import BUSY_SINCE_NS, TICK_NS, Row, WorkerState
 
 #: How late a turn may be on a busy machine before it counts as a pause; nanoseconds.
 TOLERATED = 1_000_000_000
@@ -47,12 +47,15 @@ class StallWatch:
         self._pauses.append(_Pause(now, late))
         return late
 
-    def stalled_for(self, row: Row, now: int) -> int:
-        """How long this worker has made no progress. A worker that boots or is gone is not judged: 0."""
+    def stalled_for(self, row: Row, now: int, *, by_call: bool = True) -> int:
+        """How long this worker has made no progress. A worker that boots or is gone is not judged: 0.
+
+        `by_call`: whether its loop cannot turn while the application runs.
+        """
         if row.state not in _WORKING:
             return 0
-        since = row.stall_reference_ns
-        if not row.words[BUSY_SINCE_NS]:
+        since = row.stall_reference_ns if by_call else row.words[TICK_NS]
+        if not by_call or not row.words[BUSY_SINCE_NS]:
             since += TICK
         return max(0, now - since - self._lost_since(since))
 
@@ -65,7 +68,7 @@ def is_overdue(stalled: int, timeout: float) -> bool:
     return timeout > 0 and stalled >= timeout * 1e9
 
 
-def next_look(rows: Iterable[tuple[Row, float]], watch: StallWatch, now: int) -> float:
-    """Seconds until the first of these (row, timeout) could be overdue."""
-    left = [timeout - watch.stalled_for(row, now) / 1e9 for row, timeout in rows if timeout > 0]
+def next_look(stalls: Iterable[tuple[int, float]]) -> float:
+    """Seconds until the first of these (stalled for, timeout) could be overdue."""
+    left = [timeout - stalled / 1e9 for stalled, timeout in stalls if timeout > 0]
     return max(0.0, min(left, default=float("inf")))

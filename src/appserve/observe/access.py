@@ -72,7 +72,7 @@ class AccessLog:
             self._format = _format(now)
         # Counted first: what a pool thread records meanwhile belongs to the next turn, and is not lost.
         count = len(records)
-        lines = _render(self._format, records if count == 1 else records[:count])
+        lines = _render(self._format, records, count)
         del records[:count]
         self._writer.write(lines)
 
@@ -89,14 +89,14 @@ def _format(unix_time: int) -> str:
     return f'%s - - [{day}:{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} +0000] "%s" %d %d "%s" "%s" %.6f\n'
 
 
-def _render(form: str, records: list[_Record]) -> bytes:
-    count = len(records)
-    text = form % records[0] if count == 1 else "".join(map(form.__mod__, records))
+def _render(form: str, records: list[_Record], count: int) -> bytes:
+    """The lines of the first `count` records; there may be more by now."""
+    text = form % records[0] if count == 1 else "".join(map(form.__mod__, records[:count]))
     if text.isascii():
         lines = text.encode("ascii")
         if lines.translate(None, _SAFE_BYTES) == _SKELETON * count:
             return lines
-    return "".join(form % _escaped(record) for record in records).encode("ascii")
+    return "".join(form % _escaped(record) for record in records[:count]).encode("ascii")
 
 
 def _escaped(record: _Record) -> _Record:

@@ -10,6 +10,7 @@ logging is not touched, which is one reason why this is not the logging module; 
 import os
 import re
 import time
+from _thread import LockType, allocate_lock  # threading would be imported for this alone
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 
@@ -63,7 +64,7 @@ def wants_colour(fd: int, environ: Mapping[str, str]) -> bool:
 class Log:
     """Lines of at least `level` into a descriptor. `level` may be changed at any time."""
 
-    __slots__ = ("_clock", "_colour", "_second", "_stamp", "_writer", "level")
+    __slots__ = ("_clock", "_colour", "_lock", "_pid", "_stamp", "_writer", "level")
 
     def __init__(
         self,
@@ -77,8 +78,9 @@ class Log:
         self.level = level
         self._colour = colour
         self._clock = clock
-        self._second = -1
-        self._stamp = ""
+        self._stamp = (-1, "")  # a second, and how it is written
+        self._lock = allocate_lock()
+        self._pid = os.getpid()
         self._writer = Writer(fd, self._notice, portable=portable)
 
     def fileno(self) -> int:
@@ -103,7 +105,7 @@ class Log:
     def record(self, level: Level, message: str) -> None:
         """One line, if `level` is wanted."""
         if level >= self.level:
-            self._writer.write(self._line(level, message))
+            self._write(self._line(level, message))
 
     def block(self, level: Level, message: str, text: str) -> None:
         """A line, and below it `text` with its lines indented: a traceback, stacks.
@@ -118,15 +120,30 @@ class Log:
         body = "".join(f"{_INDENT}{line}\n" for line in lines).encode()
         if len(head) + len(body) > PIPE_BUF:
             body = "".join(f"{_INDENT}[{os.getpid()}] {line}\n" for line in lines).encode()
-        self._writer.write(head + body)
+        self._write(head + body)
 
     def flush(self) -> bool:
         """Once a turn of the loop: offer again what the reader did not take; True when nothing waits."""
-        return self._writer.flush()
+        with self._free_lock():
+            return self._writer.flush()
 
     def drain(self, seconds: float) -> bool:
         """The last words of a process: give the reader so long to take them."""
-        return self._writer.drain(seconds)
+        with self._free_lock():
+            return self._writer.drain(seconds)
+
+    def _write(self, lines: bytes) -> None:
+        # At once and not by the loop, or a traceback could be lost with a process that dies of its cause.
+        with self._free_lock():
+            self._writer.write(lines)
+
+    def _free_lock(self) -> LockType:
+        """The lock, which one of our threads may have. In a child that was forked meanwhile it has no owner
+        who could give it back, so a child has its own."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = allocate_lock()
+        return self._lock
 
     def _line(self, level: Level, message: str) -> bytes:
         name = f"{level.name:<{_NAME_WIDTH}}"
@@ -137,11 +154,12 @@ class Log:
     def _time(self) -> str:
         """Local time, as the operator's other logs have it."""
         now = self._clock()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        return f"{self._stamp}.{int((now - second) * 1000):03}"
+        second, stamp = self._stamp
+        if second != int(now):
+            second = int(now)
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._stamp = (second, stamp)  # in one piece: other threads read it
+        return f"{stamp}.{int((now - second) * 1000):03}"
 
     def _notice(self, count: int) -> bytes:
         return self._line(

@@ -3,7 +3,12 @@
 A store into the scoreboard costs more than one into an attribute, so a request is counted here and the
 sums are folded into the worker's row by its loop: how many were served once a turn, the rest once a second
 and at the end. What must be readable at any moment, because it tells why a worker hangs, is written at once.
+
+Where several threads serve, each counts for itself, and the loop adds up: a word of the row has one writer.
 """
+
+from _thread import allocate_lock  # threading would be imported for this alone in a worker without threads
+from collections.abc import Iterable, Sequence
 
 from appserve.observe.scoreboard import (
     ABORTED,
@@ -26,32 +31,40 @@ CLIENT_LEFT = 499
 """The status of a request whose client left before its response was complete (a habit of access logs)."""
 
 
-class Tally:
-    """The counters of one worker; `accepted`, `app_errors` and `timeouts` are for their users to count up."""
+class Counts:
+    """What one thread has counted, and the call of the application that it is in. Times are monotonic ns.
+
+    accepted, app_errors and timeouts are for their users to count up
+
+    since    when the current call began; 0 while the application has not got this thread
+    paused   since when the application waits for its client; 0 while it does not
+    ended    when the last call ended
+    label    the request line of the current or the last call, without its query
+    """
 
     __slots__ = (
         "_busy_ns",
-        "_label",
         "_latency",
         "_responses",
-        "_row",
-        "_since",
-        "_words",
         "aborted",
         "accepted",
         "app_errors",
+        "ended",
+        "label",
+        "paused",
         "requests",
+        "since",
         "timeouts",
     )
 
-    def __init__(self, row: Row) -> None:
-        self._row = row
-        self._words = row.words
+    def __init__(self) -> None:
         self._responses = [0] * 10
         self._latency = [0] * 64  # more buckets than the row has, so that no duration needs a check
         self._busy_ns = 0
-        self._since = 0
-        self._label = b""
+        self.since = 0
+        self.paused = 0
+        self.ended = 0
+        self.label = b""
         self.accepted = 0
         self.requests = 0
         self.aborted = 0
@@ -59,19 +72,16 @@ class Tally:
         self.timeouts = 0
 
     def begin(self, label: bytes, now_ns: int) -> None:
-        """The application is called and has this thread to itself: show it, in case it never returns."""
-        # hot: bench sync-hello.
-        self._since = now_ns
-        if label != self._label:
-            self._label = label
-            self._row.set_request(label)
-        self._words[BUSY_SINCE_NS] = now_ns
+        """The application is called and has this thread to itself."""
+        self.label = label
+        self.since = now_ns
 
-    def end(self, status: int, now_ns: int) -> None:
-        """The application has returned."""
-        # hot: bench sync-hello.
-        self._words[BUSY_SINCE_NS] = 0
-        nanoseconds = now_ns - self._since
+    def end(self, status: int, now_ns: int) -> int:
+        """The application has returned; gives the nanoseconds that it took."""
+        # hot: bench threads-hello.
+        nanoseconds = now_ns - self.since
+        self.since = 0
+        self.ended = now_ns
         self._busy_ns += nanoseconds
         self.requests += 1
         self._latency[(nanoseconds // 1000).bit_length()] += 1
@@ -79,6 +89,17 @@ class Tally:
             self.aborted += 1
         else:
             self._responses[status // 100] += 1
+        return nanoseconds
+
+    def pause(self, now_ns: int) -> None:
+        """The application waits for its client, still or again: that is no hang, and none of its time."""
+        if not self.paused:
+            self.paused = now_ns
+
+    def resume(self, now_ns: int) -> None:
+        """The application goes on."""
+        self.since += now_ns - self.paused
+        self.paused = 0
 
     def count(self, status: int) -> None:
         """A request is over that the application did not have to itself, or never had."""
@@ -89,7 +110,53 @@ class Tally:
             self._responses[status // 100] += 1
 
     def rest(self) -> None:
-        """Whatever happened to the call that was shown, the application has this thread no longer."""
+        """Whatever happened to the call, the application has this thread no longer."""
+        self.since = self.paused = 0
+
+
+class Tally(Counts):
+    """The counts of a worker with one thread, or an event loop: it shows in the row what it does."""
+
+    __slots__ = ("_row", "_words")
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self._row = row
+        self._words = row.words
+
+    def begin(self, label: bytes, now_ns: int) -> None:
+        """As above; and show it, in case it never returns."""
+        # hot: bench sync-hello.
+        self.since = now_ns
+        if label != self.label:
+            self.label = label
+            self._row.set_request(label)
+        self._words[BUSY_SINCE_NS] = now_ns
+
+    def end(self, status: int, now_ns: int) -> int:
+        # hot: bench sync-hello. What the class above does, without its call.
+        self._words[BUSY_SINCE_NS] = 0
+        nanoseconds = now_ns - self.since
+        self._busy_ns += nanoseconds
+        self.requests += 1
+        self._latency[(nanoseconds // 1000).bit_length()] += 1
+        if status == CLIENT_LEFT:
+            self.aborted += 1
+        else:
+            self._responses[status // 100] += 1
+        return nanoseconds
+
+    def pause(self, now_ns: int) -> None:
+        super().pause(now_ns)
+        self._words[BUSY_SINCE_NS] = 0
+        self._words[TICK_NS] = now_ns  # the loop does not turn; this shows that it is not stuck
+
+    def resume(self, now_ns: int) -> None:
+        super().resume(now_ns)
+        self._words[BUSY_SINCE_NS] = self.since
+
+    def rest(self) -> None:
+        super().rest()
         self._words[BUSY_SINCE_NS] = 0
 
     def publish_requests(self) -> None:
@@ -98,18 +165,65 @@ class Tally:
 
     def publish(self, now_ns: int, connections: int, in_flight: int) -> None:
         """Once a second and at the end: the loop turns, and this is what it has done."""
-        words = self._words
-        words[TICK_NS] = now_ns
-        words[CONNECTIONS] = connections
-        words[IN_FLIGHT] = in_flight
-        words[REQUESTS] = self.requests
-        words[ACCEPTED] = self.accepted
-        words[ABORTED] = self.aborted
-        words[APP_ERRORS] = self.app_errors
-        words[TIMEOUTS] = self.timeouts
-        words[BUSY_NS] = self._busy_ns
-        for hundreds in range(1, 6):
-            words[RESPONSES_1XX + hundreds - 1] = self._responses[hundreds]
-        for bucket, count in enumerate(self._latency[: LATENCY_BUCKETS - 1]):
-            words[LATENCY + bucket] = count
-        words[LATENCY + LATENCY_BUCKETS - 1] = sum(self._latency[LATENCY_BUCKETS - 1 :])
+        publish(self._row, (self,), now_ns, connections, in_flight)
+
+
+class Showcase:
+    """The one request that a worker with several threads shows in its row, and since when it runs.
+
+    That is the oldest one, as of the loop's last look. A worker that has shown nothing shows the next one at
+    once: a process that dies of a request should not look as if it had never had one.
+    """
+
+    __slots__ = ("_label", "_lock", "_row", "since")
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        # Taken or not taken, and never waited for; so a process that is forked meanwhile cannot hang on it.
+        self._lock = allocate_lock()
+        self._label = b""
+        self.since = 0
+
+    def put(self, label: bytes, since: int) -> None:
+        """Show this request, unless another thread shows one right now."""
+        if self._lock.acquire(False):
+            try:
+                if label != self._label:
+                    self._label = label
+                    self._row.set_request(label)
+                self.since = self._row.words[BUSY_SINCE_NS] = since
+            finally:
+                self._lock.release()
+
+    def look(self, threads: Iterable[Counts]) -> int:
+        """Show the oldest request of these threads, or that there is none; gives how many there are.
+
+        One that waits for its client is none that runs for long.
+        """
+        running = [(since, one.label, one.paused) for one in threads if (since := one.since)]
+        busy = [(since, label) for since, label, paused in running if not paused]
+        if busy:
+            since, label = min(busy)
+            self.put(label, since)
+        elif self.since:
+            self.put(self._label, 0)
+        return len(running)
+
+
+def publish(row: Row, counts: Sequence[Counts], now_ns: int, connections: int, in_flight: int) -> None:
+    """Show the sums of all these in the row of their worker."""
+    words = row.words
+    words[TICK_NS] = now_ns
+    words[CONNECTIONS] = connections
+    words[IN_FLIGHT] = in_flight
+    words[REQUESTS] = sum(one.requests for one in counts)
+    words[ACCEPTED] = sum(one.accepted for one in counts)
+    words[ABORTED] = sum(one.aborted for one in counts)
+    words[APP_ERRORS] = sum(one.app_errors for one in counts)
+    words[TIMEOUTS] = sum(one.timeouts for one in counts)
+    words[BUSY_NS] = sum(one._busy_ns for one in counts)
+    for hundreds in range(1, 6):
+        words[RESPONSES_1XX + hundreds - 1] = sum(one._responses[hundreds] for one in counts)
+    for bucket in range(LATENCY_BUCKETS - 1):
+        words[LATENCY + bucket] = sum(one._latency[bucket] for one in counts)
+    words[LATENCY + LATENCY_BUCKETS - 1] = sum(sum(one._latency[LATENCY_BUCKETS - 1 :]) for one in counts)
