@@ -2,8 +2,11 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +15,8 @@ import pytest
 
 from appserve.net.listeners import bind_all
 from appserve.net.poller import GONE, READ, WRITE, EpollPoller, Poller, PollPoller, make_poller
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 needs_epoll = pytest.mark.skipif(not hasattr(select, "epoll"), reason="this system has no epoll")
 
@@ -51,6 +56,96 @@ def test_what_can_be_read_is_told_until_it_is_read(poller: Poller, pair: Pair) -
     assert [(ours.fileno(), READ)] == poller.wait(5)
     ours.recv(100)
     assert poller.wait(0) == []
+
+
+def test_what_is_watched_once_is_told_once_whatever_else_happens(poller: Poller, pair: Pair) -> None:
+    ours, client = pair
+    poller.hang_bell()
+    poller.add_once(ours.fileno())
+    client.send(b"hello")
+    assert [(ours.fileno(), READ)] == poller.wait(5)
+    client.send(b"again")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    client.close()
+    ours.settimeout(5)
+    with pytest.raises(ConnectionResetError):
+        while True:
+            ours.recv(1)
+    assert poller.wait(0) == []
+    poller.watch_once(ours.fileno(), READ)
+    ((fd, _),) = told(poller, 5)
+    assert fd == ours.fileno()
+    assert told(poller, 0) == []
+
+
+def test_one_that_was_removed_can_be_watched_once_again(poller: Poller, pair: Pair) -> None:
+    ours, client = pair
+    poller.hang_bell()
+    poller.add_once(ours.fileno())
+    client.send(b"hello")
+    poller.remove(ours.fileno())
+    assert told(poller, 0) == []
+    poller.watch_once(ours.fileno(), READ | WRITE)
+    assert told(poller, 5) == [(ours.fileno(), READ | WRITE)]
+
+
+def test_what_another_thread_asks_for_is_told_to_the_one_that_waits(poller: Poller, pair: Pair) -> None:
+    ours, client = pair
+    poller.hang_bell()
+    poller.add_once(ours.fileno())
+    client.send(b"hello")
+    assert told(poller, 5) == [(ours.fileno(), READ)]
+    found: list[tuple[int, int]] = []
+    waiting = threading.Thread(target=lambda: found.extend(told(poller, 30)))
+    waiting.start()
+    poller.watch_once(ours.fileno(), READ)
+    waiting.join()
+
+    assert found == [(ours.fileno(), READ)]
+
+
+def test_a_ring_of_another_thread_ends_the_wait_and_no_later_one(poller: Poller) -> None:
+    poller.hang_bell()
+    began = time.monotonic()
+    ringing = threading.Thread(target=poller.ring)
+    ringing.start()
+    poller.wait(30)
+    ringing.join()
+    assert time.monotonic() - began < 20
+
+    poller.wait(0)  # the portable one may have heard it and not known why
+    assert poller.wait(0) == []
+    for _ in range(100_000):
+        poller.ring()
+    assert len(poller.wait(5)) <= 1
+    poller.wait(0)
+    assert poller.wait(0) == []
+
+
+def test_one_that_another_thread_has_closed_is_not_told_of(poller: Poller, pair: Pair) -> None:
+    ours, client = pair
+    poller.hang_bell()
+    poller.add_once(ours.fileno())
+    client.send(b"hello")
+    number = ours.fileno()
+    poller.remove(number)
+    ours.close()
+
+    assert told(poller, 0) == []
+    assert told(poller, 0) == []
+
+
+def told(poller: Poller, seconds: float) -> list[tuple[int, int]]:
+    """What is told of sockets until something is, or for so long: a ring may come before it."""
+    end = time.monotonic() + seconds
+    while True:
+        ready = [one for one in poller.wait(max(0.0, end - time.monotonic())) if not is_bell(one[0])]
+        if ready or time.monotonic() >= end:
+            return ready
+
+
+def is_bell(fd: int) -> bool:
+    return "eventfd" in os.readlink(f"/proc/self/fd/{fd}")
 
 
 def test_a_half_closed_connection_can_be_read_and_is_not_gone(poller: Poller, pair: Pair) -> None:

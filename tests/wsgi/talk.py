@@ -10,12 +10,17 @@ from typing import Any
 from appserve.http.deadlines import Patience
 from appserve.http.limits import Limits
 from appserve.http.stamp import Stamp
+from appserve.net.greeting import Greetings
+from appserve.net.tls_socket import TlsSocket
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log
+from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, size_for
 from appserve.observe.tally import Tally
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WRITE, Next, WsgiConnection
 from appserve.wsgi.environ import Site, cgi_fields, make_template
+from appserve.wsgi.pace import Pace
+from appserve.wsgi.proxied import Proxies
 from appserve.wsgi.service import Service
 from appserve.wsgi.spool import Quota
 from tests.conformance.wire import Response, read_response
@@ -56,6 +61,11 @@ class Talk:
         small: bool = False,
         stall: float = 0.0,
         peer: object = ("192.0.2.1", 5555),
+        greetings: Greetings | None = None,
+        proxies: Proxies | None = None,
+        root_path: str = "",
+        encrypt: Callable[[socket.socket], TlsSocket] | None = None,
+        level: Level = Level.INFO,
     ) -> None:
         self.log, self.access = Record(), Record()
         self._access_log = AccessLog(self.access.fd)
@@ -64,15 +74,20 @@ class Talk:
         self.quota = quota or Quota(1 << 30)
         self.service = Service(
             application=application,
-            template=make_template(Site(multithread=False, multiprocess=False)),
+            template=make_template(Site(multithread=False, multiprocess=False, root_path=root_path)),
             limits=limits or Limits(),
             fields=cgi_fields(),
             stamp=Stamp(time.time()),
-            patience=Patience(75, 30, 60, stall),
+            patience=Patience(30, 75, 30, 60, 0, stall),
             quota=self.quota,
-            log=Log(self.log.fd, Level.INFO),
+            log=Log(self.log.fd, level),
             access=self._access_log,
             tally=self.tally,
+            pace=Pace(),
+            refusals=Refusals(Log(self.log.fd, Level.INFO), self.row),
+            greetings=greetings,
+            proxies=proxies,
+            encrypt=encrypt,
         )
         self.client, server = socket.socketpair()
         server.setblocking(False)
@@ -125,6 +140,19 @@ class Talk:
     def send(self, data: bytes) -> Next:
         self.client.sendall(data)
         return self.turn()
+
+    def push(self, data: bytes) -> Next:
+        """As `send`, of more than fits into the kernel at once; it goes on as long as it is read."""
+        self.client.setblocking(False)
+        while data:
+            try:
+                data = data[self.client.send(data) :]
+            except BlockingIOError:
+                break
+            if self.turn() is not READ:
+                break
+        self.client.settimeout(PATIENCE)
+        return self.needed
 
     def end(self) -> Next:
         """The client ends its side."""

@@ -1,10 +1,13 @@
 import io
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appserve.errors import Rejected
+from appserve.wsgi import body as module
 from appserve.wsgi.body import MEMORY, RequestBody
 from appserve.wsgi.spool import Quota
 from tests.wsgi.talk import open_descriptors
@@ -108,3 +111,61 @@ def test_a_body_for_which_there_is_no_room_is_503():
     assert caught.value.status == 503
     body.discard()
     assert quota.take(2 * MEMORY)
+
+
+SIZES = st.one_of(st.none(), st.integers(-2, 40))
+CALLS = st.one_of(
+    st.tuples(st.sampled_from(["read", "readline", "readlines"]), st.tuples(SIZES)),
+    st.tuples(st.sampled_from(["read", "readline", "readlines"]), st.just(())),
+    st.tuples(st.sampled_from(["__next__", "tell"]), st.just(())),
+    st.tuples(st.just("seek"), st.tuples(st.integers(0, 80))),
+    st.tuples(st.just("seek"), st.tuples(st.integers(-10, 0), st.just(io.SEEK_END))),
+)
+
+
+def answers(file: Any, calls: list[tuple[str, tuple[Any, ...]]]) -> list[object]:
+    """What a file says to each call; then what is left of it, line by line."""
+    said: list[object] = []
+    for name, arguments in calls:
+        try:
+            said.append(getattr(file, name)(*arguments))
+        except (StopIteration, ValueError, OSError) as error:
+            said.append(isinstance(error, StopIteration))
+    return [*said, list(file), file.read()]
+
+
+@settings(deadline=None)
+@given(
+    pieces=st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([b"\n", b"a\n", b"\nb", b"a" * 9]))),
+    calls=st.lists(CALLS, max_size=12),
+)
+def test_in_memory_or_on_disk_it_answers_every_call_like_a_file(
+    pieces: list[bytes], calls: list[tuple[str, tuple[Any, ...]]]
+):
+    text = b"".join(pieces)
+    calls = [call for call in calls if call[0] != "seek" or len(call[1]) == 1 or -call[1][0] <= len(text)]
+    expected = answers(io.BytesIO(text), calls)
+    for memory in (10_000, len(text), 25, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "MEMORY", memory)
+            body = collect(*pieces)
+            assert answers(body.open(), calls) == expected
+            body.discard()
+
+
+@pytest.mark.parametrize("size", [10, MEMORY + 10])
+def test_a_file_that_is_kept_for_too_long_gives_nothing_of_another_body(size: int):
+    quota = Quota(1 << 30)
+    first = collect(b"1" * size, quota=quota)
+    kept = first.open()
+    assert kept.read(5) == b"11111"
+    first.discard()
+    second = collect(b"2" * size, quota=quota)
+    assert second.open().read(5) == b"22222"
+    try:
+        assert set(kept.read()) <= set(b"1")
+    except ValueError:
+        assert kept.closed
+
+    assert second.open().read() == b"2" * (size - 5)
+    second.discard()

@@ -5,7 +5,7 @@ import select
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.validate import validator
 
@@ -73,21 +73,9 @@ def test_the_validator_of_the_standard_library_is_satisfied(talk_to: TalkTo):
     assert talk.log.text == ""
 
 
-def push(talk: Talk, data: bytes) -> None:
-    """Send what does not fit into the kernel at once, as long as it is read."""
-    talk.client.setblocking(False)
-    while data:
-        try:
-            data = data[talk.client.send(data) :]
-        except BlockingIOError:
-            break
-        if talk.turn() is not READ:
-            break
-
-
 def send_all(talk: Talk, data: bytes) -> bytes:
     """Send what does not fit into the kernel at once; gives what came back."""
-    push(talk, data)
+    talk.push(data)
     return talk.receive()
 
 
@@ -419,6 +407,7 @@ def test_no_exception_of_an_application_ends_more_than_its_request(talk_to: Talk
     talk = talk_to(application)
 
     assert [talk.ask().status for _ in range(2)] == [500, 500]
+    assert talk.log.text.count(f"application error in GET /: it raised {type(error).__name__}") == 2
 
 
 def test_an_error_that_cannot_be_shown_is_a_500_too(talk_to: TalkTo):
@@ -601,7 +590,7 @@ def test_a_reset_is_no_error_in_any_phase(tcp_to: Callable[..., TcpTalk]):
     for application in (hello, big):
         for sent in phases:
             talk = tcp_to(application)
-            push(talk, sent)
+            talk.push(sent)
             talk.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             talk.client.close()
             poll = select.poll()
@@ -621,10 +610,12 @@ def test_a_reader_that_takes_its_time_costs_the_application_none(talk_to: TalkTo
     talk = talk_to(big, small=True)
 
     assert talk.send(GET) is WRITE
-    assert " 200 2097152 " in talk.access.text, "the application is done"
+    assert talk.tally.requests == 1, "the application is done"
+    assert talk.access.text == "", "and the request is not"
     assert talk.row.stall_reference_ns == 0
     assert not talk.connection.is_idle
     assert talk.responses("GET")[0].body == BIG
+    assert '"GET / HTTP/1.1" 200 2097152 ' in talk.access.text
     assert talk.needed is READ
     assert talk.connection.is_idle
 
@@ -648,6 +639,13 @@ def test_a_refusal_waits_behind_nothing_and_is_complete(talk_to: TalkTo):
     assert status_of(data.replace(BIG, b"")) == [200, 400]
 
 
+def sent_bytes(talk: Talk, status: int) -> int:
+    """How much of a body was sent, by the access log."""
+    match = re.search(rf'" {status} ([0-9]+) ', talk.access.text)
+    assert match is not None
+    return int(match[1])
+
+
 def test_a_reader_that_leaves_is_forgotten(talk_to: TalkTo):
     talk = talk_to(big, small=True)
     before = open_descriptors()
@@ -655,6 +653,9 @@ def test_a_reader_that_leaves_is_forgotten(talk_to: TalkTo):
     assert len(open_descriptors()) == len(before) + 1, "the spool"
 
     assert talk.leave() is CLOSE
+    talk._access_log.flush()
+    assert 0 < sent_bytes(talk, 499) < len(BIG), "what it has not taken is not recorded as sent"
+    assert talk.tally.aborted == 1
     assert len(open_descriptors()) == len(before) - 2
     assert talk.quota.take(1 << 30)
     assert talk.log.text == ""
@@ -669,6 +670,20 @@ def test_a_stalled_reader_for_whom_the_application_waits_is_given_up(talk_to: Ta
     assert talk.log.text == ""
 
 
+@pytest.mark.parametrize("outcome", ["a list", "a generator", "an error"])
+def test_a_worker_that_begins_to_leave_during_a_call_says_so_in_its_answer(talk_to: TalkTo, outcome: str):
+    def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        talk.service.pace.end()
+        if outcome == "an error":
+            raise ValueError("a mistake")
+        start_response("200 OK", [])
+        return [b"hello"] if outcome == "a list" else iter([b"hel", b"lo"])
+
+    talk = talk_to(application)
+
+    assert talk.ask().closes
+
+
 # ── deadlines ──
 
 
@@ -680,7 +695,7 @@ def overdue_at(talk: Talk, start: float, seconds: float) -> bool:
 
 @pytest.mark.parametrize(
     ("sent", "allowed"),
-    [(b"", 75), (GET, 75), (b"G", 30), (GET[:-1], 30), (GET + b"GET", 30), (post(b"hello")[:-1], 60)],
+    [(b"", 30), (GET, 75), (b"G", 30), (GET[:-1], 30), (GET + b"GET", 30), (post(b"hello")[:-1], 60)],
 )
 def test_each_wait_has_its_patience(talk_to: TalkTo, sent: bytes, allowed: float):
     talk = talk_to(hello)
@@ -712,6 +727,19 @@ def test_a_reader_that_takes_nothing_is_late(talk_to: TalkTo):
     assert overdue_at(talk, 51.0, 50.1)
     assert talk.expire() is CLOSE
     assert talk.tally.timeouts == 1
+
+
+def test_a_reader_that_takes_too_little_to_make_room_in_the_kernel_is_not_late(talk_to: TalkTo):
+    talk = talk_to(big, stall=50.0)
+    talk.send(GET)
+    sent = talk.connection._outbox.taken
+    talk.connection.is_overdue(0.0)
+    talk.client.recv(50_000)
+
+    assert talk.turn() is WRITE
+    assert talk.connection._outbox.taken == sent, "this shows nothing: there was room"
+    assert not talk.connection.is_overdue(50.1)
+    assert talk.connection.is_overdue(100.2)
 
 
 def test_an_idle_connection_is_closed_without_a_word(talk_to: TalkTo):
@@ -782,7 +810,8 @@ def test_a_request_nobody_has_seen_is_served_before_an_idle_connection_is_left(t
     assert talk.connection.is_idle, "as far as we know"
     talk.connection.close_after_response()
 
-    assert talk.connection.take_leave() is READ
+    assert talk.connection.take_leave() is AGAIN
+    assert talk.connection.proceed() is READ
     assert status_of(talk.receive()) == [200]
     assert talk.connection.lingers
 

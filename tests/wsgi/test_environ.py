@@ -1,6 +1,7 @@
 import io
 import sys
 from typing import Any
+from wsgiref.util import request_uri
 
 import pytest
 
@@ -65,6 +66,7 @@ def test_it_is_complete_and_of_the_right_types():
         "wsgi.file_wrapper": environ["wsgi.file_wrapper"],
         "wsgi.input": BODY,
         "wsgi.input_terminated": True,
+        "wsgi.early_hints": "",  # a place for the response's own
     }
     assert all(type(value) is str for key, value in environ.items() if "." not in key)
 
@@ -97,8 +99,80 @@ def test_the_bytes_of_a_path_can_be_had_back():
     assert environ["PATH_INFO"].encode("latin-1") == b"/\xe2\x82\xac\xff"
 
 
-def test_options_of_the_server_as_a_whole():
-    assert environ_of("OPTIONS * HTTP/1.1", "Host: a.example")["PATH_INFO"] == "*"
+@pytest.mark.parametrize("target", ["*", "http://b.example"])
+def test_options_of_the_server_as_a_whole_are_about_no_path(target: str):
+    environ = environ_of(f"OPTIONS {target} HTTP/1.1", "Host: b.example")
+
+    assert (environ["PATH_INFO"], environ["RAW_URI"]) == ("", target)
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "url"),
+    [
+        ("GET /a%20b/%C3%BC?c=d%20e HTTP/1.1", "a.example:81", "http://a.example:81/a%20b/%C3%BC?c=d%20e"),
+        ("GET / HTTP/1.1", "[::1]:8000", "http://[::1]:8000/"),
+        ("GET http://b.example/c?d HTTP/1.1", "a.example", "http://b.example/c?d"),
+        ("GET /a HTTP/1.0", None, "http://127.0.0.1:8000/a"),
+    ],
+)
+def test_the_url_can_be_put_together_again(line: str, host: str | None, url: str):
+    assert request_uri(environ_of(line, *([f"Host: {host}"] if host else []))) == url
+
+
+def test_the_url_of_an_ipv6_address_is_one():
+    environ = environ_of("GET /a HTTP/1.0", local=("::1", 8000, 0, 0), peer=("::2", 5555, 0, 0))
+
+    assert request_uri(environ) == "http://[::1]:8000/a"
+
+
+# ── mounted somewhere ──
+
+
+def mounted_at(root_path: str, target: str, method: str = "GET") -> tuple[str, str]:
+    """(SCRIPT_NAME, PATH_INFO)"""
+    connection = Connection(Limits(), cgi_fields(), Stamp(0))
+    connection.receive_data(head(f"{method} {target} HTTP/1.1", "Host: a.example"))
+    request = connection.next_event()
+    assert isinstance(request, RequestHead)
+    site = Site(multithread=False, multiprocess=False, root_path=root_path)
+    environ = make_environ(add_addresses(make_template(site), LOCAL, PEER), request, BODY)
+    assert (environ["RAW_URI"], environ["REQUEST_URI"]) == (target, target)
+    return environ["SCRIPT_NAME"], environ["PATH_INFO"]
+
+
+@pytest.mark.parametrize(
+    ("target", "path_info"),
+    [
+        ("/shop/items?a=/shop", "/items"),
+        ("/shop/", "/"),
+        ("/shop", ""),
+        ("/shop//items", "//items"),
+        ("/shop/shop/items", "/shop/items"),
+        ("/%73hop/items", "/items"),
+        ("http://a.example/shop/items", "/items"),
+        # A proxy has taken it off, or it never was there:
+        ("/items", "/items"),
+        ("/shopping", "/shopping"),
+        ("/shop.html", "/shop.html"),
+        ("/Shop/items", "/Shop/items"),
+        ("/", "/"),
+        ("//shop/items", "//shop/items"),
+    ],
+)
+def test_the_root_path_is_taken_off_at_a_slash(target: str, path_info: str):
+    assert mounted_at("/shop", target) == ("/shop", path_info)
+
+
+def test_a_root_path_of_several_segments_and_beyond_ascii():
+    assert mounted_at("/a/ü", "/a/%C3%BC/b") == ("/a/Ã¼", "/b")
+    assert mounted_at("/a/ü", "/a/b") == ("/a/Ã¼", "/a/b")
+
+
+def test_no_path_has_no_root_to_take_off():
+    assert mounted_at("/shop", "*", "OPTIONS") == ("/shop", "")
+
+
+# ── the rest ──
 
 
 def test_field_values_are_latin_1():
@@ -137,7 +211,7 @@ def test_names_with_an_underscore_cannot_speak_for_others():
 @pytest.mark.parametrize(
     ("local", "peer", "expected"),
     [
-        (("::1", 8000, 0, 0), ("::2", 5555, 0, 0), ("::1", "8000", "::2", "5555")),
+        (("::1", 8000, 0, 0), ("::2", 5555, 0, 0), ("[::1]", "8000", "::2", "5555")),
         ("/run/a.sock", "", ("localhost", "80", "", "")),
         ("/run/a.sock", b"", ("localhost", "80", "", "")),
     ],

@@ -3,12 +3,17 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from appserve.errors import ClientDisconnected
+from appserve.observe.scoreboard import BUSY_SINCE_NS, TICK_NS, Scoreboard, size_for
+from appserve.observe.tally import Tally
 from appserve.wsgi import outbox as module
+from appserve.wsgi.file_wrapper import FilePart, find_part
 from appserve.wsgi.outbox import BURST, MEMORY, PIECE, Outbox
 from appserve.wsgi.spool import Quota
 from tests.wsgi.talk import PATIENCE, open_descriptors
@@ -25,7 +30,9 @@ class Client:
         self._server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.socket.settimeout(PATIENCE)
         self.quota = quota or Quota(1 << 30)
-        self.outbox = Outbox(self._server, self.quota, stall)
+        self.row = Scoreboard.format(bytearray(size_for(1)), 1).row(0)
+        self.tally = Tally(self.row)
+        self.outbox = Outbox(self._server, self.quota, stall, self.tally)
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes; the outbox is flushed when there are none."""
@@ -35,6 +42,11 @@ class Client:
             parts.append(self.socket.recv(size))
             size -= len(parts[-1])
         return b"".join(parts)
+
+    def deliver(self) -> None:
+        """Send all that waits to somebody who reads."""
+        while not self.outbox.flush():
+            select.select([], [self._server], [], PATIENCE)
 
     def has_something(self) -> bool:
         poll = select.poll()
@@ -57,7 +69,7 @@ def client() -> Iterator[Client]:
 def test_what_the_client_takes_at_once_never_waits(client: Client):
     client.outbox.write(b"hello")
 
-    assert (client.outbox.pending, client.outbox.taken, client.read(5)) == (b"", 5, b"hello")
+    assert (client.outbox.pending, client.outbox.taken, client.read(5)) == (False, 5, b"hello")
 
 
 def test_writing_never_waits_for_a_reader_and_keeps_the_order(client: Client):
@@ -66,11 +78,12 @@ def test_writing_never_waits_for_a_reader_and_keeps_the_order(client: Client):
         client.outbox.write(BIG[start : start + 100_000])
 
     assert client.outbox.pending
-    assert len(client.outbox.pending) <= MEMORY
+    assert client.outbox.unsent + client.outbox.taken == len(BIG)
+    assert len(client.outbox._memory) <= MEMORY
     assert len(open_descriptors()) == len(before) + 1
     assert client.read(len(BIG)) == BIG
     assert client.outbox.flush()
-    assert (client.outbox.pending, client.outbox.taken) == (b"", len(BIG))
+    assert (client.outbox.pending, client.outbox.taken, client.outbox.unsent) == (False, len(BIG), 0)
     assert open_descriptors() == before
     assert client.quota.take(1 << 30), "the quota was not given back"
 
@@ -149,8 +162,7 @@ def test_without_room_the_reader_sets_the_pace(room: int):
     client.outbox.write(BIG)
     for start in range(0, len(BIG), 70_000):
         client.outbox.write(BIG[start : start + 70_000])
-    while not client.outbox.flush():
-        client.outbox._wait_for_reader()
+    client.deliver()
     reader.join(PATIENCE)
 
     assert b"".join(received) == BIG + BIG
@@ -165,12 +177,67 @@ def test_what_others_have_taken_is_waited_for_in_memory():
     received: list[bytes] = []
     reader = read_slowly(client, len(BIG), received)
     client.outbox.write(BIG)
-    while not client.outbox.flush():
-        client.outbox._wait_for_reader()
+    client.deliver()
     reader.join(PATIENCE)
 
     assert b"".join(received) == BIG
     assert not quota.take(1)
+    client.close()
+
+
+@pytest.mark.parametrize("room", [0, PIECE, 3 * PIECE + 1])
+def test_a_full_disk_is_like_a_full_quota(room: int, monkeypatch: pytest.MonkeyPatch):
+    def fill(fd: int, data: bytes, offset: int) -> int:
+        free = room - sum(os.fstat(one).st_size for one in spools)
+        spools.add(fd)
+        if offset + len(data) > os.fstat(fd).st_size and len(data) > free:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return pwrite(fd, data, offset)
+
+    def close(fd: int) -> None:
+        spools.discard(fd)
+        shut(fd)
+
+    spools: set[int] = set()
+    pwrite, shut = os.pwrite, os.close
+    monkeypatch.setattr(os, "pwrite", fill)
+    monkeypatch.setattr(os, "close", close)
+    client = Client(stall=PATIENCE)
+    received: list[bytes] = []
+    reader = read_slowly(client, 2 * len(BIG), received)
+    for _ in range(2):
+        client.outbox.write(BIG)
+    client.deliver()
+    reader.join(PATIENCE)
+
+    assert b"".join(received) == BIG + BIG
+    client.close()
+
+
+def test_a_client_that_could_take_something_and_does_not_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    """One that speaks TLS may have to say something first."""
+    client = Client(Quota(0), stall=0.01)
+    client.outbox.write(BIG[:MEMORY])
+    client.read(1000)
+
+    def take_nothing(data: bytes) -> int:
+        raise BlockingIOError
+
+    client.outbox._send = take_nothing
+    with pytest.raises(ClientDisconnected, match="takes nothing"):
+        client.outbox.write(BIG)
+    client.close()
+
+
+def test_a_reader_is_waited_for_while_it_takes_something_from_the_kernel(monkeypatch: pytest.MonkeyPatch):
+    """Room for more is told of only when it has taken much."""
+    taken = iter(range(20))
+    monkeypatch.setattr(Outbox, "reached", property(lambda outbox: next(taken, 20)))
+    client = Client(Quota(0), stall=0.01)
+    with pytest.raises(ClientDisconnected, match="takes nothing"):
+        client.outbox.write(BIG)
+
+    assert next(taken, None) is None, "it was given up while it read"
     client.close()
 
 
@@ -180,7 +247,8 @@ def test_a_reader_that_takes_nothing_is_given_up():
         client.outbox.write(BIG)
 
     assert client.outbox.is_lost
-    assert client.outbox.pending == b""
+    assert not client.outbox.pending
+    assert client.outbox.missing + client.outbox.taken == len(BIG)
     assert client.quota.take(PIECE), "the quota was not given back"
     client.close()
 
@@ -197,6 +265,190 @@ def test_a_client_that_leaves_while_it_is_waited_for_is_lost():
     client.close()
 
 
+def test_the_time_of_a_reader_is_not_the_applications(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "BEAT", 0.001)
+    client = Client(Quota(0), stall=PATIENCE)
+    seen: list[tuple[int, int]] = []
+    received: list[bytes] = []
+    readers: list[threading.Thread] = []
+    pause = Tally.pause
+
+    def look(tally: Tally, now: int) -> None:
+        pause(tally, now)
+        seen.append((client.row.words[BUSY_SINCE_NS], client.row.words[TICK_NS]))
+        if len(seen) == 5:
+            readers.append(read_slowly(client, len(BIG), received))
+
+    monkeypatch.setattr(Tally, "pause", look)
+    began = time.monotonic_ns()
+    client.tally.begin(b"GET /", began)
+    client.outbox.write(BIG)
+
+    assert {since for since, _ in seen} == {0}, "a watchdog would take it for a call that never returns"
+    ticks = [tick for _, tick in seen]
+    assert ticks == sorted(ticks)
+    assert ticks[0] >= began, "or for a loop that does not turn"
+    assert client.row.words[BUSY_SINCE_NS] > began, "now it runs again, and has run for less"
+    client.tally.end(200, time.monotonic_ns())
+    client.tally.publish(0, 0, 0)
+    assert client.row.totals().busy_seconds < (time.monotonic_ns() - began) / 1e9
+    client.deliver()
+    readers[0].join(PATIENCE)
+    assert b"".join(received) == BIG
+    client.close()
+
+
+def test_room_that_readers_make_is_room_for_the_next(monkeypatch: pytest.MonkeyPatch):
+    """What a reader has taken is not held against the response that it belongs to."""
+    monkeypatch.setattr("appserve.wsgi.spool.SEGMENT", PIECE)
+    client = Client(Quota(6 * PIECE), stall=0.01)
+    client.outbox.write(bytes(MEMORY + 3 * PIECE))
+    for _ in range(20):
+        client.read(PIECE)
+        client.outbox.write(bytes(PIECE))
+
+    assert not client.outbox.is_lost
+    client.close()
+
+
+# ── files ──
+
+
+def part_of(path: Path, start: int = 0) -> FilePart:
+    path.write_bytes(BIG)
+    with path.open("rb") as file:
+        file.seek(start)
+        part = find_part(file)
+    assert part is not None
+    return part
+
+
+@pytest.fixture(params=["by the kernel", "by hand"])
+def any_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test is run with os.sendfile, and where there is none."""
+    if request.param == "by hand":
+        monkeypatch.delattr(os, "sendfile")
+
+
+@pytest.mark.usefixtures("any_way")
+@pytest.mark.parametrize("start", [0, 1, 1_000_000, len(BIG) - 1])
+@pytest.mark.parametrize("before", [b"", b"before ", BIG])
+@pytest.mark.parametrize("after", [b"", b" after"])
+def test_a_file_goes_between_its_neighbours(
+    client: Client, tmp_path: Path, start: int, before: bytes, after: bytes
+):
+    descriptors = open_descriptors()
+    client.outbox.send_file(before, part_of(tmp_path / "file", start), after)
+    expected = before + BIG[start:] + after
+    assert client.outbox.unsent + client.outbox.taken == len(expected)
+
+    assert client.read(len(expected)) == expected
+    assert client.outbox.flush()
+    assert (client.outbox.pending, client.outbox.taken) == (False, len(expected))
+    assert open_descriptors() == descriptors
+    assert not client.has_something()
+
+
+@pytest.mark.usefixtures("any_way")
+def test_a_file_waits_in_no_spool_and_in_no_memory(tmp_path: Path):
+    client = Client(Quota(0), stall=0.001)
+    before = open_descriptors()
+    client.outbox.send_file(b"head", part_of(tmp_path / "file"), b"")
+
+    assert client.outbox.pending
+    assert client.outbox._memory == b""
+    assert len(open_descriptors()) == len(before) + 1, "its own descriptor"
+    assert client.read(4 + len(BIG)) == b"head" + BIG
+    client.close()
+
+
+def test_what_is_written_behind_a_file_comes_behind_it(client: Client, tmp_path: Path):
+    client.outbox.send_file(b"1", part_of(tmp_path / "file"), b"2")
+    client.outbox.write(b"3")
+
+    assert client.read(len(BIG) + 3) == b"1" + BIG + b"23"
+
+
+def test_only_so_much_of_a_file_is_sent_as_was_asked_for(client: Client, tmp_path: Path):
+    part = part_of(tmp_path / "file")
+    part.size = 1_000_000
+    with (tmp_path / "file").open("ab") as file:
+        file.write(b"grown")
+    client.outbox.send_file(b"", part, b"")
+
+    assert client.read(1_000_000) == BIG[:1_000_000]
+    assert client.outbox.flush()
+    assert not client.has_something()
+
+
+@pytest.mark.usefixtures("any_way")
+@pytest.mark.parametrize("left", [0, 1_500_000])
+def test_a_file_that_became_shorter_is_missed(client: Client, tmp_path: Path, left: int):
+    descriptors = open_descriptors()
+    part = part_of(tmp_path / "file")
+    os.truncate(tmp_path / "file", left)
+    client.outbox.send_file(b"head", part, b"after")
+
+    assert client.read(4 + left) == b"head" + BIG[:left]
+    assert client.outbox.flush()
+    assert (client.outbox.missing, client.outbox.unsent) == (len(BIG) - left, 0)
+    assert not client.has_something(), "what comes after it would be in its place"
+    assert open_descriptors() == descriptors
+
+
+@pytest.mark.usefixtures("any_way")
+def test_a_client_that_leaves_within_a_file_is_lost(client: Client, tmp_path: Path):
+    descriptors = open_descriptors()
+    client.outbox.send_file(b"head", part_of(tmp_path / "file"), b"")
+    client.socket.close()
+    with pytest.raises(ClientDisconnected):
+        client.outbox.flush()
+
+    assert client.outbox.missing + client.outbox.taken == 4 + len(BIG)
+    assert len(open_descriptors()) == len(descriptors) - 1
+
+
+def test_a_client_that_left_before_a_file_gets_none(client: Client, tmp_path: Path):
+    descriptors = open_descriptors()
+    client.socket.close()
+    for before in (b"head", b""):
+        with pytest.raises(ClientDisconnected):
+            client.outbox.send_file(before, part_of(tmp_path / "file"), b"")
+
+    assert len(open_descriptors()) == len(descriptors) - 1
+
+
+def test_one_client_gets_no_more_than_a_burst_of_a_file_at_once(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls: list[int] = []
+
+    def take_all(out: int, fd: int, offset: int, count: int) -> int:
+        calls.append(count)
+        return count
+
+    monkeypatch.setattr(os, "sendfile", take_all)
+    part = part_of(tmp_path / "file")
+    part.size = 3 * BURST * PIECE
+    client.outbox.send_file(b"", part, b"")
+    turns = 2
+    while not client.outbox.flush():
+        turns += 1
+
+    assert turns >= 3
+    assert sum(calls) == 3 * BURST * PIECE
+    assert max(calls) <= PIECE
+
+
+def test_a_discarded_file_is_closed(client: Client, tmp_path: Path):
+    descriptors = open_descriptors()
+    client.outbox.send_file(b"head", part_of(tmp_path / "file"), b"after")
+    client.outbox.discard()
+
+    assert (client.outbox.pending, client.outbox.unsent) == (False, 0)
+    assert open_descriptors() == descriptors
+
+
 # ── lost ──
 
 
@@ -207,7 +459,8 @@ def test_a_client_that_left_is_lost_and_nothing_is_kept_for_it(client: Client):
     with pytest.raises(ClientDisconnected):
         client.outbox.flush()
 
-    assert (client.outbox.is_lost, client.outbox.pending) == (True, b"")
+    assert (client.outbox.is_lost, client.outbox.pending) == (True, False)
+    assert client.outbox.missing + client.outbox.taken == len(BIG)
     assert client.quota.take(1 << 30)
     assert len(open_descriptors()) == len(before) - 1
 

@@ -1,15 +1,21 @@
 """What PEP 3333 lets an application do with start_response, write and its result, and what becomes of it."""
 
 import array
+import gc
+import io
 import sys
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appserve.errors import AppMistake
+from appserve.wsgi.connection import CLOSE
 from appserve.wsgi.response import read_status
-from tests.wsgi.talk import GET, Environ, Talk, head
+from tests.wsgi.talk import GET, Environ, Talk, head, open_descriptors, post
 
 TalkTo = Callable[..., Talk]
 START = "start_response() was"
@@ -90,6 +96,83 @@ def test_a_memoryview_is_as_long_as_its_bytes(talk_to: TalkTo):
     talk = talk_to(returns([memoryview(array.array("I", range(10)))]))
 
     assert talk.ask().body == array.array("I", range(10)).tobytes()
+
+
+class Sized(Closing):
+    """An iterable that tells how many pieces it has; more of it would have to be cut (PEP 3333 trusts it)."""
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+
+@pytest.mark.parametrize(
+    ("result", "framing"),
+    [
+        (Sized(b"hello"), "length"),
+        ({b"hello": 1}, "length"),
+        (deque([b"hello"]), "length"),
+        (Sized(b"he", b"llo"), "chunked"),
+        (Closing(b"hello"), "chunked"),
+    ],
+)
+def test_the_length_of_one_piece_is_that_of_the_body(talk_to: TalkTo, result: Any, framing: str):
+    response = talk_to(returns(result)).ask()
+
+    assert (response.body, response.framing) == (b"hello", framing)
+    if isinstance(result, Closing):
+        assert result.closed == 1
+
+
+def test_one_piece_that_was_written_before_it_is_another_one(talk_to: TalkTo):
+    def application(start_response: Any) -> Any:
+        start_response("200 OK", [])(b"one ")
+        return Sized(b"two")
+
+    assert talk_to(app_that(application)).ask().body == b"one two"
+
+
+def test_a_result_that_lies_about_its_length_is_still_all_there(talk_to: TalkTo):
+    class Liar(Sized):
+        def __len__(self) -> int:
+            return 1
+
+    assert talk_to(returns(Liar(b"he", b"llo"))).ask().body == b"hello"
+
+
+def test_a_length_that_cannot_be_told_is_the_applications_error(talk_to: TalkTo):
+    class Broken(Sized):
+        def __len__(self) -> int:
+            raise ValueError("no length")
+
+    body = Broken(b"hello")
+    talk = talk_to(returns(body))
+
+    assert (talk.ask().status, body.closed) == (500, 1)
+    assert "ValueError: no length" in talk.log.text
+
+
+def test_a_file_object_is_an_iterable_like_any_other(talk_to: TalkTo, tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"one\ntwo\n\nthree")
+    files = [(tmp_path / "file").open("rb"), io.BytesIO(b"one\ntwo\n\nthree")]
+    for file in files:
+        assert talk_to(returns(file)).ask().body == b"one\ntwo\n\nthree"
+        assert file.closed
+
+
+@pytest.mark.parametrize("size", [0, 10, 1_000_000])
+def test_the_request_may_be_the_response(talk_to: TalkTo, size: int):
+    def application(environ: Environ, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.input"]
+
+    talk = talk_to(application)
+    body = bytes(range(256)) * (size // 256 + 1)
+    before = open_descriptors()
+    for _ in range(2):
+        talk.push(post(body))
+        assert talk.responses("POST")[0].body == body
+    assert talk.log.text == ""
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("result", [[], (), [b""], lambda: iter([]), Closing, b"", "", {}])
@@ -181,6 +264,89 @@ def test_close_is_called_when_a_rule_is_broken(talk_to: TalkTo, piece: Any):
     assert body.closed == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("status", ["200 OK", "204 No Content", "304 Not Modified", "500 Oh"])
+@pytest.mark.parametrize("headers", [(), (("Content-Length", "10"),), (("Content-Length", "3"),)])
+@pytest.mark.parametrize("kind", [Closing, Sized])
+@pytest.mark.parametrize("pieces", [(), (b"",), (b"0123456789",), (b"01234", b"", b"56789")])
+def test_close_is_called_once_whatever_the_answer(
+    talk_to: TalkTo, method: str, status: str, headers: Any, kind: type[Closing], pieces: tuple[bytes, ...]
+):
+    body = kind(*pieces)
+    talk_to(returns(body, *headers, status=status)).send(head(f"{method} / HTTP/1.1", "Host: a"))
+
+    assert body.closed == 1
+
+
+@pytest.mark.parametrize("kind", [Closing, Sized])
+@pytest.mark.parametrize("pieces", [(), (b"hello",), ("text",), (b"he", b"llo")])
+def test_close_is_called_when_there_was_no_start(
+    talk_to: TalkTo, kind: type[Closing], pieces: tuple[Any, ...]
+):
+    body = kind(*pieces)
+    talk = talk_to(app_that(lambda start_response: body))
+
+    assert (talk.ask().status, body.closed) == (500, 1)
+
+
+def test_close_is_called_on_what_is_no_iterable(talk_to: TalkTo):
+    class NoIterable:
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    body = NoIterable()
+
+    assert talk_to(returns(lambda: body)).ask().status == 500
+    assert body.closed == 1
+
+
+def test_a_generator_that_is_not_exhausted_is_ended(talk_to: TalkTo):
+    ended: list[str] = []
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            yield b"hello!"
+            yield b"more"
+        finally:
+            ended.append("closed")
+
+    talk_to(returns(pieces, ("Content-Length", "5"))).send(GET)
+
+    assert ended == ["closed"]
+
+
+def test_a_close_that_fails_after_a_failure_hides_nothing(talk_to: TalkTo):
+    class Failing(Closing):
+        def close(self) -> None:
+            raise LookupError("in close")
+
+    talk = talk_to(returns(Failing(error=ValueError("in the iteration"))))
+
+    assert talk.ask().status == 500
+    assert "ValueError: in the iteration" in talk.log.text
+    assert "LookupError: in close" in talk.log.text
+
+
+@pytest.mark.parametrize("when", ["before the first piece", "between two", "after the last"])
+def test_close_is_called_once_whenever_the_client_leaves(talk_to: TalkTo, when: str):
+    class Leaving(Closing):
+        def __iter__(self) -> Iterator[bytes]:
+            for moment in ("before the first piece", "between two", "after the last"):
+                if moment == when:
+                    talk.client.close()
+                if moment != "after the last":
+                    yield b"hello"
+
+    body = Leaving()
+    talk = talk_to(returns(body))
+
+    assert talk.send(GET) is CLOSE
+    assert (body.closed, talk.log.text) == (1, "")
+    assert " 499 " in talk.access.text
+
+
 def test_close_is_called_when_the_client_has_left(talk_to: TalkTo):
     class Leaving(Closing):
         def __iter__(self) -> Iterator[bytes]:
@@ -246,6 +412,108 @@ def test_nothing_is_sent_before_the_first_byte(talk_to: TalkTo):
     assert (response.status, response.values(b"x"), response.body) == (404, [b"second"], b"hello")
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        ("200 OK", [("X", "a\r\nb")]),
+        ("200 OK", [("X",)]),
+        ("200 OK", [("Content-Length", "1"), ("Content-Length", "1")]),
+        ("200 OK", None),
+        ("200 OK", 5),
+        ("200", [["X", "a"]]),
+        ("two hundred", []),
+        (200, []),
+        (["200 OK"], []),
+        ("103 Early Hints", []),
+    ],
+)
+def test_a_mistake_is_raised_where_it_is_made_and_can_be_made_good(
+    talk_to: TalkTo, status: Any, headers: Any
+):
+    """PEP 3333: check "at the time start_response is called, so that an error can be raised while the
+    application is still running"."""
+
+    def application(start_response: Any) -> list[bytes]:
+        with pytest.raises(AppMistake):
+            start_response(status, headers)
+        start_response("200 OK", [("X", "good")])
+        return [b"hello"]
+
+    talk = talk_to(app_that(application))
+    response = talk.ask()
+
+    assert (response.status, response.body, response.values(b"x")) == (200, b"hello", [b"good"])
+    assert talk.log.text == ""
+
+
+def test_headers_count_as_they_were_when_they_were_given(talk_to: TalkTo):
+    def application(start_response: Any) -> Iterator[bytes]:
+        headers = [("X", "first"), ("Content-Length", "5")]
+        start_response("200 OK", headers)
+        headers[:] = [("X", "later"), ("Content-Length", "500")]
+        yield b""
+        headers.clear()
+        yield b"hello"
+
+    response = talk_to(app_that(application)).ask()
+
+    assert (response.values(b"x"), response.body) == ([b"first"], b"hello")
+
+
+def test_the_applications_list_of_headers_is_left_as_it_is(talk_to: TalkTo):
+    headers = [("X", "a"), ("Connection", "keep-alive"), ("Date", "now")]
+    given = headers.copy()
+
+    def application(start_response: Any) -> list[bytes]:
+        start_response("200 OK", headers)
+        return [b"hello"]
+
+    talk_to(app_that(application)).ask()
+
+    assert headers == given
+
+
+@pytest.mark.parametrize("make", [tuple, iter, lambda headers: (header for header in headers)])
+def test_headers_may_come_in_any_iterable(talk_to: TalkTo, make: Callable[[Any], Any]):
+    def application(start_response: Any) -> list[bytes]:
+        start_response("200 OK", make([("X", "a")]))
+        return [b"hello"]
+
+    assert talk_to(app_that(application)).ask().values(b"x") == [b"a"]
+
+
+def test_a_piece_that_was_refused_spoils_no_head(talk_to: TalkTo):
+    """The application may handle the error of a write() and go on with what fits."""
+
+    def application(start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [("Content-Length", "5")])
+        for _ in range(2):
+            with pytest.raises(AppMistake, match="longer"):
+                write(b"hello!")
+        write(b"hello")
+        return []
+
+    talk = talk_to(app_that(application))
+
+    assert talk.ask().body == b"hello"
+
+
+def test_what_belongs_to_the_connection_is_the_servers(talk_to: TalkTo):
+    headers = [
+        ("Transfer-Encoding", "gzip"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Connection", "close"),
+        ("Connection", "X"),
+        ("X", "a"),
+    ]
+    talk = talk_to(returns(lambda: iter([b"hello"]), *headers))
+
+    response = talk.ask()
+    assert (response.body, response.closes, response.values(b"x")) == (b"hello", False, [b"a"])
+    assert response.values(b"transfer-encoding") == [b"chunked"]
+    assert not response.values(b"keep-alive") + response.values(b"connection")
+
+
 def test_a_second_call_without_exc_info_is_a_mistake(talk_to: TalkTo):
     def twice(start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
@@ -287,6 +555,70 @@ def test_after_the_first_byte_exc_info_is_raised_again(talk_to: TalkTo):
     assert talk.receive().endswith(b"5\r\nhello\r\n"), "the last chunk must not come"
     assert talk.has_ended
     assert ' 200 5 "' in talk.access.text
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Only what nobody refers to is freed."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("started", [True, False])
+@pytest.mark.parametrize("handled", [True, False])
+def test_an_exception_is_kept_by_nobody(talk_to: TalkTo, started: bool, handled: bool):
+    """A traceback holds every frame, and a frame what is in it: the request, and a body on disk."""
+    troubles: list[weakref.ref[Exception]] = []
+
+    class Trouble(Exception):
+        def __init__(self) -> None:
+            super().__init__("the cause")
+            troubles.append(weakref.ref(self))
+
+    def application(environ: Environ, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"hello" if started else b""
+        try:
+            raise Trouble
+        except Trouble:
+            if not handled:
+                raise
+            start_response("500 Oh", [], sys.exc_info())
+        yield b"sorry"
+
+    talk = talk_to(application)
+    talk.send(GET)
+    talk.turn()
+
+    assert [trouble() for trouble in troubles] == [None]
+    assert ("Trouble: the cause" in talk.log.text) == (started or not handled)
+
+
+def test_a_start_that_comes_too_late_reaches_no_other_answer(talk_to: TalkTo):
+    starts: list[Any] = []
+
+    def application(environ: Environ, start_response: Any) -> list[bytes]:
+        for start in starts:
+            with pytest.raises(AppMistake):
+                start("200 OK", [("Connection", "close"), ("X", "late")])
+            with pytest.raises(ValueError, match="the cause"):
+                try:
+                    raise ValueError("the cause")
+                except ValueError:
+                    start("200 OK", [("Connection", "close"), ("X", "late")], sys.exc_info())
+        starts.append(start_response)
+        if len(starts) == 2:
+            raise ValueError("before it started")
+        start_response("200 OK", [])
+        return [b"hello"]
+
+    talk = talk_to(application)
+    for status in (200, 500, 200, 200):
+        response = talk.ask()
+        assert (response.status, response.closes, response.values(b"x")) == (status, False, [])
 
 
 def test_after_the_first_byte_an_empty_exc_info_is_a_mistake(talk_to: TalkTo):
@@ -429,6 +761,33 @@ def test_what_is_written_is_sent_before_write_returns(talk_to: TalkTo):
     assert seen[0].endswith(b"\r\n\r\nhello")
 
 
+def test_it_may_be_written_while_the_result_is_iterated(talk_to: TalkTo):
+    def application(environ: Environ, start_response: Any) -> Iterator[bytes]:
+        write = start_response("200 OK", [])
+        write(b"1")
+        yield b"2"
+        write(b"3")
+        yield b""
+        write(b"4")
+
+    assert talk_to(application).ask().body == b"1234"
+
+
+def test_a_write_within_the_only_piece_comes_before_it(talk_to: TalkTo):
+    class Writing(Sized):
+        def __iter__(self) -> Iterator[bytes]:
+            writes[0](b"written ")
+            return iter(self.pieces)
+
+    writes: list[Any] = []
+
+    def application(start_response: Any) -> Any:
+        writes.append(start_response("200 OK", []))
+        return Writing(b"returned")
+
+    assert talk_to(app_that(application)).ask().body == b"written returned"
+
+
 @pytest.mark.parametrize("data", ["text", None, 5, [b"hello"]])
 def test_writing_anything_but_bytes_is_a_mistake(talk_to: TalkTo, data: Any):
     def application(start_response: Any) -> list[bytes]:
@@ -545,19 +904,3 @@ def test_http_1_0_without_a_length_ends_with_the_connection(talk_to: TalkTo):
     (response,) = talk.responses("GET", version="1.0")
 
     assert (response.body, response.framing, response.closes) == (b"hello", "close", True)
-
-
-def test_a_file_wrapper_is_sent_and_closed(talk_to: TalkTo, tmp_path: Any):
-    path = tmp_path / "file"
-    path.write_bytes(b"hello" * 100_000)
-    files: list[Any] = []
-
-    def application(environ: Environ, start_response: Any) -> Any:
-        files.append(path.open("rb"))
-        start_response("200 OK", [("Content-Length", "500000")])
-        return environ["wsgi.file_wrapper"](files[0], 8192)
-
-    response = talk_to(application).ask()
-
-    assert response.body == path.read_bytes()
-    assert files[0].closed

@@ -166,6 +166,9 @@ class TlsSocket:
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         self._tls.setsockopt(level, option, value)
 
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        return self._tls.getsockopt(level, option, size)
+
     @property
     def _is_secure(self) -> bool:
         return isinstance(self._tls, ssl.SSLSocket) and self._tls.version() is not None

@@ -10,7 +10,7 @@ import os
 from typing import BinaryIO
 
 from appserve.errors import Rejected
-from appserve.wsgi.spool import Quota, Spool
+from appserve.wsgi.spool import Quota, SpoolFile
 
 MEMORY = 256 * 1024
 """Bytes of one body that stay in memory."""
@@ -23,7 +23,7 @@ class RequestBody:
 
     def __init__(self, quota: Quota) -> None:
         self._memory = bytearray()
-        self._spool = Spool(quota)
+        self._spool = SpoolFile(quota)
         self._file: BinaryIO | None = None
         self.size = 0
 

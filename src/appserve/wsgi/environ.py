@@ -27,6 +27,7 @@ REQUEST_KEYS = (
     "RAW_URI",
     "REQUEST_URI",
     "wsgi.input",
+    "wsgi.early_hints",
 )
 
 NOT_PREFIXED = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
@@ -34,18 +35,23 @@ NOT_PREFIXED = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LEN
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What every request of this process is told about the server."""
+    """What every request of this process is told about the server.
+
+    root_path   where the application is mounted: "/shop", "" at the root
+    """
 
     multithread: bool
     multiprocess: bool
+    root_path: str = ""
 
 
 def cgi_fields() -> Fields[CgiVariable, Header]:
     """How WSGI applications read and write fields: CGI variables in, pairs of native strings out."""
-    return Fields(_as_variable, _as_native, _as_bytes)
+    return Fields(variable_name, _as_native, _as_bytes)
 
 
-def _as_variable(name: bytes) -> str:
+def variable_name(name: bytes) -> str:
+    """The CGI variable of a request field; `name` is in lower case (RFC 3875 §4.1.18)."""
     return NOT_PREFIXED.get(name) or "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 
@@ -82,21 +88,27 @@ def make_template(site: Site) -> Environ:
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
         "SERVER_SOFTWARE": f"appserve/{__version__}",
-        "SCRIPT_NAME": "",
+        "SCRIPT_NAME": site.root_path.encode().decode("latin-1"),
     }
 
 
-def add_addresses(template: Environ, local: object, peer: object) -> Environ:
-    """A connection's template: who called, and whom. `local` and `peer` are socket addresses.
+def add_addresses(template: Environ, local: object, peer: object, over_tls: bool = False) -> Environ:
+    """A connection's template: who called, and whom. `local` and `peer` are socket addresses; `over_tls` says
+    that the client speaks TLS, if not with us.
 
     A unix socket has neither; SERVER_NAME and SERVER_PORT must not be empty (PEP 3333), so they say what
     an application would need to build a URL, were there no Host.
     """
     environ = template.copy()
     if isinstance(local, tuple):
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = local[0], str(local[1])
+        host = local[0]
+        # RFC 3875 §4.1.14: as in a URL, of which it would be made a part.
+        environ["SERVER_NAME"] = f"[{host}]" if ":" in host else host
+        environ["SERVER_PORT"] = str(local[1])
     else:
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = "localhost", "80"
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = "localhost", "443" if over_tls else "80"
+    if over_tls:
+        environ["wsgi.url_scheme"], environ["HTTPS"] = "https", "on"
     if isinstance(peer, tuple):
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer[0], str(peer[1])
     else:
@@ -108,7 +120,7 @@ def make_environ(template: Environ, head: RequestHead[CgiVariable], body: Binary
     """The environ of one request."""
     # hot: bench sync-hello and sync-browser.
     environ = template.copy()
-    environ.update(head.line.derived or _derive(head.line))
+    environ.update(head.line.derived or _derive(head.line, template["SCRIPT_NAME"]))
     before = len(environ)
     fields = head.fields
     environ.update(fields)
@@ -118,18 +130,42 @@ def make_environ(template: Environ, head: RequestHead[CgiVariable], body: Binary
     return environ
 
 
-def _derive(line: RequestLine) -> Environ:
-    """The CGI variables of a request line; text is latin-1, whatever it was meant to be (PEP 3333)."""
+def _derive(line: RequestLine, root_path: str) -> Environ:
+    """The CGI variables of a request line; text is latin-1, whatever it was meant to be (PEP 3333).
+
+    `root_path` is the same for all requests of a process, so what follows from it can be kept.
+    """
     target = line.target.decode("latin-1")
     line.derived = {
         "REQUEST_METHOD": line.method,
         "SERVER_PROTOCOL": line.protocol,
-        "PATH_INFO": line.path_bytes.decode("latin-1"),
+        "PATH_INFO": path_below(root_path, line.path_bytes.decode("latin-1")),
         "QUERY_STRING": line.query.decode("latin-1"),
         "RAW_URI": target,
         "REQUEST_URI": target,
     }
     return line.derived
+
+
+def path_below(root_path: str, path: str) -> str:
+    """The PATH_INFO of `path` for an application that is mounted at `root_path`.
+
+    A proxy may have cut the root off already; then nothing is left to cut. The target `*` is no path, and a
+    PATH_INFO begins with a slash or is empty (PEP 3333, RFC 3875 §4.1.5).
+    """
+    if path == "*":
+        return ""
+    if root_path and path.startswith(root_path) and path[len(root_path) :][:1] in ("", "/"):
+        return path[len(root_path) :]
+    return path
+
+
+def gather(fields: list[CgiVariable]) -> Environ:
+    """The CGI variables of these fields alone, as the environ of their request will have them."""
+    variables: Environ = dict(fields)
+    if len(variables) != len(fields):
+        _join_repeated(variables, fields)
+    return variables
 
 
 def _join_repeated(environ: Environ, fields: list[CgiVariable]) -> None:

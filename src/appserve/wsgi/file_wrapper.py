@@ -1,7 +1,14 @@
-"""`wsgi.file_wrapper` (PEP 3333 "Optional Platform-Specific File Handling")."""
+"""`wsgi.file_wrapper` (PEP 3333 "Optional Platform-Specific File Handling"), and the files behind it.
 
-from collections.abc import Iterator
-from typing import Protocol
+A wrapper that reaches the server as it was made, around a regular file, is not read by us: the kernel sends
+the file (net/sendfile.py). Any other is an iterable of blocks like those of any application.
+"""
+
+import io
+import os
+import stat
+import tempfile
+from typing import Any, Protocol
 
 
 class Readable(Protocol):
@@ -11,18 +18,103 @@ class Readable(Protocol):
 
 
 class FileWrapper:
-    """Turns a file-like object into blocks of `block_size` bytes, and closes it with the response."""
+    """Turns a file-like object into blocks of `block_size` bytes, and closes it with the response.
+
+    It can be moved like its file, if that can: who sends a range of it need not read what comes before.
+    """
 
     def __init__(self, file: Readable, block_size: int = 65536) -> None:
-        self.file = file
+        self.file: Any = file
         self.block_size = block_size
 
-    def __iter__(self) -> Iterator[bytes]:
-        while block := self.file.read(self.block_size):
-            yield block
+    def __iter__(self) -> "FileWrapper":
+        return self
+
+    def __next__(self) -> bytes:
+        block: bytes = self.file.read(self.block_size)
+        if block:
+            return block
+        raise StopIteration
+
+    def seekable(self) -> bool:
+        """Whether `seek` and `tell` will do."""
+        seekable = getattr(self.file, "seekable", None)
+        return bool(seekable()) if seekable is not None else hasattr(self.file, "seek")
+
+    def seek(self, *arguments: int) -> None:
+        """Move, as files do."""
+        self.file.seek(*arguments)
+
+    def tell(self) -> int:
+        """The position, as files say it."""
+        position: int = self.file.tell()
+        return position
 
     def close(self) -> None:
         """Close the file, if it can be closed."""
         close = getattr(self.file, "close", None)
         if close is not None:
             close()
+
+
+class FilePart:
+    """`size` bytes of a regular file from `offset` on, by a descriptor of their own."""
+
+    __slots__ = ("fd", "name", "offset", "size")
+
+    def __init__(self, fd: int, offset: int, size: int, name: str) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.size = size
+        self.name = name
+
+    def advance(self, size: int) -> None:
+        """Drop `size` bytes from the front."""
+        self.offset += size
+        self.size -= size
+
+    def close(self) -> None:
+        """Let the descriptor go."""
+        os.close(self.fd)
+
+
+def find_part(file: object) -> FilePart | None:
+    """What `file` would give if it were read to its end, None if only reading can tell.
+
+    The application may close `file` at once; the caller closes the part.
+    """
+    try:
+        position = _position(file)
+        if position is None:
+            return None
+        fd, offset = position
+        status = os.fstat(fd)
+        size = status.st_size - offset
+        # A file of /proc says that it is empty, and is not.
+        if not stat.S_ISREG(status.st_mode) or size <= 0:
+            return None
+        return FilePart(os.dup(fd), offset, size, _name(file))
+    except (OSError, ValueError):
+        return None  # closed, detached, or there is no descriptor left
+
+
+def _position(file: Any) -> tuple[int, int] | None:
+    """(descriptor, offset) of a file object whose read() is known to give the bytes of its descriptor.
+
+    Not so many have that: the fileno() of a gzip.GzipFile is that of the compressed file, and what a class
+    of the application does nobody knows. So the type itself counts, not what it can do.
+    """
+    if type(file) is tempfile._TemporaryFileWrapper:
+        file = file.file
+    if type(file) is io.BufferedRandom:
+        file.flush()  # what was written and is still in the buffer
+    elif type(file) is not io.BufferedReader and type(file) is not io.FileIO:
+        return None
+    if type(file) is not io.FileIO and type(file.raw) is not io.FileIO:
+        return None
+    return (file.fileno(), file.tell()) if file.readable() else None
+
+
+def _name(file: Any) -> str:
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else "a file without a name"

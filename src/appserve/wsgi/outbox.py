@@ -1,48 +1,78 @@
 """What was written and the client has not taken yet.
 
 A response runs ahead of its reader: into memory first, then into a spool. So the application is done when
-it has produced its last byte, however slowly they are read. Only when the spool's quota is used up does
-writing wait for the reader, and not for ever.
+it has produced its last byte, however slowly they are read. Only when the spool's quota is used up, or the
+disk is full, does writing wait for the reader, and not for ever. A file need not wait anywhere: it is sent
+from where it is, when its turn comes.
+
+    memory ─► spool ─► a part of a file ─► what comes after it
 """
 
 import errno
 import os
 import select
-import socket
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from appserve.errors import ClientDisconnected
+from appserve.net.kernel_queues import count_untaken
+from appserve.net.sendfile import Client, send_file
+from appserve.observe.tally import Counts
+from appserve.wsgi.file_wrapper import FilePart
 from appserve.wsgi.spool import Quota, Spool
 
 MEMORY = 256 * 1024
 """Bytes of one response that wait in memory."""
 
 PIECE = 256 * 1024
-"""Bytes that go into the spool, or come back from it, at once."""
+"""Bytes that go into the spool, or come back from it, or go out of a file, at once."""
 
 BURST = 16
 """Pieces that one client may take in a row before the others have their turn."""
+
+BEAT = 1.0
+"""Seconds after which an application that waits for its reader shows that it does nothing worse."""
 
 
 class Outbox:
     """The bytes on their way to one client.
 
-    pending  what waits in memory; while it is empty, nothing waits in the spool either
+    pending  whether something waits
     taken    how many bytes the kernel has accepted
+    missing  bytes that cannot be sent any more: a file had lost them, or the client
     is_lost  the client left, or takes nothing any more; what was pending is forgotten
+    tally    where it is noted that an application waits for its client
     """
 
-    __slots__ = ("_send", "_socket", "_spool", "_stall", "is_lost", "pending", "taken")
+    __slots__ = (
+        "_after",
+        "_client",
+        "_file",
+        "_memory",
+        "_send",
+        "_spool",
+        "_stall",
+        "is_lost",
+        "missing",
+        "pending",
+        "taken",
+        "tally",
+    )
 
-    def __init__(self, client: socket.socket, quota: Quota, stall: float) -> None:
+    def __init__(self, client: Client, quota: Quota, stall: float, tally: Counts) -> None:
         """`stall`: seconds that a client may take nothing while an application waits for it; 0 for ever."""
-        self._socket = client
+        self._client = client
         self._send: Callable[[Any], int] = client.send
-        self.pending = bytearray()
+        self._memory = bytearray()
         self._spool = Spool(quota)
+        self._file: FilePart | None = None
+        self._after = b""
         self._stall = stall
+        self.tally = tally
+        self.pending = False
         self.taken = 0
+        self.missing = 0
         self.is_lost = False
 
     def write(self, data: bytes) -> None:
@@ -59,39 +89,86 @@ class Outbox:
         except BlockingIOError:
             sent = 0
         except OSError as error:
+            self.missing += len(data)
             raise self._lost(*error.args) from error
         self.taken += sent
         if sent != len(data):
             self._keep(memoryview(data)[sent:])
 
+    def send_file(self, before: bytes, file: FilePart, after: bytes) -> None:
+        """Send a part of a file, between bytes that belong to it. It is closed when it is sent.
+
+        Never blocks for the client. Raises ClientDisconnected; a file that became shorter sets `missing`.
+        """
+        try:
+            if self.is_lost:
+                raise self._lost(errno.EPIPE, os.strerror(errno.EPIPE))
+            if before:
+                self.write(before)
+        except ClientDisconnected:
+            self.missing += file.size
+            file.close()
+            raise
+        self._file = file
+        self._after = after
+        self.pending = True
+        self.flush()
+
     def _keep(self, data: memoryview) -> None:
         """Append to what waits: in memory, and behind it in the spool."""
+        self.pending = True
+        if self._file is not None:
+            self._after += data
+            return
         if not self._spool:
-            room = MEMORY - len(self.pending)
-            self.pending += data[:room]
+            room = MEMORY - len(self._memory)
+            self._memory += data[:room]
             data = data[room:]
         for start in range(0, len(data), PIECE):
-            self._keep_piece(data[start : start + PIECE])
+            try:
+                self._keep_piece(data[start : start + PIECE])
+            except ClientDisconnected:
+                self.missing += len(data) - start
+                raise
 
     def _keep_piece(self, piece: memoryview) -> None:
-        while not self._spool.write(piece):
+        if not self._spool.write(piece):
             # The disk is full, or others have filled our share of it: now the reader sets the pace.
-            self._wait_for_reader()
-            self.flush()
-            if not self._spool and len(self.pending) + len(piece) <= MEMORY:
-                self.pending += piece
-                return
+            self._wait_for_reader(piece)
+        self.pending = True
 
-    def _wait_for_reader(self) -> None:
+    def _wait_for_reader(self, piece: memoryview) -> None:
+        """Wait until there is room for `piece`, and put it there. The time is not the application's.
+
+        Raises ClientDisconnected when the reader has taken nothing for too long.
+        """
         poll = select.poll()
-        poll.register(self._socket, select.POLLOUT)
-        if not poll.poll(self._stall * 1000 if self._stall else None):
-            raise self._lost(errno.ETIMEDOUT, "the client takes nothing of its response")
+        poll.register(self._client, select.POLLOUT)
+        tally = self.tally
+        since, reached = time.monotonic(), self.reached
+        try:
+            while True:
+                tally.pause(time.monotonic_ns())
+                poll.poll(min(BEAT, self._stall or BEAT) * 1000)
+                self.flush()
+                if self._spool.write(piece):
+                    return
+                if not self._spool and len(self._memory) + len(piece) <= MEMORY:
+                    self._memory += piece
+                    return
+                now = time.monotonic()
+                if reached != self.reached:
+                    since, reached = now, self.reached
+                elif 0 < self._stall < now - since:
+                    raise self._lost(errno.ETIMEDOUT, "the client takes nothing of its response")
+        finally:
+            tally.resume(time.monotonic_ns())
 
     def _lost(self, *args: object) -> ClientDisconnected:
         self.is_lost = True
         # Bytes after those that are missing must not reach it, even if the application does not give up.
         self._send = _refuse_to_send
+        self.missing += self.unsent
         self.discard()
         return ClientDisconnected(*args)
 
@@ -100,28 +177,64 @@ class Outbox:
 
         Raises ClientDisconnected if the client left.
         """
-        pending = self.pending
+        memory = self._memory
         try:
             for _ in range(BURST):
-                if not pending:
-                    break
-                sent = self._send(pending)
-                self.taken += sent
-                del pending[:sent]
-                if not pending and self._spool:
-                    pending += self._spool.peek(PIECE)
-                    self._spool.advance(len(pending))
+                if memory:
+                    sent = self._send(memory)
+                    self.taken += sent
+                    del memory[:sent]
+                elif self._file is not None:
+                    self._send_from(self._file)
+                if not memory:
+                    if self._spool:
+                        memory += self._spool.read(PIECE)
+                    elif self._file is None:
+                        self.pending = False
+                        return True
         except BlockingIOError:
             return False
         except OSError as error:
             # Or the spool cannot be read: what follows is lost either way.
             raise self._lost(*error.args) from error
-        return not pending
+        return False
+
+    def _send_from(self, file: FilePart) -> None:
+        """Send a piece of the file. Raises OSError."""
+        sent = send_file(self._client, file.fd, file.offset, min(file.size, PIECE))
+        self.taken += sent
+        file.advance(sent)
+        if not sent:
+            self.missing = file.size
+            self._forget_file()
+        elif not file.size:
+            self._memory += self._after
+            self._forget_file()
+
+    def _forget_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._after = b""
+
+    @property
+    def reached(self) -> int:
+        """How many bytes the client has taken, as far as is known. The kernel takes megabytes ahead of it,
+        and has room for more only when much of that is gone: a slow reader would seem to stand still."""
+        return self.taken - count_untaken(self._client.fileno())
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait."""
+        size = len(self._memory) + len(self._spool) + len(self._after)
+        return size if self._file is None else size + self._file.size
 
     def discard(self) -> None:
         """Forget what the client will not get."""
-        self.pending.clear()
+        self._memory.clear()
         self._spool.clear()
+        self._forget_file()
+        self.pending = False
 
 
 def _refuse_to_send(data: object, /) -> NoReturn:

@@ -12,6 +12,7 @@ from appserve.http.http1 import Connection
 from appserve.http.messages import Writing
 from appserve.http.status import STATUS_LINES
 from appserve.wsgi.environ import CgiVariable, Header
+from appserve.wsgi.file_wrapper import FileWrapper, find_part
 from appserve.wsgi.outbox import Outbox
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -39,10 +40,10 @@ def read_status(status: str) -> tuple[int, bytes]:
 class Response:
     """What one application call has said so far. `code` is 0 until start_response."""
 
-    __slots__ = ("_connection", "_cycle", "_headers", "_outbox", "_status_line", "code")
+    __slots__ = ("_connection", "_cycle", "_length", "_outbox", "_parts", "code")
 
-    _headers: Iterable[Header]
-    _status_line: bytes
+    _parts: list[bytes]  # of the head, as http.response has begun it
+    _length: int
 
     def __init__(self, connection: Connection[CgiVariable, Header], outbox: Outbox) -> None:
         self._connection = connection
@@ -61,33 +62,55 @@ class Response:
         """PEP 3333 "The start_response() Callable". Nothing is sent before the first byte of the body.
 
         With `exc_info` it replaces an answer that was not sent yet; if one was, the exception is raised
-        again, so that the application is ended. Raises AppMistake.
+        again, so that the application is ended. Raises AppMistake, here, where the application can see what
+        it did; `headers` are read once, and may be changed afterwards.
         """
         if exc_info:
-            if self.started:
-                self._raise_again(exc_info)
+            if self._is_over or self.started:
+                try:
+                    _raise_again(exc_info)
+                finally:
+                    exc_info = None  # else the traceback would hold the frame that holds it
         elif self.code:
             raise AppMistake("start_response() was called a second time without exc_info (PEP 3333)")
-        self.code, self._status_line = read_status(status)
-        self._headers = headers
+        connection = self._connection
+        stamp = connection.stamp
         now = time.time()
-        stamp = self._connection.stamp
         if now >= stamp.until:
             # The application may have been at it for longer than the loop's last turn is ago.
             stamp.renew(now)
+        try:
+            code, line = read_status(status)
+            parts = [line, stamp.date_server]
+            self._length = connection.write_fields(parts, code, headers)
+        except TypeError:
+            kinds = f"{type(status).__name__} and {type(headers).__name__}"
+            raise AppMistake(
+                f"start_response() got {kinds}, not a str and a list of tuples (PEP 3333)"
+            ) from None
+        self._parts = parts
+        self.code = code
         return self.write
 
-    def _raise_again(self, exc_info: ExcInfo) -> NoReturn:
-        if exc_info[1] is None:
-            raise AppMistake("start_response() with an exc_info that is empty, after the body had begun")
-        raise exc_info[1].with_traceback(exc_info[2])
+    @property
+    def _is_over(self) -> bool:
+        """Whether the connection has gone on to another request; nothing may reach that one's answer."""
+        return self._cycle != self._connection.cycle
+
+    def send_early_hints(self, headers: Iterable[Header]) -> None:
+        """`wsgi.early_hints`: send a 103 with these headers now, a `Link` or several (RFC 8297).
+
+        Hints are worth nothing once the response has begun, and HTTP/1.0 has none: then nothing is sent.
+        Raises AppMistake for headers that cannot stand in a response, ClientDisconnected.
+        """
+        if not self._is_over and not self.started:
+            self._put(self._connection.send_informational(103, headers))
 
     def write(self, data: bytes) -> None:
         """The imperative way to send a piece of the body (PEP 3333 "The write() Callable")."""
         if type(data) is not bytes:
             data = _as_bytes(data)
-        if self._cycle != self._connection.cycle:
-            # It would go into the answer to another request.
+        if self._is_over:
             raise AppMistake("write() was called after its request had been answered")
         if data:
             self.send(data)
@@ -98,7 +121,7 @@ class Response:
             framed = self._connection.send_body(data, True)
         else:
             self._check_started("before the body")
-            framed = self._connection.start_response(self.code, self._headers, self._status_line, data)
+            framed = self._connection.start_with(self._parts, self.code, self._length, data)
         self._put(framed)
 
     def _put(self, framed: bytes) -> None:
@@ -124,40 +147,104 @@ class Response:
             body = result[0] if len(result) == 1 else b"".join(map(_as_bytes, result))
             if type(body) is not bytes:
                 body = _as_bytes(body)
-            framed = self._connection.respond(self.code, self._headers, body, self._status_line)
+            framed = self._connection.respond_with(self._parts, self.code, self._length, body)
             self._outbox.write(framed)
             return
-        self._iterate(result)
-
-    def _iterate(self, result: Any) -> None:
         try:
-            try:
-                pieces = iter(result)
-            except TypeError:
-                raise AppMistake(
-                    f"the application returned {result!r}, which is no iterable of bytes"
-                ) from None
-            for data in pieces:
-                if type(data) is not bytes:
-                    data = _as_bytes(data)
-                if data:
-                    self.send(data)
-            self._end()
+            if isinstance(result, FileWrapper):
+                self._send_wrapped(result)
+            else:
+                self._iterate(result)
         finally:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
 
-    def _end(self) -> None:
+    def _iterate(self, result: Any) -> None:
+        try:
+            pieces = iter(result)
+        except TypeError:
+            raise AppMistake(f"the application returned {result!r}, which is no iterable of bytes") from None
+        if not self.started and hasattr(type(result), "__len__") and len(result) == 1:
+            # It says that there is no second piece, so the length is known with the first (PEP 3333 "Handling
+            # the Content-Length Header").
+            self._end(b"".join(map(_as_bytes, pieces)))
+            return
+        for data in pieces:
+            if type(data) is not bytes:
+                data = _as_bytes(data)
+            if data:
+                self.send(data)
+        self._end(b"")
+
+    def _end(self, data: bytes) -> None:
+        """Send the last of the body, which may be all of it."""
         if self.started:
-            self._put(self._connection.send_body(b"", False))
+            self._put(self._connection.send_body(data, False))
         else:
             self._check_started("before the application's end")
-            self._put(self._connection.respond(self.code, self._headers, b"", self._status_line))
+            self._put(self._connection.respond_with(self._parts, self.code, self._length, data))
+
+    def _send_wrapped(self, wrapper: FileWrapper) -> None:
+        """Send what `wsgi.file_wrapper` made, up to the Content-Length: a file as it is, anything else in
+        blocks."""
+        part = find_part(wrapper.file) if type(wrapper) is FileWrapper else None
+        if part is None:
+            self._send_blocks(wrapper)
+            return
+        connection = self._connection
+        try:
+            head = b""
+            if not self.started:
+                self._check_started("before the body")
+                head = connection.start_with(self._parts, self.code, self._length, b"", part.size)
+            before, part.size, after = connection.frame_file(part.size, False)
+        except BaseException:
+            part.close()
+            raise
+        if not part.size:
+            part.close()
+            self._put(head + before + after)
+            return
+        try:
+            self._outbox.send_file(head + before, part, after)
+        except ClientDisconnected:
+            connection.abandon_response()
+            raise
+        if self._outbox.missing:
+            connection.fall_short(self._outbox.missing)
+            self._outbox.missing = 0
+
+    def _send_blocks(self, wrapper: FileWrapper) -> None:
+        connection = self._connection
+        for data in wrapper:
+            if type(data) is not bytes:
+                data = _as_bytes(data)
+            if not data:
+                continue
+            head = b""
+            if not self.started:
+                self._check_started("before the body")
+                head = connection.start_with(self._parts, self.code, self._length)
+            left = connection.left_to_write
+            self._put(head + connection.send_body(data if left < 0 else data[:left], True))
+            if 0 <= left <= len(data):
+                break
+        self._end(b"")
 
     def _check_started(self, when: str) -> None:
         if not self.code:
             raise AppMistake(f"start_response() was not called {when} (PEP 3333)")
+
+
+def _raise_again(exc_info: ExcInfo) -> NoReturn:
+    error = exc_info[1]
+    try:
+        if error is None:
+            raise AppMistake("start_response() with an exc_info that is empty, after the body had begun")
+        raise error.with_traceback(exc_info[2])
+    finally:
+        del error, exc_info  # else the traceback would hold the frame that holds it
 
 
 def _as_bytes(data: object) -> bytes:

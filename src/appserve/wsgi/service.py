@@ -1,9 +1,10 @@
 """What all WSGI connections of one process share: the application, the rules, and what is counted."""
 
 import os
+import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from appserve.http.deadlines import Patience
 from appserve.http.fields import Fields
@@ -11,9 +12,16 @@ from appserve.http.limits import Limits
 from appserve.http.stamp import Stamp
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
-from appserve.observe.tally import Tally
+from appserve.observe.refusals import Refusals
+from appserve.observe.tally import Counts
 from appserve.wsgi.environ import CgiVariable, Environ, Header
+from appserve.wsgi.pace import Pace
+from appserve.wsgi.proxied import Proxies
 from appserve.wsgi.spool import Quota
+
+if TYPE_CHECKING:  # read by those workers only that need it
+    from appserve.net.greeting import Greetings
+    from appserve.net.tls_socket import TlsSocket
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,16 @@ class Service:
     stamp: Stamp
     patience: Patience
     quota: Quota
+    pace: Pace
     log: Log
     access: AccessLog | None
-    tally: Tally
+    tally: Counts
+    refusals: Refusals
+    greetings: "Greetings | None"
+    proxies: Proxies | None = None
+    encrypt: "Callable[[socket.socket], TlsSocket] | None" = None
     pid: int = field(default_factory=os.getpid)
+
+    def counted_by(self, tally: Counts) -> "Service":
+        """The same for the connections that one thread has at a time, which counts for itself."""
+        return replace(self, tally=tally)

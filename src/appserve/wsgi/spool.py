@@ -6,30 +6,37 @@ no name: whatever ends the process, nothing is left behind.
 
 import os
 import tempfile
+from _thread import allocate_lock  # a worker without threads has no other need of threading
+
+SEGMENT = 4 << 20
+"""Bytes after which a spool goes on in a further file."""
 
 
 class Quota:
     """How many bytes all spools of this process may hold together."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "_lock")
 
     def __init__(self, limit: int) -> None:
         self._left = limit
+        self._lock = allocate_lock()
 
     def take(self, size: int) -> bool:
         """Reserve `size` bytes; False if there is no room for them."""
-        if size > self._left:
-            return False
-        self._left -= size
-        return True
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
 
     def give(self, size: int) -> None:
         """Return what was reserved."""
-        self._left += size
+        with self._lock:
+            self._left += size
 
 
-class Spool:
-    """A first-in first-out file of bytes."""
+class SpoolFile:
+    """A first-in first-out file of bytes. Its room is given back when the last of them is taken."""
 
     __slots__ = ("_end", "_fd", "_quota", "_start", "_taken")
 
@@ -60,22 +67,23 @@ class Spool:
         self._end += len(data)
         return True
 
-    def peek(self, size: int) -> bytes:
-        """The next bytes, at most `size`."""
-        return os.pread(self._fd, min(size, len(self)), self._start)
-
-    def advance(self, size: int) -> None:
-        """Drop `size` bytes from the front."""
-        self._start += size
+    def read(self, size: int) -> bytes:
+        """Take the next bytes, at most `size`. Raises OSError, also when the file has lost them."""
+        data = os.pread(self._fd, min(size, len(self)), self._start)
+        if not data and self:
+            raise OSError("a spool file is shorter than what was written into it")
+        self._start += len(data)
         if self._start == self._end:
             self.clear()
+        return data
 
     def clear(self) -> None:
         """Drop everything and give the disk back."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        self._quota.give(self._taken)
+        if self._taken:
+            self._quota.give(self._taken)
         self._start = self._end = self._taken = 0
 
     def detach(self) -> int:
@@ -83,6 +91,54 @@ class Spool:
         fd, self._fd = self._fd, -1
         os.lseek(fd, self._start, os.SEEK_SET)
         return fd
+
+
+class Spool:
+    """Bytes, first in first out, in as many files as it takes to give room back while they are read.
+
+    A file is as long as a quarter of what waits when it is begun, at least SEGMENT: so a gigabyte needs some
+    twenty-five descriptors, and no more than a fifth of it waits to be given back.
+    """
+
+    __slots__ = ("_end", "_files", "_quota", "_size")
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+        self._files: list[SpoolFile] = []
+        self._size = 0
+        self._end = 0  # how long the last file may become
+
+    def __len__(self) -> int:
+        return self._size
+
+    def write(self, data: bytes | memoryview) -> bool:
+        """Append `data`; False if the quota or the disk has no room for it (then nothing was appended)."""
+        if not self._files or self._end <= 0:
+            self._files.append(SpoolFile(self._quota))
+            self._end = max(SEGMENT, self._size // 4)
+        if not self._files[-1].write(data):
+            if not self._files[-1]:
+                self._files.pop().clear()
+                self._end = 0
+            return False
+        self._end -= len(data)
+        self._size += len(data)
+        return True
+
+    def read(self, size: int) -> bytes:
+        """Take the next bytes, at most `size`, at least one. Raises OSError."""
+        data = self._files[0].read(size)
+        self._size -= len(data)
+        if not self._files[0]:
+            del self._files[0]
+        return data
+
+    def clear(self) -> None:
+        """Drop everything and give the disk back."""
+        for file in self._files:
+            file.clear()
+        self._files.clear()
+        self._size = 0
 
 
 def _open_nameless() -> int:

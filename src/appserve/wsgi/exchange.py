@@ -1,0 +1,278 @@
+"""The requests of one connection, one after the other: the body is gathered, the application called, what it
+did wrong is told, and the line of the access log is written.
+
+Nothing here waits for the client or reads from it; wsgi/connection.py does the one, its loop the other.
+"""
+
+import os
+import time
+from typing import BinaryIO
+
+from appserve import forked
+from appserve.errors import ClientDisconnected, Rejected
+from appserve.http.forwarded import Origin
+from appserve.http.http1 import Connection
+from appserve.http.messages import CHUNKED, RequestHead, Writing
+from appserve.http.status import REASONS
+from appserve.observe.access import AccessLog
+from appserve.observe.log import Level
+from appserve.observe.tally import CLIENT_LEFT
+from appserve.tracebacks import application_traceback
+from appserve.wsgi.body import RequestBody
+from appserve.wsgi.environ import CgiVariable, Environ, Header, gather, make_environ
+from appserve.wsgi.outbox import Outbox
+from appserve.wsgi.pace import BRIEF
+from appserve.wsgi.proxied import Proxies, tell_origin
+from appserve.wsgi.response import Response
+from appserve.wsgi.service import Service
+
+WRITING_HEAD, WRITING_DONE = Writing.HEAD, Writing.DONE  # hot: see messages.END.
+
+
+class Exchanges:
+    """What a connection does with a request that has come in."""
+
+    __slots__ = (
+        "_body",
+        "_head",
+        "_http",
+        "_origin",
+        "_outbox",
+        "_peer",
+        "_proxies",
+        "_resets",
+        "_sending",
+        "_service",
+        "_since",
+        "_template",
+        "late_at",
+        "out",
+    )
+
+    out: list[None]
+    """For whoever lends the connection to threads (workers/pool.py)."""
+
+    def __init__(
+        self, service: Service, template: Environ, http: Connection[CgiVariable, Header], outbox: Outbox
+    ) -> None:
+        """`template` is the connection's, with its addresses."""
+        self._service = service
+        self._template = template
+        self._peer: str = template["REMOTE_ADDR"]
+        self._http = http
+        self._outbox = outbox
+        self._proxies: Proxies | None = None  # if the peer is one of them
+        self._origin: Origin | None = None  # what it says of this request
+        self._head: RequestHead[CgiVariable] | None = None  # while its body comes in
+        self._body: RequestBody | None = None
+        self._sending: tuple[RequestHead[CgiVariable], int] | None = None  # answered, and not all taken yet
+        # When the request's head was complete; between two, when the last was answered; monotonic ns.
+        self._since = time.monotonic_ns()
+        self.late_at: int | None = None  # when a request that has come in has waited for too long, if ever
+        self._resets = False  # a response was cut short, and only a reset can tell the client
+
+    def _believe(self) -> None:
+        """Find out whether the peer is a proxy whose word counts."""
+        proxies = self._service.proxies
+        self._proxies = proxies if proxies is not None and proxies.include(self._peer) else None
+
+    def _introduce(self, proxies: Proxies, head: RequestHead[CgiVariable], environ: Environ) -> None:
+        """Say in the environ whose request it is. Raises Rejected."""
+        if self._head is None:  # else that was found out before its body came
+            self._read_origin(proxies, head, environ)
+        if self._origin is not None:
+            tell_origin(environ, self._origin, head.line)
+
+    def _read_origin(self, proxies: Proxies, head: RequestHead[CgiVariable], variables: Environ) -> None:
+        """Find out whose request it is, from its fields. Raises Rejected; nothing more is read then."""
+        self._origin = None
+        try:
+            self._origin = proxies.read(self._peer, variables)
+        except Rejected as rejected:
+            self._head = head  # it is recorded as one that was not served
+            self._http.refuse(rejected)
+            raise
+
+    @property
+    def peer(self) -> str:
+        """The client's address, "" for that of a unix socket."""
+        return self._peer
+
+    @property
+    def since(self) -> int:
+        """Between two requests: when the last was answered, or the connection was made; monotonic ns."""
+        return self._since
+
+    def served_by(self, service: Service) -> None:
+        """Whoever has the connection from now on counts there."""
+        self._service = service
+        self._outbox.tally = service.tally
+
+    def _await_body(self, head: RequestHead[CgiVariable]) -> None:
+        if self._proxies is not None:
+            self._read_origin(self._proxies, head, gather(head.fields))
+        self._head = head
+        self._body = RequestBody(self._service.quota)
+        if head.expects_continue and not self._http.unread:
+            # The application is called with the whole body, so the body is asked for here (PEP 3333
+            # "HTTP 1.1 Expect/Continue", first way).
+            self._outbox.write(self._http.send_informational(100))
+
+    def _serve(self, head: RequestHead[CgiVariable], body: BinaryIO) -> None:
+        service = self._service
+        begun = self._since if self._head is None else time.monotonic_ns()
+        environ = make_environ(self._template, head, body)
+        if self._proxies is not None:
+            self._introduce(self._proxies, head, environ)
+        late_at = self.late_at
+        if late_at is not None and begun > late_at:
+            self._turn_away(head)
+            return
+        http = self._http
+        if service.pace.closes:
+            http.close_after_response()
+        tally = service.tally
+        tally.begin(head.line.label, begun)
+        access = service.access
+        if access is not None:
+            referer, agent = environ.get("HTTP_REFERER", ""), environ.get("HTTP_USER_AGENT", "")
+        if self._body is not None and head.body_length == CHUNKED:
+            # Some applications read nothing without it; it is the decoded length (RFC 3875 §4.1.2).
+            environ["CONTENT_LENGTH"] = str(self._body.size)
+        response = Response(http, self._outbox)
+        environ["wsgi.early_hints"] = response.send_early_hints
+        try:
+            result = service.application(environ, response.start_response)
+            if service.pace.closes and not response.started:
+                http.close_after_response()  # the worker began to leave in the meantime
+            response.finish(result)
+            status = response.code
+            if http.short:
+                self._report_short(head, http.short)
+        except BaseException as error:
+            status = self._fail(head, response, error)
+        if self._body is not None:
+            self._forget_body()
+        now = time.monotonic_ns()
+        spent = tally.end(status, now)
+        if self._outbox.pending:
+            self._sending = (head, status)  # it is recorded when it is sent
+        else:
+            if access is not None:
+                self._record(access, head, status, now, referer, agent)
+            self._since = now
+        if spent > BRIEF:
+            service.pace.called((now - begun) / 1e9, now / 1e9)  # with the time that it waited for its reader
+
+    def _fail(self, head: RequestHead[CgiVariable], response: Response, error: BaseException) -> int:
+        """The application raised, or broke a rule; the status that the request ends with."""
+        service = self._service
+        http = self._http
+        if os.getpid() != service.pid:
+            forked.leave(error)
+        if self._outbox.is_lost:
+            http.abandon_response()
+            http.body_sent = max(0, http.body_sent - self._outbox.missing)
+            return CLIENT_LEFT
+        service.tally.app_errors += 1
+        service.log.block(
+            Level.ERROR,
+            f"application error in {_name(head)}: it raised {type(error).__name__}",
+            application_traceback(error),
+        )
+        if http.writing is WRITING_HEAD:
+            response.code = 500  # it may not start any more
+            return self._answer(500)
+        if http.writing is not WRITING_DONE:  # else it failed in its close(), after the response
+            self._resets = http.ends_by_close
+            http.abandon_response()
+        return response.code
+
+    def _turn_away(self, head: RequestHead[CgiVariable]) -> None:
+        """Who has waited for so long has often given up, and those behind would wait for it as well."""
+        status = self._answer(503, ("Retry-After", "1"))
+        self._service.tally.count(status)
+        self._record_alone(head, status)
+        self._forget_body()
+
+    def _answer(self, status: int, *fields: Header) -> int:
+        """Answer in the application's stead; gives the status that the request ends with."""
+        http = self._http
+        if self._service.pace.closes:
+            http.close_after_response()
+        text = f"{REASONS[status]}\n".encode()
+        answer = http.respond(status, [("Content-Type", "text/plain; charset=utf-8"), *fields], text)
+        try:
+            self._outbox.write(answer)
+        except ClientDisconnected:
+            http.abandon_response()
+            return CLIENT_LEFT
+        return status
+
+    def _report_short(self, head: RequestHead[CgiVariable], missing: int) -> None:
+        self._resets = self._http.ends_by_close
+        self._service.tally.app_errors += 1
+        self._service.log.error(
+            f"application error in {_name(head)}: the body ended {missing} bytes short of its "
+            "Content-Length; the connection was closed, so that the client can tell"
+        )
+
+    def _on_sent(self) -> None:
+        """The response that was on its way is with the client, or never will be as a whole."""
+        if self._sending is None:
+            return
+        head, status = self._sending
+        self._sending = None
+        missing = self._outbox.missing or self._outbox.unsent
+        if missing:
+            status = CLIENT_LEFT
+            self._service.tally.aborted += 1
+            self._http.body_sent = max(0, self._http.body_sent - missing)
+        self._record_alone(head, status)
+        self._since = time.monotonic_ns()
+
+    def _on_shrunk(self, missing: int) -> None:
+        """A file lost bytes after its part of the response had been announced, while it was sent."""
+        http = self._http
+        http.fall_short(missing)
+        self._outbox.missing = 0
+        self._resets = http.ends_by_close
+        name = _name(self._sending[0]) if self._sending is not None else "a request"
+        self._service.tally.app_errors += 1
+        self._service.log.error(
+            f"application error in {name}: the file that it answered with lost {missing} bytes while it was "
+            "sent; the connection was closed, so that the client can tell"
+        )
+
+    def _forget_body(self) -> None:
+        if self._body is not None:
+            self._body.discard()
+        self._head = self._body = None
+
+    def _record_alone(self, head: RequestHead[CgiVariable], status: int) -> None:
+        """Record a request that has no environ: not any more, or never had one."""
+        access = self._service.access
+        if access is not None:
+            fields = dict(head.fields)
+            referer, agent = fields.get("HTTP_REFERER", ""), fields.get("HTTP_USER_AGENT", "")
+            self._record(access, head, status, time.monotonic_ns(), referer, agent)
+
+    def _record(
+        self,
+        access: AccessLog,
+        head: RequestHead[CgiVariable],
+        status: int,
+        now: int,
+        referer: str,
+        agent: str,
+    ) -> None:
+        line = head.line
+        request_line = f"{line.method} {line.target.decode('latin-1')} {line.protocol}"
+        seconds = (now - self._since) / 1e9
+        origin = self._origin
+        client = self._peer if origin is None or origin.client is None else origin.client[0]
+        access.record(client, request_line, status, self._http.body_sent, seconds, referer, agent)
+
+
+def _name(head: RequestHead[CgiVariable]) -> str:
+    return head.line.label.decode("latin-1")

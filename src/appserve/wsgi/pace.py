@@ -1,0 +1,73 @@
+"""Whether a worker keeps its clients, or sends each back to the queue that it shares with its siblings.
+
+A connection that is kept alive belongs to one worker, so its next request waits for whatever that worker is
+doing, while siblings may be idle. Nothing can be handed over in that moment: the thread that could do it is
+in the application. What can be done is to keep fewer clients where they would wait: an answer that says
+`Connection: close` makes its client come back by the shared queue, to a worker that is free.
+
+How long would a request wait that comes in at any moment? A spell of t seconds in which nobody can be served
+meets an arrival with a chance in proportion to t, and then lasts t/2 on average. With λ spells a second that
+is λE[t²]/2 (the mean residual life of renewal theory), estimated here over about HORIZON seconds: each spell
+adds t²/2 ÷ HORIZON, and what was added decays. So it is long calls that count and not many calls: a thousand
+calls of 1 ms a second come to 0.5 ms, one of 2 s to 200 ms, and is forgotten 37 s later.
+
+Not counted is the wait behind others in the queue: a worker that is merely busy has siblings that are as
+busy, and there would be nothing to gain.
+"""
+
+from math import exp
+
+HORIZON = 10.0
+"""Seconds over which the estimate looks back."""
+
+TOO_LONG = 0.005
+"""Seconds of expected waiting at which a worker lets its clients go; a new connection costs far less."""
+
+BRIEF = 1_000_000
+"""Nanoseconds of a spell that is not worth counting."""
+
+
+class Pace:
+    """One worker's estimate. `closes` tells whether an answer has to say `Connection: close`.
+
+    Times are monotonic seconds. One thread changes it; any may read `closes`.
+    """
+
+    __slots__ = ("_at", "_ends", "_has_siblings", "_is_one", "closes", "expected")
+
+    def __init__(self, *, keep_alive: bool = True, has_siblings: bool = False, is_one: bool = True) -> None:
+        """keep_alive    whether any connection is kept
+        has_siblings  whether others could serve it
+        is_one        whether everybody waits during a call, because there is one thread
+        """
+        self._has_siblings = has_siblings
+        self._is_one = is_one
+        self._ends = not keep_alive
+        self._at = 0.0
+        self.expected = 0.0  # seconds that a request would wait
+        self.closes = self._ends
+
+    def called(self, seconds: float, now: float) -> None:
+        """A call of the application took so long, until `now`."""
+        if self._is_one:
+            self.blocked(seconds, now)
+
+    def blocked(self, seconds: float, now: float) -> None:
+        """For so long, until `now`, nobody could be served."""
+        self.look(now)
+        self.expected += seconds * seconds / (2 * HORIZON)
+        self._judge()
+
+    def look(self, now: float) -> None:
+        """Forget as time goes by; to be called about once a second."""
+        if now > self._at:
+            self.expected *= exp((self._at - now) / HORIZON)
+            self._at = now
+        self._judge()
+
+    def end(self) -> None:
+        """From now on every answer is its connection's last."""
+        self._ends = self.closes = True
+
+    def _judge(self) -> None:
+        self.closes = self._ends or (self._has_siblings and self.expected > TOO_LONG)

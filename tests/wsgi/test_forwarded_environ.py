@@ -1,0 +1,399 @@
+"""What proxies say, as an application and the access log see it.
+
+192.0.2.* are clients, 10.* are our proxies, 6.6.6.6 is who somebody wants to be.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from appserve.http.forwarded import Forwarding
+from appserve.http.messages import Reading
+from appserve.http.proxy_fields import ALL_HEADERS, USUAL_HEADERS
+from appserve.http.trust import TrustList
+from appserve.net.greeting import Greetings
+from appserve.wsgi.proxied import Proxies
+from tests.conformance.wire import Response
+from tests.wsgi.talk import Environ, Talk, head
+
+PROXY = ("10.0.0.1", 4711)
+CLIENT = ("192.0.2.1", 5555)
+UNIX = ""
+FAMILY = ALL_HEADERS[:-1]
+
+Visit = Callable[..., "Told"]
+
+
+class Told(Talk):
+    """A talk with an application that keeps the environ of each call."""
+
+    def __init__(
+        self,
+        peer: object = PROXY,
+        *,
+        headers: tuple[str, ...] = FAMILY,
+        trust: tuple[str, ...] = ("10.0.0.0/8", "unix"),
+        **more: Any,
+    ) -> None:
+        self.environs: list[Environ] = []
+        super().__init__(
+            self._keep, peer=peer, proxies=Proxies(Forwarding(TrustList(trust), headers)), **more
+        )
+
+    def _keep(self, environ: Environ, start_response: Any) -> list[bytes]:
+        self.environs.append(environ)
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    def told(self, *fields: str, target: str = "/", host: str = "a.example") -> Environ:
+        """The environ of a request with these fields."""
+        self.ask(head(f"GET {target} HTTP/1.1", f"Host: {host}", *fields))
+        return self.environs[-1]
+
+    @property
+    def lines(self) -> list[str]:
+        return self.access.text.splitlines()
+
+
+@pytest.fixture
+def visit() -> Iterator[Visit]:
+    opened: list[Told] = []
+
+    def make(*arguments: Any, **more: Any) -> Told:
+        opened.append(Told(*arguments, **more))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def differences(environ: Environ, plain: Environ) -> dict[str, Any]:
+    """What is not as in a request that no proxy said anything of, besides the fields themselves."""
+    names = (environ.keys() | plain.keys()) - {"wsgi.input", "wsgi.early_hints"}
+    return {
+        name: environ.get(name)
+        for name in names
+        if environ.get(name) != plain.get(name) and not name.startswith(("HTTP_X_", "HTTP_FORWARDED"))
+    }
+
+
+def assert_refused(answer: Response) -> None:
+    assert answer.status == 400
+    assert dict(answer.fields)[b"connection"] == b"close"
+
+
+# ── what changes ──
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        (["X-Forwarded-For: 192.0.2.7"], {"REMOTE_ADDR": "192.0.2.7", "REMOTE_PORT": "0"}),
+        (["X-Forwarded-For: [2001:DB8::7]:99"], {"REMOTE_ADDR": "2001:db8::7", "REMOTE_PORT": "99"}),
+        (
+            ["X-Forwarded-For: 6.6.6.6, 192.0.2.7:99", "X-Forwarded-For: 10.0.0.2"],
+            {"REMOTE_ADDR": "192.0.2.7", "REMOTE_PORT": "99"},
+        ),
+        (["X-Forwarded-For: unknown"], {}),
+        (["X-Forwarded-Proto: https"], {"wsgi.url_scheme": "https", "HTTPS": "on"}),
+        (["X-Forwarded-Proto: http"], {}),
+        (
+            ["X-Forwarded-Host: shop.example"],
+            {"HTTP_HOST": "shop.example", "SERVER_NAME": "shop.example"},
+        ),
+        (
+            ["X-Forwarded-Host: shop.example:8443"],
+            {"HTTP_HOST": "shop.example:8443", "SERVER_NAME": "shop.example", "SERVER_PORT": "8443"},
+        ),
+        (
+            ["X-Forwarded-Host: [2001:db8::1]:81"],
+            {"HTTP_HOST": "[2001:db8::1]:81", "SERVER_NAME": "[2001:db8::1]", "SERVER_PORT": "81"},
+        ),
+        (
+            ["X-Forwarded-Host: shop.example", "X-Forwarded-Proto: https"],
+            {
+                "HTTP_HOST": "shop.example",
+                "SERVER_NAME": "shop.example",
+                "SERVER_PORT": "443",
+                "wsgi.url_scheme": "https",
+                "HTTPS": "on",
+            },
+        ),
+        (
+            ["X-Forwarded-Host: shop.example", "X-Forwarded-Port: 8080"],
+            {"HTTP_HOST": "shop.example:8080", "SERVER_NAME": "shop.example", "SERVER_PORT": "8080"},
+        ),
+        (["X-Forwarded-Port: 8080"], {"HTTP_HOST": "a.example:8080", "SERVER_PORT": "8080"}),
+        (
+            ["X-Forwarded-Port: 443", "X-Forwarded-Proto: https"],
+            {"SERVER_PORT": "443", "wsgi.url_scheme": "https", "HTTPS": "on"},
+        ),
+        (["X-Forwarded-Prefix: /shop"], {"SCRIPT_NAME": "/shop"}),
+        (["X-Forwarded-Prefix: /"], {}),
+        (["X-Forwarded-Prefix: /caf%C3%A9/"], {"SCRIPT_NAME": "/caf\xc3\xa9"}),
+    ],
+)
+def test_an_environ_says_what_a_believed_proxy_says(visit: Visit, fields: list[str], changed: dict[str, str]):
+    talk = visit()
+
+    plain = talk.told()
+    assert differences(talk.told(*fields), plain) == changed
+    assert differences(talk.told(), plain) == {}, "what was said of a request is not said of the next"
+
+
+def test_forwarded_is_heeded_where_it_was_chosen(visit: Visit):
+    talk = visit(headers=("forwarded",))
+
+    lines = (
+        "Forwarded: for=6.6.6.6;host=evil.example",
+        'Forwarded: for="[2001:db8::7]:99";proto=https;host=b',
+    )
+    environ = talk.told(*lines, "X-Forwarded-For: 6.6.6.6", "X-Forwarded-Host: evil.example")
+    assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("2001:db8::7", "99")
+    assert (environ["wsgi.url_scheme"], environ["HTTP_HOST"]) == ("https", "b")
+
+
+@pytest.mark.parametrize("trust", [("unix",), ("*",)])
+def test_a_proxy_may_come_through_a_unix_socket(visit: Visit, trust: tuple[str, ...]):
+    environ = visit(UNIX, trust=trust).told("X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https")
+
+    assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("192.0.2.7", "0")
+    assert environ["wsgi.url_scheme"] == "https"
+
+
+def test_the_fields_of_a_believed_proxy_stay_as_they_were_sent(visit: Visit):
+    environ = visit().told(
+        "X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: HTTPS"
+    )
+
+    assert environ["HTTP_X_FORWARDED_FOR"] == "6.6.6.6,192.0.2.7"
+    assert environ["HTTP_X_FORWARDED_PROTO"] == "HTTPS"
+
+
+def test_a_port_does_not_take_the_place_of_one_that_the_client_called(visit: Visit):
+    environ = visit().told("X-Forwarded-Port: 443", host="a.example:8443")
+
+    assert environ["HTTP_HOST"] == "a.example:8443"
+
+
+def test_a_proxy_that_speaks_tls_for_a_client_that_does_not(visit: Visit):
+    talk = visit()
+    talk.connection._template.update({"wsgi.url_scheme": "https", "HTTPS": "on"})
+
+    environ = talk.told("X-Forwarded-Proto: http")
+    assert environ["wsgi.url_scheme"] == "http"
+    assert "HTTPS" not in environ
+
+
+@pytest.mark.parametrize(
+    ("root_path", "prefix", "target", "script_name", "path_info"),
+    [
+        ("", "/p", "/x", "/p", "/x"),  # the proxy has stripped it
+        ("", "/p", "/p/x", "/p", "/x"),  # the proxy has not
+        ("", "/p", "/p", "/p", ""),
+        ("", "/p", "/p/", "/p", "/"),
+        ("", "/p", "/px", "/p", "/px"),
+        ("", "/p", "/p/p/x", "/p", "/p/x"),
+        ("/own", "/p", "/p/own/x", "/p/own", "/x"),
+        ("/own", "/p", "/own/x", "/p/own", "/x"),
+        ("/own", "/p", "/x", "/p/own", "/x"),
+        ("/own", "/", "/own/x", "/own", "/x"),
+        ("", "/caf%C3%A9", "/caf%c3%a9/x", "/caf\xc3\xa9", "/x"),
+    ],
+)
+def test_a_prefix_goes_before_the_root_path_and_both_off_the_path(
+    visit: Visit, root_path: str, prefix: str, target: str, script_name: str, path_info: str
+):
+    talk = visit(root_path=root_path)
+
+    for _ in range(2):
+        environ = talk.told(f"X-Forwarded-Prefix: {prefix}", target=target)
+        assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script_name, path_info)
+        assert environ["REQUEST_URI"] == target
+
+
+def test_options_of_the_server_as_a_whole_have_no_path_below_a_prefix(visit: Visit):
+    talk = visit()
+
+    talk.ask(head("OPTIONS * HTTP/1.1", "Host: a.example", "X-Forwarded-Prefix: /p"), "OPTIONS")
+    assert (talk.environs[-1]["SCRIPT_NAME"], talk.environs[-1]["PATH_INFO"]) == ("/p", "")
+
+
+# ── what does not ──
+
+SPOOFED = (
+    "X-Forwarded-For: 6.6.6.6",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: evil.example",
+    "X-Forwarded-Port: 81",
+    "X-Forwarded-Prefix: /evil",
+    "Forwarded: for=6.6.6.6;proto=https;host=evil.example",
+)
+
+
+@pytest.mark.parametrize("headers", [FAMILY, ("forwarded",)])
+@pytest.mark.parametrize("peer", [CLIENT, UNIX])
+def test_nothing_is_believed_of_a_peer_that_is_not_trusted(
+    visit: Visit, peer: object, headers: tuple[str, ...]
+):
+    talk = visit(peer, trust=("10.0.0.0/8",), headers=headers)
+
+    plain = talk.told()
+    environ = talk.told(*SPOOFED)
+    assert differences(environ, plain) == {}
+    assert environ["HTTP_X_FORWARDED_FOR"] == "6.6.6.6", "an application may look at it"
+    assert talk.told("X-Forwarded-Proto: gopher", "Forwarded: garbage")
+
+
+def test_fields_that_were_not_chosen_are_not_heeded(visit: Visit):
+    talk = visit(headers=USUAL_HEADERS)
+
+    assert differences(talk.told(*SPOOFED), talk.told()).keys() == {
+        "REMOTE_ADDR",
+        "REMOTE_PORT",
+        "wsgi.url_scheme",
+        "HTTPS",
+    }
+
+
+def test_a_name_with_underscores_speaks_for_no_proxy(visit: Visit):
+    talk = visit()
+
+    environ = talk.told("X_Forwarded_For: 6.6.6.6", "X-Forwarded_Proto: https")
+    assert differences(environ, talk.told()) == {}
+    assert "HTTP_X_FORWARDED_FOR" not in environ
+
+
+def test_who_is_not_believed_is_asked_for_once_and_never_read(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    believes = Forwarding.believes
+    monkeypatch.setattr(Forwarding, "believes", lambda self, peer: asked.append(peer) or believes(self, peer))
+    monkeypatch.setattr(Forwarding, "read", None)
+    monkeypatch.setattr(Proxies, "read", None)
+
+    talk = visit(CLIENT)
+    talk.told(*SPOOFED)
+    talk.told(*SPOOFED)
+    assert asked == [CLIENT[0]]
+
+
+def test_who_is_believed_is_asked_for_once(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    include = Proxies.include
+    monkeypatch.setattr(Proxies, "include", lambda self, peer: asked.append(peer) or include(self, peer))
+
+    talk = visit()
+    talk.told("X-Forwarded-For: 192.0.2.7")
+    talk.told("X-Forwarded-For: 192.0.2.7")
+    assert asked == [PROXY[0]]
+
+
+def test_a_request_that_says_nothing_of_a_proxy_is_not_read(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Forwarding, "read", None)
+
+    assert visit().told("X-Real-Ip: 6.6.6.6")["REMOTE_ADDR"] == PROXY[0]
+
+
+# ── a contradiction ──
+
+BAD = "X-Forwarded-Proto: gopher"
+
+
+def test_what_contradicts_itself_is_400_and_never_reaches_the_application(visit: Visit):
+    talk = visit()
+    talk.told("X-Forwarded-For: 192.0.2.7")
+
+    answer = talk.ask(head("GET /a HTTP/1.1", "Host: a.example", "X-Forwarded-For: 192.0.2.7", BAD))
+
+    assert_refused(answer)
+    assert len(talk.environs) == 1
+    assert talk.tally.requests == 2
+    assert talk.row.stall_reference_ns == 0, "the scoreboard shows an application that was never called"
+    assert talk.lines[-1].startswith(PROXY[0] + " "), "whom it claims to be of is not known"
+    assert '"GET /a HTTP/1.1" 400 ' in talk.lines[-1]
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_body_is_not_waited_for_nor_read_as_a_request(visit: Visit, framing: str):
+    talk = visit()
+
+    talk.send(head("POST / HTTP/1.1", "Host: a.example", framing, BAD, "Expect: 100-continue"))
+    talk.send(head("GET /smuggled HTTP/1.1", "Host: a.example"))
+
+    (answer,) = talk.responses("POST")
+    assert_refused(answer)
+    assert talk.environs == []
+    assert len(talk.lines) == 1
+    assert talk.connection._http.reading is Reading.FAULT
+
+
+def test_a_refused_head_request_has_no_body(visit: Visit):
+    answer = visit().ask(head("HEAD / HTTP/1.1", "Host: a.example", BAD), "HEAD")
+
+    assert_refused(answer)
+
+
+def test_a_good_request_before_a_contradiction_is_answered(visit: Visit):
+    talk = visit()
+
+    talk.send(head("GET / HTTP/1.1", "Host: a") + head("GET / HTTP/1.1", "Host: a", BAD))
+    good, bad = talk.responses("GET", "GET")
+    assert good.status == 200
+    assert_refused(bad)
+
+
+# ── the access log ──
+
+
+def test_the_access_log_shows_the_client_of_each_request(visit: Visit):
+    talk = visit()
+
+    talk.told("X-Forwarded-For: 6.6.6.6, 192.0.2.7")
+    talk.told()
+    talk.told("X-Forwarded-For: 2001:db8::7")
+    assert [line.split()[0] for line in talk.lines] == ["192.0.2.7", PROXY[0], "2001:db8::7"]
+
+
+def test_the_access_log_shows_the_client_of_a_request_whose_body_does_not_come(visit: Visit):
+    talk = visit()
+
+    talk.send(head("POST / HTTP/1.1", "Host: a", "X-Forwarded-For: 192.0.2.7", "Content-Length: 5") + b"he")
+    talk.end()
+    assert talk.lines[-1].startswith("192.0.2.7 ")
+    assert talk.environs == []
+
+
+def test_the_access_log_shows_the_peer_of_what_is_no_request(visit: Visit):
+    talk = visit()
+
+    talk.told("X-Forwarded-For: 192.0.2.7")
+    talk.send(b"GET / HTTP/9.9\r\n\r\n")
+    assert talk.lines[-1].startswith(PROXY[0] + " ")
+
+
+# ── behind the PROXY protocol ──
+
+
+def proxied(line: str) -> bytes:
+    fields = ("X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https")
+    return line.encode() + b"\r\n" + head("GET / HTTP/1.1", "Host: a.example", *fields)
+
+
+@pytest.mark.parametrize(
+    ("line", "address", "scheme"),
+    [
+        ("PROXY TCP4 10.0.0.9 10.0.0.1 4000 80", "192.0.2.7", "https"),
+        ("PROXY TCP4 192.0.2.66 10.0.0.1 4000 80", "192.0.2.66", "http"),
+        ("PROXY UNKNOWN", PROXY[0], "http"),
+    ],
+)
+def test_who_is_believed_is_the_one_whom_the_proxy_header_names(
+    visit: Visit, line: str, address: str, scheme: str
+):
+    talk = visit(greetings=Greetings("v1", TrustList(["10.0.0.0/8"])))
+
+    talk.ask(proxied(line))
+    (environ,) = talk.environs
+    assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == (address, scheme)

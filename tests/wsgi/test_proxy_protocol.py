@@ -1,0 +1,315 @@
+"""Connections that begin with a PROXY header, and those that should."""
+
+import contextlib
+import dataclasses
+import select
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+
+from appserve.http.trust import TrustList
+from appserve.net.greeting import Greetings
+from appserve.net.tls_socket import TlsSocket
+from appserve.wsgi.connection import AGAIN, CLOSE, READ, WsgiConnection
+from tests.certificates import certificates
+from tests.http.proxy_headers import CALLED, CLIENT, LOCAL, UNKNOWN, block, line, raw_block, tls, unix_block
+from tests.net.tls_visit import serving
+from tests.wsgi.talk import GET, Environ, Talk, head, hello
+
+TalkTo = Callable[..., Talk]
+
+PROXY = ("192.0.2.1", 5555)
+ADDRESSES = "REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT"
+TOLD = "192.0.2.7", "56324", "198.51.100.1", "443"
+OF_THE_SOCKET = "192.0.2.1", "5555", "localhost", "80"
+
+
+class Seen:
+    """An application that keeps what it was called with."""
+
+    def __init__(self) -> None:
+        self.environs: list[Environ] = []
+        self._valid: Any = validator(self._serve)
+
+    def __call__(self, environ: Environ, start_response: Any) -> Any:
+        self.environs.append(dict(environ))
+        return self._valid(environ, start_response)
+
+    def _serve(self, environ: Environ, start_response: Any) -> list[bytes]:
+        return hello(environ, start_response)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        (environ,) = self.environs
+        return tuple(environ[key] for key in ADDRESSES)
+
+    @property
+    def scheme(self) -> tuple[str, str]:
+        (environ,) = self.environs
+        return environ["wsgi.url_scheme"], environ.get("HTTPS", "")
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+def behind(talk_to: TalkTo, seen: Seen) -> Callable[..., Talk]:
+    """Makes talks in which the client's part is a proxy's."""
+
+    def make(version: str = "auto", *allowed: str, peer: object = PROXY) -> Talk:
+        return talk_to(seen, peer=peer, greetings=Greetings(version, TrustList(allowed or ["192.0.2.1"])))
+
+    return make
+
+
+# ── what the application sees ──
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "auto"])
+def test_the_client_is_the_one_that_the_proxy_tells_of(behind: TalkTo, seen: Seen, version: str):
+    talk = behind(version)
+
+    assert talk.ask((block() if version == "v2" else line()) + GET).status == 200
+    assert seen.addresses == TOLD
+    assert seen.scheme == ("http", "")
+
+
+def test_an_ipv6_client_is_told_in_the_usual_form(behind: TalkTo, seen: Seen):
+    behind().ask(line(("2001:DB8:0::7", 1), ("FE80::1", 65535)) + GET)
+
+    assert seen.addresses == ("2001:db8::7", "1", "[fe80::1]", "65535")
+
+
+def test_a_client_that_speaks_tls_with_the_proxy_is_served_https(behind: TalkTo, seen: Seen):
+    behind().ask(block(vectors=tls()) + GET)
+
+    assert seen.addresses == TOLD
+    assert seen.scheme == ("https", "on")
+
+
+@pytest.mark.parametrize(("vectors", "port", "scheme"), [(b"", "80", "http"), (tls(), "443", "https")])
+def test_the_client_of_a_proxys_unix_socket_has_no_address(
+    behind: TalkTo, seen: Seen, vectors: bytes, port: str, scheme: str
+):
+    behind().ask(unix_block(vectors) + GET)
+
+    assert seen.addresses == ("", "", "localhost", port)
+    assert seen.scheme[0] == scheme
+
+
+@pytest.mark.parametrize("header", [LOCAL, UNKNOWN, raw_block(b"", 0x00), raw_block(b"what", 0x11, 0x20)])
+def test_a_connection_of_which_nothing_is_told_keeps_its_own_addresses(
+    behind: TalkTo, seen: Seen, header: bytes
+):
+    talk = behind()
+
+    assert talk.ask(header + GET).status == 200
+    assert seen.addresses == OF_THE_SOCKET
+    assert talk.log.text == ""
+
+
+def test_the_header_may_come_byte_by_byte_and_changes_nothing_else(behind: TalkTo, seen: Seen):
+    for header in (line(), block(vectors=tls())):
+        seen.environs.clear()
+        talk = behind()
+        for at in range(len(header)):
+            assert talk.send(header[at : at + 1]) is READ
+            assert not talk._is_ready(select.POLLIN), "what has been read would wake the loop again"
+
+        assert talk.ask().status == 200
+        assert seen.addresses == TOLD
+
+
+def test_one_header_is_for_all_requests_of_its_connection(behind: TalkTo, seen: Seen):
+    talk = behind()
+    talk.send(line() + GET + GET)
+    assert len(talk.responses("GET", "GET")) == 2
+    talk.ask()
+
+    assert [environ["REMOTE_ADDR"] for environ in seen.environs] == [CLIENT[0]] * 3
+
+
+def test_a_second_header_is_no_request(behind: TalkTo, seen: Seen):
+    talk = behind()
+    talk.ask(line() + GET)
+    talk.send(line(("198.51.100.66", 1)) + GET)
+
+    (response,) = talk.responses("GET")
+    assert response.status == 400
+    assert len(seen.environs) == 1
+
+
+def test_connections_do_not_change_each_other(behind: TalkTo, seen: Seen):
+    first, second = behind(), behind()
+    second.ask(block(vectors=tls()) + GET)
+    seen.environs.clear()
+    first.ask(LOCAL + GET)
+
+    assert seen.addresses == OF_THE_SOCKET
+    assert seen.scheme == ("http", "")
+
+
+def test_the_access_log_names_the_client(behind: TalkTo):
+    served, refused = behind(), behind()
+    served.ask(line() + GET)
+    refused.send(line() + b"nonsense\r\n\r\n")
+    refused.responses("GET")
+
+    assert served.access.text.startswith(f"{CLIENT[0]} - ")
+    assert refused.access.text.startswith(f"{CLIENT[0]} - ")
+
+
+def test_where_none_is_expected_a_header_is_a_bad_request(talk_to: TalkTo, seen: Seen):
+    for header in (line(), block()):
+        talk = talk_to(seen)
+        talk.send(header + GET)
+
+        assert talk.receive().startswith(b"HTTP/1.1 400 ")
+    assert seen.environs == []
+
+
+def test_a_handshake_in_the_same_segment_as_the_header_is_left_to_tls(talk_to: TalkTo, seen: Seen):
+    talk = talk_to(
+        seen,
+        peer=PROXY,
+        greetings=Greetings("v2", TrustList(["192.0.2.1"])),
+        encrypt=partial(TlsSocket, context=serving()),
+    )
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = certificates().client_context()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="shop.example")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    talk.send(block() + outgoing.read())
+    incoming.write(talk.receive())
+    client.do_handshake()
+    client.write(GET)
+    talk.send(outgoing.read())
+    incoming.write(talk.receive())
+
+    assert client.read().startswith(b"HTTP/1.1 200 OK\r\n")
+    assert seen.addresses == TOLD
+    assert seen.scheme == ("https", "on")
+
+
+# ── what is turned away ──
+
+NO_HEADERS = [
+    GET,
+    head("OPTIONS * HTTP/1.1", "Host: a.example"),
+    b"\x16\x03\x01\x02\x00",
+    b"PROXY TCP5",
+    b"\n",
+]
+
+
+@pytest.mark.parametrize("sent", NO_HEADERS, ids=repr)
+def test_a_connection_without_a_header_ends_without_an_answer(behind: TalkTo, seen: Seen, sent: bytes):
+    talk = behind()
+
+    assert talk.send(sent) is CLOSE
+    assert talk.receive() == b""
+    assert talk.has_ended
+    assert (seen.environs, talk.access.text) == ([], "")
+    assert talk.row.totals().refused == 1
+    assert "WARNING  refused a connection of 192.0.2.1: " in talk.log.text
+    assert "PROXY protocol §2" in talk.log.text
+
+
+def test_the_log_gets_no_byte_of_what_was_sent(behind: TalkTo):
+    talk = behind()
+    talk.send(b"PROXY evil\x1b[31m\n")
+
+    assert talk.log.text.count("\n") == 1
+    assert "evil" not in talk.log.text
+
+
+@pytest.mark.parametrize("peer", [("192.0.2.9", 1), ("2001:db8::9", 1, 0, 0), ""])
+def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
+    talk_to: TalkTo, seen: Seen, peer: object
+):
+    talk = talk_to(seen)
+    greetings = Greetings("auto", TrustList(["192.0.2.1"]))
+    proxy, server = socket.socketpair()
+    proxy.sendall(line() + GET)
+
+    with proxy, server, pytest.raises(ConnectionError):
+        WsgiConnection(dataclasses.replace(talk.service, greetings=greetings), server, peer)
+    assert "proxy_allow_from" in talk.log.text
+    assert f"refused a connection of {peer[0] if peer else 'a local client'}: " in talk.log.text
+    assert talk.row.totals().refused == 1
+
+
+def test_the_client_of_a_unix_socket_can_be_a_proxy(behind: TalkTo, seen: Seen):
+    behind("v1", "unix", peer="").ask(line() + GET)
+
+    assert seen.addresses == TOLD
+
+
+# ── proxies that leave, and proxies that are late ──
+
+
+@pytest.mark.parametrize("sent", [b"", line()[:-1], block()[:14], line(), block()])
+def test_a_proxy_that_leaves_before_its_first_request_leaves_nothing_behind(
+    behind: TalkTo, seen: Seen, sent: bytes
+):
+    talk = behind()
+    talk.send(sent)
+
+    assert talk.end() is CLOSE
+    assert talk.receive() == b""
+    assert (seen.environs, talk.access.text, talk.log.text) == ([], "", "")
+    assert talk.row.totals().refused == 0
+
+
+@pytest.mark.parametrize("sent", [b"", line()[:-1], block()[:14], line()])
+def test_header_and_first_byte_have_to_come_in_the_time_for_the_first_byte(behind: TalkTo, sent: bytes):
+    talk = behind()
+    assert not talk.connection.is_overdue(0.0)
+    talk.send(sent)
+
+    assert not talk.connection.is_overdue(30.0), "patience is 30 seconds"
+    assert talk.connection.is_overdue(30.1)
+    assert talk.expire() is CLOSE
+    assert talk.receive() == b""
+    assert talk.tally.timeouts == 1
+
+
+def test_a_header_that_came_while_the_application_had_the_thread_is_read_before_the_client_is_late(
+    behind: TalkTo, seen: Seen
+):
+    talk = behind()
+    talk.client.sendall(line() + GET)
+
+    assert talk.expire() is READ
+    assert seen.addresses == TOLD
+    assert talk.tally.timeouts == 0
+
+
+@pytest.mark.parametrize(("sent", "served"), [(b"", 0), (line()[:9], 0), (line(), 0), (line() + GET, 1)])
+def test_a_worker_that_leaves_takes_leave_of_those_that_have_no_request(
+    behind: TalkTo, seen: Seen, sent: bytes, served: int
+):
+    talk = behind()
+    talk.connection.close_after_response()
+    talk.client.sendall(sent)
+
+    assert talk.connection.is_idle
+    assert talk.connection.take_leave() is (AGAIN if served else CLOSE)
+    if served:
+        talk.connection.proceed()
+    assert len(seen.environs) == served
+
+
+@pytest.fixture(autouse=True)
+def sure_of_the_numbers() -> Iterator[None]:
+    """The addresses of the headers are those that these tests expect."""
+    assert (*map(str, CLIENT), *map(str, CALLED)) == TOLD
+    yield
