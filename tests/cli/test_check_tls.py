@@ -52,9 +52,9 @@ def test_who_asks_for_tls_does_not_get_a_server_without(capsys, arguments):
     assert "without certfile: no TLS is spoken without a certificate" in capsys.readouterr().err
 
 
-def test_files_are_looked_for_where_a_worker_would(tmp_path):
+def test_files_are_looked_for_from_where_the_server_is_started(tmp_path):
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "a.pem").write_bytes(Path(certificates().shop.both).read_bytes())
+    (tmp_path / "a.pem").write_bytes(Path(certificates().shop.both).read_bytes())
 
-    assert check("--certfile", "a.pem") == 5
     assert check("--certfile", "a.pem", "--chdir", "site") == 0
+    assert check("--certfile", "site/a.pem") == 5

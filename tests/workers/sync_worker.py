@@ -1,4 +1,4 @@
-"""A sync worker in a process of its own, over real sockets. The test is its master, and knows its pid."""
+"""A WSGI worker in a process of its own, over real sockets. The test is its master, and knows its pid."""
 
 import itertools
 import mmap
@@ -97,7 +97,9 @@ class Client:
 
     def has_something(self) -> bool:
         """Whether something can be read, be it the end."""
-        return bool(select.select([self.socket], [], [], 0)[0])
+        poll = select.poll()  # select() is for descriptors below 1024
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def reset(self) -> None:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -121,7 +123,7 @@ class Worker:
     sweep      seconds between two looks at the clients
     files      how many descriptors it may open, 0 for as many as usual
     prepare    called in the worker's process before it serves
-    settings   fields of Settings
+    settings   fields of Settings; worker_class is sync unless told
     """
 
     def __init__(
@@ -150,7 +152,8 @@ class Worker:
         master = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            self._live(application, theirs, master, Settings(**settings), sweep, files, prepare)
+            values = {"worker_class": "sync", **settings}
+            self._live(application, theirs, master, Settings(**values), sweep, files, prepare)
         theirs.close()
         self.await_message(Ready)
         if listening:
@@ -191,7 +194,8 @@ class Worker:
             os.register_at_fork(after_in_child=lambda: base._leave_family(orders, None))
             if prepare is not None:
                 prepare()
-            code = wsgi.serve(Application(call, "wsgi", "test:app", "the test says so"), orders)
+            serve = base._serve_function(settings.worker_class)
+            code = serve(Application(call, "wsgi", "test:app", "the test says so"), orders)
         except BaseException:
             os.write(log, traceback.format_exc().encode())
         finally:

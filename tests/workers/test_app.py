@@ -185,10 +185,31 @@ def test_the_worker_class_follows_from_the_application_unless_it_is_given(target
 
 
 @pytest.mark.parametrize(
+    ("target", "wanted", "threads", "expected"),
+    [
+        ("shop.wsgi", "auto", 4, "threads"),
+        ("shop.wsgi", "auto", 1, "sync"),
+        ("shop.wsgi", "sync", 1, "sync"),
+        ("shop.wsgi", "sync", 4, "threads"),  # gunicorn's habit; the reason says so
+        ("shop.wsgi", "threads", 0, "threads"),
+        ("shop.wsgi", "threads", 1, "threads"),
+        ("shop.asgi", "auto", 4, "asgi"),
+        ("shop.asgi", "asgi", 4, "asgi"),
+    ],
+)
+def test_more_than_one_thread_makes_a_wsgi_worker_one_of_threads(target, wanted, threads, expected):
+    worker_class, why = choose_worker_class(found(target), wanted, threads)
+
+    assert worker_class == expected
+    assert (f"--threads {threads}" in why) == (expected == "threads" and wanted != "threads")
+
+
+@pytest.mark.parametrize(
     ("target", "wanted", "words"),
     [
         ("shop.asgi", "sync", ["--worker-class sync cannot serve", "an ASGI", "write --worker-class asgi"]),
         ("shop.wsgi", "asgi", ["--worker-class asgi cannot serve", "a WSGI", "write --worker-class sync"]),
+        ("shop.asgi", "threads", ["--worker-class threads cannot serve", "write --worker-class asgi"]),
     ],
 )
 def test_a_worker_class_that_cannot_serve_the_application_says_what_to_write(target, wanted, words):

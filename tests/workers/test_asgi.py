@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import certificates
 from tests.integration.server import PATIENCE, Server, await_fact, command, is_alive
 
 pytestmark = pytest.mark.integration
@@ -279,20 +280,42 @@ def connections_of(pid: int, port: int) -> int:
 
 def test_no_more_connections_are_accepted_than_a_worker_may_hold(start: Start) -> None:
     server = start("--worker-connections", "2")
-    first, second = (server.send(GET.format("/hello").encode()) for _ in range(2))
-    assert first.recv(65536)
-    assert second.recv(65536)
+    first, second = (server.send(GET.format("/wait?gate").encode()) for _ in range(2))
+    await_fact(lambda: server.access_log.count("waits") == 2, "both are in the application")
     third = server.send(GET.format("/hello").encode())
     third.settimeout(0.3)
     with pytest.raises(TimeoutError):
         third.recv(65536)
 
-    first.close()
+    reset(first)
 
     third.settimeout(PATIENCE)
     assert third.recv(65536).endswith(b"hello")
     second.close()
     third.close()
+
+
+def test_full_workers_make_room_among_idle_connections(start: Start) -> None:
+    server = start("--workers", "2", "--worker-connections", "8")
+    server.await_ready(2)
+    clients = []
+    for _ in range(40):
+        clients.append(server.send(GET.format("/hello").encode()))
+        assert clients[-1].recv(65536).endswith(b"hello")
+
+    assert sum(connections_of(pid, server.port) for pid in server.worker_pids()) <= 16
+    for client in clients:
+        client.close()
+
+
+def test_a_request_over_the_limit_of_concurrency_is_answered_503(start: Start) -> None:
+    server = start("--limit-concurrency", "1")
+    busy = server.send(GET.format("/wait?gate").encode())
+    await_fact(lambda: "waits" in server.access_log, "the request is in the application")
+
+    answer = server.get("/hello")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    busy.close()
 
 
 def test_a_worker_without_descriptors_neither_spins_nor_dies(start: Start) -> None:
@@ -416,6 +439,17 @@ def test_a_child_of_the_application_does_not_hold_connections_open(start: Start)
     server = start()
     with server.send(b"GET /fork HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") as client:
         assert read_to_end(client).endswith(b"\r\n\r\nforked")
+
+
+def test_a_child_of_the_application_does_not_hold_tls_connections_open(start: Start) -> None:
+    made = certificates()
+    server = start("--certfile", made.shop.certfile, "--keyfile", made.shop.keyfile)
+    client = made.client_context().wrap_socket(server.send(b""), server_hostname="localhost")
+    client.sendall(b"GET /fork HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert read_to_end(client).endswith(b"\r\n\r\nforked")
+    with socket.socket(fileno=client.detach()) as below:
+        below.settimeout(PATIENCE)
+        assert below.recv(1) == b"", "not only TLS has ended"
 
 
 def test_a_child_that_comes_back_out_of_the_application_answers_nobody(start: Start) -> None:

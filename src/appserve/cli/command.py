@@ -192,7 +192,8 @@ def _flags() -> list[str]:
 def _value_expected(flag: str) -> str:
     for row in ROWS:
         if flag in row.flags and row.kind.metavar:
-            return f"expected a value after it: {(row.repeated.item if row.repeated else row.kind).explain.replace('`', '')}"
+            kind = row.repeated.item if row.repeated else row.kind
+            return f"expected a value after it: {kind.explain.replace('`', '')}"
     return "takes no value"
 
 
@@ -224,14 +225,8 @@ def _check(resolved: Resolved) -> int:
     """What can be found out without serving; gives the exit code."""
     from appserve.workers.orders import make_tls
 
-    settings = resolved.settings
     try:
-        if settings.chdir:
-            os.chdir(settings.chdir)  # where a worker looks for the files
-        make_tls(settings, _warn)
-    except OSError as error:
-        print(f"appserve: cannot change to the folder {settings.chdir}: {error.strerror}", file=sys.stderr)
-        return ExitCode.CONFIG
+        make_tls(resolved.settings, _warn)
     except StartupError as error:
         print(f"appserve: {error.message}", file=sys.stderr)
         return error.exit_code

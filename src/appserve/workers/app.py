@@ -103,16 +103,29 @@ def load(target: str, *, factory: bool, interface: str) -> Application:
     return Application(found, verdict.interface, wanted.name, verdict.reason)
 
 
-def choose_worker_class(application: Application, wanted: str) -> tuple[str, str]:
-    """The worker class for an application, and why. Raises UnfitSettings if `wanted` cannot serve it."""
-    fitting = "asgi" if application.interface == "asgi" else "sync"
+def choose_worker_class(application: Application, wanted: str, threads: int = 0) -> tuple[str, str]:
+    """The worker class for an application, and why. Raises UnfitSettings if `wanted` cannot serve it.
+
+    `threads` is the setting: more than one make it a threads worker, whatever else was said of WSGI.
+    """
+    if application.interface == "asgi":
+        fitting: tuple[str, ...] = ("asgi",)
+    elif threads > 1:
+        fitting = ("threads", "sync")
+    else:
+        fitting = ("sync", "threads")
     if wanted == "auto":
-        return fitting, f"it is {_named(application.interface)} application"
-    if wanted == fitting:
-        return fitting, f"--worker-class {wanted} says so"
+        why = f"it is {_named(application.interface)} application"
+        return fitting[0], why + (
+            f", and --threads {threads} asks for threads" if fitting[0] == "threads" else ""
+        )
+    if wanted == "sync" and fitting[0] == "threads":
+        return "threads", f"--threads {threads} says so: a sync worker has one thread"
+    if wanted in fitting:
+        return wanted, f"--worker-class {wanted} says so"
     raise UnfitSettings(
         f'--worker-class {wanted} cannot serve "{application.name}", {_named(application.interface)} '
-        f"application ({application.reason}): write --worker-class {fitting}, or leave it out "
+        f"application ({application.reason}): write --worker-class {fitting[0]}, or leave it out "
         "(if it is told wrongly, say --interface)"
     )
 

@@ -21,23 +21,29 @@ import gc
 import math
 import os
 import selectors
-import socket
 import time
-from typing import Any
 
 from appserve import forked
 from appserve.asgi.accept import Acceptor, make_fair_epoll
+from appserve.asgi.door import Door
 from appserve.asgi.lifespan import Lifespan
-from appserve.asgi.protocol import HttpProtocol
-from appserve.asgi.scope import Address, asgi_fields
+from appserve.asgi.room import Room
+from appserve.asgi.scope import asgi_fields
 from appserve.asgi.site import Site
 from appserve.errors import ExitCode
 from appserve.http.stamp import Stamp
-from appserve.net.listeners import Listener
+from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import WorkerState
 from appserve.workers.app import Application
 from appserve.workers.leash import Leash, Stage
-from appserve.workers.orders import Orders, make_limits, make_patience
+from appserve.workers.orders import (
+    Orders,
+    make_forwarding,
+    make_greetings,
+    make_limits,
+    make_patience,
+    make_tls,
+)
 
 TICK = 0.25
 TICKS_PER_SWEEP = 4
@@ -114,8 +120,15 @@ class _Worker:
             orders.row,
         )
         self._site.keep_alive = settings.keep_alive > 0
+        self._site.root_path = settings.root_path
+        self._site.forwarding = make_forwarding(settings)
+        self._site.most_exchanges = settings.limit_concurrency
+        context = make_tls(settings, orders.log.warning)
+        if context is not None:
+            self._site.scheme = "https"
+        self._door = Door(self._site, Refusals(orders.log, orders.row), context, make_greetings(settings))
+        self._room = Room(self._site, settings.worker_connections, self._arriving)
         self._acceptor: Acceptor | None = None
-        self._servers: dict[Listener, Address] = {}
         self._ticks = 0
         self._news = asyncio.Event()  # the leash has heard something, or a connection has ended
 
@@ -164,7 +177,14 @@ class _Worker:
             orders.log.debug("connections are not shared evenly: this loop's epoll cannot be used for that")
         has_siblings = orders.settings.workers > 1
         return Acceptor(
-            self._loop, orders.listeners, epoll, self._make_protocol, self._room, orders.log, has_siblings
+            self._loop,
+            orders.listeners,
+            epoll,
+            self._door.admit,
+            self._room_left,
+            self._room.make,
+            orders.log,
+            has_siblings,
         )
 
     async def _serve(self, acceptor: Acceptor) -> None:
@@ -176,31 +196,21 @@ class _Worker:
         while not leash.leaving:
             await self._hear()
 
-    def _room(self) -> int:
-        """How many more connections may be held."""
-        held = len(self._site.connections)
-        if self._acceptor is not None:
-            held += len(self._acceptor.arriving)
-        room = self._orders.settings.worker_connections - held
-        if room <= 0 and self._site.departed is None:
+    def _arriving(self) -> int:
+        return len(self._acceptor.arriving) if self._acceptor is not None else 0
+
+    def _room_left(self) -> int:
+        """How many more connections may be held. Without room it is watched for."""
+        left = self._room.left()
+        if left <= 0 and self._site.departed is None:
             self._site.departed = self._on_departure
-        return room
+        return left
 
     def _on_departure(self) -> None:
         """Something has ended since there was no room: accept again."""
-        if self._acceptor is not None and not self._acceptor.watching and self._room() > 0:
+        if self._acceptor is not None and not self._acceptor.watching and self._room.left() > 0:
             self._site.departed = None
             self._acceptor.rearm()
-
-    def _make_protocol(self, connection: socket.socket, client: Any, listener: Listener) -> HttpProtocol:
-        if listener.unix_path is not None:
-            return HttpProtocol(self._site, None, (listener.unix_path, None))
-        server = self._servers.get(listener)
-        if server is None:
-            server = connection.getsockname()[:2]
-            if listener.socket.getsockname()[:2] == server:
-                self._servers[listener] = server  # not a wildcard: all its connections have this address
-        return HttpProtocol(self._site, (client[0], client[1]), server)
 
     # ── news ──
 
@@ -228,11 +238,14 @@ class _Worker:
         self._loop.call_later(TICK, self._tick)
         self._stamp.renew(time.time())
         self._publish()
+        site = self._site
+        site.attend(time.monotonic())
         self._ticks += 1
+        if self._acceptor is not None:
+            self._acceptor.relieve()
         if self._ticks % TICKS_PER_SWEEP == 0:
-            now = time.monotonic()
-            for connection in tuple(self._site.connections):
-                connection.sweep(now)
+            for connection in tuple(site.connections):
+                connection.sweep(site.attended)
             if self._acceptor is not None:
                 self._acceptor.rearm()
             self._leash.tick()
@@ -268,18 +281,20 @@ class _Worker:
             if now >= cut_at:
                 break
             tell_at = now if leash.stage is Stage.STOPPING else cut_at - TELL_STREAMS
-            self._ask_to_leave(now >= leash.linger_until, now >= tell_at)
+            self._ask_to_leave(now >= leash.linger_until, now >= tell_at, leash.stage is Stage.STOPPING)
             ahead = [moment for moment in (leash.linger_until, tell_at, cut_at) if moment > now]
             if self._has_work():
                 await self._hear_until(min(ahead))
         await self._cut()
 
-    def _ask_to_leave(self, close_idle: bool, tell_streams: bool) -> None:
+    def _ask_to_leave(self, close_idle: bool, tell_streams: bool, hurry: bool) -> None:
         for connection in tuple(self._site.connections):
             if close_idle:
                 connection.close_if_idle()
             if tell_streams:
                 connection.tell_stream()
+            if hurry:
+                connection.end_lingering()
 
     def _has_work(self) -> bool:
         site = self._site

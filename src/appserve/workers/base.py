@@ -49,7 +49,9 @@ def run_worker(orders: Orders) -> int:
     try:
         _settle_in(orders)
         application = _load(orders)
-        worker_class, _ = choose_worker_class(application, orders.settings.worker_class)
+        worker_class, _ = choose_worker_class(
+            application, orders.settings.worker_class, orders.settings.threads
+        )
         return _serve_function(worker_class)(application, orders)
     except StartupError as error:
         failed = Failed(int(error.exit_code), error.message, error.detail)
@@ -96,7 +98,7 @@ def _serve_function(worker_class: str) -> Callable[[Application, Orders], int]:
         return asgi.serve
     from appserve.workers import wsgi
 
-    return wsgi.serve
+    return wsgi.serve_threads if worker_class == "threads" else wsgi.serve
 
 
 def _leave_family(orders: Orders, signal_stack: object) -> None:

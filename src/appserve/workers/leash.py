@@ -88,7 +88,8 @@ class Leash:
         The loop goes on to watch its listeners only when `listening` is true: a socket that is bound and
         does not listen yet reports a hang-up for ever.
         """
-        worker_class, why = choose_worker_class(application, self._orders.settings.worker_class)
+        settings = self._orders.settings
+        worker_class, why = choose_worker_class(application, settings.worker_class, settings.threads)
         if not self.leaving:
             self._orders.row.enter(WorkerState.READY, time.monotonic_ns())
         self._channel.send(

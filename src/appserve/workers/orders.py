@@ -1,8 +1,13 @@
 """What the master gives a worker at its birth, and the worker hands on to its loop."""
 
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from appserve.config.settings import Settings
+from appserve.errors import TlsError
 from appserve.http.deadlines import Patience
 from appserve.http.limits import Limits
 from appserve.net.listeners import Listener
@@ -10,6 +15,16 @@ from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
 from appserve.observe.scoreboard import Row
 from appserve.workers.channel import Channel
+
+if TYPE_CHECKING:  # read by those workers only that need it
+    import ssl
+
+    from appserve.http.forwarded import Forwarding
+    from appserve.net.greeting import Greetings
+    from appserve.net.tls_socket import TlsSocket
+
+USUAL_THREADS = 8
+"""Of a worker that was asked for threads and not told how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,11 @@ class Orders:
     born: float
 
 
+def thread_count(settings: Settings) -> int:
+    """How many threads a threads worker has."""
+    return settings.threads or USUAL_THREADS
+
+
 def make_limits(settings: Settings) -> Limits:
     """The bounds of a request."""
     return Limits(
@@ -40,10 +60,75 @@ def make_limits(settings: Settings) -> Limits:
 
 
 def make_patience(settings: Settings) -> Patience:
-    """How long clients are waited for. Without keep-alive, the first byte is still due at some time."""
+    """How long clients are waited for."""
     return Patience(
-        idle=settings.keep_alive or settings.head_timeout,
+        first=settings.first_byte_timeout,
+        idle=settings.keep_alive,
         head=settings.head_timeout,
         body=settings.body_timeout,
+        body_rate=settings.body_rate,
         write=settings.write_timeout,
     )
+
+
+def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLContext | None":
+    """What connections begin with when TLS is spoken, else None. `warn` is told what works and is odd.
+
+    Files are found from the current folder. Raises TlsError if one of them cannot be used.
+    """
+    if not settings.certfile:
+        _check_no_tls(settings)
+        return None
+    from appserve.net.tls import TlsFiles, make_context  # nobody else should pay for it
+
+    files = TlsFiles(
+        certfiles=settings.certfile,
+        keyfiles=settings.keyfile,
+        password=settings.keyfile_password,
+        version=settings.tls_version,
+        ciphers=settings.ciphers,
+        cert_reqs=settings.cert_reqs,
+        ca_certs=settings.ca_certs,
+    )
+    return make_context(files, warn)
+
+
+def make_greetings(settings: Settings) -> "Greetings | None":
+    """What connections begin with before HTTP or TLS; None if nothing is expected."""
+    if settings.proxy_protocol == "off":
+        return None
+    from appserve.http.trust import TrustList
+    from appserve.net.greeting import Greetings
+
+    return Greetings(settings.proxy_protocol, TrustList(settings.proxy_allow_from))
+
+
+def make_forwarding(settings: Settings) -> "Forwarding | None":
+    """Reads what proxies say of a request; None if nobody is believed, or in nothing."""
+    if not settings.forwarded_allow_ips or not settings.forwarded_headers:
+        return None
+    from appserve.http.forwarded import Forwarding
+    from appserve.http.trust import TrustList
+
+    return Forwarding(TrustList(settings.forwarded_allow_ips), settings.forwarded_headers)
+
+
+def make_encryption(
+    settings: Settings, warn: Callable[[str], object]
+) -> "Callable[[socket.socket], TlsSocket] | None":
+    """Makes the TLS side of an accepted socket; None if no TLS is spoken. As make_tls."""
+    context = make_tls(settings, warn)
+    if context is None:
+        return None
+    from appserve.net.tls_socket import TlsSocket
+
+    return partial(TlsSocket, context=context)
+
+
+def _check_no_tls(settings: Settings) -> None:
+    """Who asked for something about TLS must not get a server without."""
+    given = [name for name in ("keyfile", "ca_certs") if getattr(settings, name)]
+    if settings.cert_reqs != "none":
+        given.append("cert_reqs")
+    if given:
+        raise TlsError(f"{', '.join(given)} without certfile: no TLS is spoken without a certificate")

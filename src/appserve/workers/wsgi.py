@@ -1,32 +1,42 @@
-"""The sync worker: one loop that owns every connection of the process and calls the application inline.
+"""The WSGI worker: one loop that owns every connection of the process, and an executor that serves them.
 
 Clients are many and slow, the application is one and quick: the loop gathers requests from all connections
-and lets the application have those that are complete, one at a time. A client that sends nothing, sends
-slowly or does not read its response costs a descriptor, never a turn.
+and lets the application have those that are complete. In a sync worker that is one at a time, in this thread
+(workers/executor.py), in a threads worker one for each thread of a pool (workers/pool.py). A client that
+sends nothing, sends slowly or does not read its response costs a descriptor, never a turn.
 
-All workers share the listening sockets; this one takes one connection a turn and goes to the end of the
-queue (net/poller.py), because while it runs the application a sibling should get the next.
+All workers share the listening sockets (workers/door.py); this one takes one connection a turn and goes to
+the end of the queue (net/poller.py), because while it runs the application a sibling should get the next.
 """
 
 import gc
 import os
+import socket
 import time
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext
 
-from appserve import forked
 from appserve.http.stamp import Stamp
-from appserve.net.listeners import Listener
-from appserve.net.poller import GONE, READ, WRITE, Poller, make_poller
-from appserve.observe.log import Level
+from appserve.net.poller import Poller, make_poller
+from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import WorkerState
-from appserve.observe.tally import Tally
+from appserve.observe.tally import Counts, Tally
 from appserve.workers.app import Application
+from appserve.workers.door import Bar, Door
+from appserve.workers.executor import Executor, Inline
 from appserve.workers.leash import Leash, Stage
-from appserve.workers.orders import Orders, make_limits, make_patience
-from appserve.wsgi.connection import Next, WsgiConnection
+from appserve.workers.orders import (
+    Orders,
+    make_encryption,
+    make_forwarding,
+    make_greetings,
+    make_limits,
+    make_patience,
+    thread_count,
+)
+from appserve.wsgi.connection import WsgiConnection
 from appserve.wsgi.environ import Site, cgi_fields, make_template
+from appserve.wsgi.pace import Pace
+from appserve.wsgi.proxied import Proxies
 from appserve.wsgi.service import Service
 from appserve.wsgi.spool import Quota
 
@@ -36,243 +46,214 @@ SWEEP = 1.0
 ATTENTION = 2 * SWEEP
 """Of a longer pause between two sweeps the application was the cause: no client is charged for it."""
 
-SPOOL_QUOTA = 1 << 30
-"""Bytes that bodies and responses of this process may keep on disk together."""
-
 LAST_WORDS = 0.5
 """Seconds that the readers of the logs have to take the last lines."""
 
-EVENTS = {Next.READ: READ, Next.WRITE: WRITE, Next.AGAIN: 0}
+ROOM = 16
+"""A worker that holds as many connections as it may makes room for this part of them at once."""
+
+CROWDED_AGAIN = 60.0
+"""Seconds after which it is told again that a worker has too many connections."""
 
 
 def serve(application: Application, orders: Orders) -> int:
-    """Serve until the master says otherwise, or is gone; gives the exit code."""
-    worker = SyncWorker(application, orders)
+    """Be a sync worker until the master says otherwise, or is gone; gives the exit code."""
+    return _serve(WsgiWorker(application, orders, 0))
+
+
+def serve_threads(application: Application, orders: Orders) -> int:
+    """Be a threads worker. Raises StartupError if it cannot have its threads."""
+    return _serve(WsgiWorker(application, orders, thread_count(orders.settings)))
+
+
+def _serve(worker: "WsgiWorker") -> int:
     try:
         return worker.run()
     finally:
         worker.close()
 
 
-class SyncWorker:
-    """The loop. `run` returns the exit code when all is done."""
+class WsgiWorker:
+    """The loop. `run` returns the exit code when all is done. `threads`: 0 for none but the loop's."""
 
-    def __init__(self, application: Application, orders: Orders) -> None:
+    def __init__(self, application: Application, orders: Orders, threads: int) -> None:
         settings = orders.settings
         self._application = application
         self._orders = orders
         self._log = orders.log
         self._access = orders.access
         self._stamp = Stamp(time.time())
-        self._tally = Tally(orders.row)
-        self._keep_alive = settings.keep_alive > 0
-        self._most_connections = settings.worker_connections
-        self._service = Service(
-            application=application.call,
-            template=make_template(Site(multithread=False, multiprocess=settings.workers > 1)),
+        self._pace = Pace(
+            keep_alive=settings.keep_alive > 0, has_siblings=settings.workers > 1, is_one=not threads
+        )
+        self._poller: Poller = make_poller()
+        self._tally: Counts = Counts() if threads else Tally(orders.row)
+        self._service = self._make_service(threads)
+        self._executor, guard = self._make_executor(threads)
+        self._connections = self._executor.connections
+        self._door = Door(orders.listeners, self._poller, orders.log, self._admit, self._fall_short, guard)
+        self._most = settings.worker_connections
+        self._is_crowded = False  # it may hold too many connections
+        self._is_short = False  # it could not accept one for want of descriptors
+        self._told_crowded = float("-inf")
+        self._attention = 0.0  # seconds that the loop has been attentive to its clients
+        self._swept = 0.0
+        self._drained = False
+        self._leash = Leash(orders)
+
+    def _make_service(self, threads: int) -> Service:
+        orders = self._orders
+        settings = orders.settings
+        forwarding = make_forwarding(settings)
+        return Service(
+            application=self._application.call,
+            template=make_template(Site(threads > 1, settings.workers > 1, settings.root_path)),
             limits=make_limits(settings),
             fields=cgi_fields(),
             stamp=self._stamp,
             patience=make_patience(settings),
-            quota=Quota(SPOOL_QUOTA),
+            quota=Quota(settings.limit_spool),
+            pace=self._pace,
             log=orders.log,
             access=orders.access,
             tally=self._tally,
+            refusals=Refusals(orders.log, orders.row),
+            greetings=make_greetings(settings),
+            proxies=None if forwarding is None else Proxies(forwarding),
+            encrypt=make_encryption(settings, orders.log.warning),
         )
-        self._poller: Poller = make_poller()
-        self._connections: dict[int, WsgiConnection] = {}
-        self._watched: dict[int, Next] = {}  # only those that are not watched for reading
-        self._again: list[WsgiConnection] = []
-        self._listeners: dict[int, Listener] = {}  # those that are watched
-        self._attention = 0.0  # seconds that the loop has been attentive to its clients
-        self._swept = 0.0
-        self._drained = False
-        self._cannot_accept = False  # and it was told
-        self._is_forked = False
-        self._leash = Leash(orders)
+
+    def _make_executor(self, threads: int) -> tuple[Executor, AbstractContextManager[object]]:
+        """Also what is held while a connection is accepted."""
+        orders = self._orders
+        settings = orders.settings
+        common = (self._service, self._poller, self._on_own, self._departed, settings.queue_timeout)
+        if isinstance(self._tally, Tally):
+            return Inline(*common, self._tally), nullcontext()
+        from appserve.workers.pool import Pool  # nothing that a sync worker should pay for
+
+        pool = Pool(*common, threads, orders.row, orders.slot, settings.timeout)
+        return pool, pool.guard
 
     def run(self) -> int:
         """Turn until the worker may leave."""
-        os.register_at_fork(after_in_child=self._be_no_worker)
+        os.register_at_fork(after_in_child=self._executor.disown)
         gc.collect()
         gc.freeze()  # what the import made stays: the collector need not look at it again
         leash, poller = self._leash, self._poller
         poller.add(leash.channel_fd)
         poller.add(leash.wakeup_fd)
+        self._executor.start(self._door)
         leash.announce_ready(self._application)
         self._swept = time.monotonic()
-        self._tally.publish(time.monotonic_ns(), 0, 0)
+        self._executor.look(time.monotonic_ns())
         while not self._may_leave():
             self._turn()
-        self._tally.publish(time.monotonic_ns(), len(self._connections), 0)
+        self._executor.turned(time.monotonic())
+        self._executor.look(time.monotonic_ns())
         if self._connections:
-            self._log.warning(
-                f"worker {self._orders.slot} (pid {os.getpid()}) left {len(self._connections)} connections "
-                "unfinished: their time was up"
-            )
+            count = len(self._connections)
+            left = "1 connection unfinished: its" if count == 1 else f"{count} connections unfinished: their"
+            self._log.warning(f"worker {self._orders.slot} (pid {os.getpid()}) left {left} time was up")
         if self._access is not None:
             self._access.drain(LAST_WORDS)
         self._log.drain(LAST_WORDS)
         return 0
 
     def _turn(self) -> None:
-        # hot: bench sync-hello. Everything a request costs that is not its connection's business.
-        connections = self._connections
-        if self._again:
-            self._go_on()
+        # hot: bench sync-hello. The rest of what a request costs is in Inline.serve.
+        executor = self._executor
+        if executor.again:
+            executor.go_on()
         now = time.monotonic()
-        timeout = 0.0 if self._again else max(0.0, self._swept + SWEEP - now)
+        timeout = 0.0 if executor.again else max(0.0, min(self._swept + SWEEP - now, executor.patience))
         if self._drained:
             timeout = min(timeout, self._time_left(now))
-        for fd, events in self._poller.wait(timeout):
-            connection = connections.get(fd)
-            if connection is None:
-                self._on_own(fd)
-                continue
-            try:
-                if events & READ:
-                    needed = connection.on_readable()
-                    if needed is not NEXT_READ:
-                        self._arrange(connection, needed)
-                elif events & WRITE:
-                    self._arrange(connection, connection.on_writable())
-                elif events & GONE:
-                    self._drop(connection)
-            except Exception:
-                self._give_up(connection)
-        if self._access is not None:
-            self._access.flush()
-        self._tally.publish_requests()
+        executor.serve(self._poller.wait(timeout))
+        if self._is_crowded:
+            self._mind_crowd()
         now = time.monotonic()
+        executor.turned(now)
         if now - self._swept >= SWEEP:
             self._sweep(now)
 
-    def _go_on(self) -> None:
-        """Let those have their turn again who have sent more requests than one turn is long."""
-        again, self._again = self._again, []
-        for connection in again:
-            if self._connections.get(connection.fd) is connection:  # it may be gone since
-                self._try(connection, connection.proceed)
-
-    # ── connections ──
-
-    def _try(self, connection: WsgiConnection, what: Callable[[], Next]) -> None:
-        """Let a connection do something, and arrange for what it needs then."""
-        try:
-            self._arrange(connection, what())
-        except Exception:
-            self._give_up(connection)
-
-    def _give_up(self, connection: WsgiConnection) -> None:
-        """An exception that should not be: one connection ends, the others go on."""
-        self._log.block(Level.CRITICAL, "internal error, a connection is dropped", traceback.format_exc())
-        self._tally.rest()
-        with suppress(Exception):
-            self._drop(connection)
-        connection.socket.close()  # it may have failed at that
-
-    def _arrange(self, connection: WsgiConnection, needed: Next) -> None:
-        """Watch a connection for what it needs next."""
-        if self._is_forked:
-            forked.leave(None)
-        if needed is Next.CLOSE:
-            self._drop(connection)
-            return
-        if needed is Next.AGAIN:
-            self._again.append(connection)
-        fd = connection.fd
-        if needed is not self._watched.get(fd, NEXT_READ):
-            self._poller.watch(fd, EVENTS[needed])
-            if needed is NEXT_READ:
-                del self._watched[fd]
-            else:
-                self._watched[fd] = needed
-
-    def _drop(self, connection: WsgiConnection) -> None:
-        fd = connection.fd
-        if self._connections.pop(fd, None) is None:
-            return
-        self._watched.pop(fd, None)
-        self._poller.remove(fd)
-        connection.close()
-        if not self._listeners:
-            self._watch_listeners()  # there may be room again
-
-    def _accept(self, listener: Listener) -> bool:
-        """Take one connection; whether there was one."""
-        try:
-            client, peer = listener.socket.accept()
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            return True  # this one left before it was accepted
-        except OSError as error:
-            self._pause_accepting(error)
-            return False
-        self._cannot_accept = False
-        self._tally.accepted += 1
-        try:
-            client.setblocking(False)
-            self._add(WsgiConnection(self._service, client, peer))
-        except OSError:
-            client.close()  # it left since, or epoll has no room
-        return True
-
-    def _pause_accepting(self, error: OSError) -> None:
-        """There are no descriptors, most likely. The connection stays in its queue, where it would wake us
-        again and again; we look again when one of ours ends, or at the next sweep."""
-        if not self._cannot_accept:
-            self._cannot_accept = True
-            self._log.error(
-                f"cannot accept connections for now: {error.strerror} (see the limit of open files)"
-            )
-        self._ignore_listeners()
-
-    def _add(self, connection: WsgiConnection) -> None:
-        self._poller.add(connection.fd)
-        self._connections[connection.fd] = connection
-        if not self._keep_alive or self._leash.leaving:
-            connection.close_after_response()
-        if len(self._connections) >= self._most_connections:
-            self._ignore_listeners()
-
-    # ── listeners and orders ──
-
     def _on_own(self, fd: int) -> None:
         """Something of ours is ready: a listener, the master's channel, a signal."""
-        listener = self._listeners.get(fd)
         leash = self._leash
-        if listener is not None:
-            if self._accept(listener) and fd in self._listeners:
-                self._poller.rearm_listener(fd)
-            return
         if fd == leash.channel_fd:
             leash.on_channel()
             if not leash.channel_open:
                 self._poller.remove(fd)
-            self._watch_listeners()
+            if leash.listening:
+                self._door.unbar(Bar.EARLY)
             if leash.take_sibling_death():
-                self._rearm_listeners()
+                self._door.rearm()
         elif fd == leash.wakeup_fd:
             leash.on_wakeup()
+        else:
+            self._door.knock(fd)
 
-    def _watch_listeners(self) -> None:
-        if not self._leash.listening or self._leash.leaving or self._listeners:
+    # ── connections come and go ──
+
+    def _admit(self, client: socket.socket, peer: object) -> None:
+        """Take over a connection that was accepted. Raises OSError if it cannot be served."""
+        self._tally.accepted += 1
+        self._executor.add(WsgiConnection(self._service, client, peer))
+        if len(self._connections) >= self._most:
+            self._is_crowded = True
+
+    def _departed(self) -> None:
+        """A connection has ended: there may be room again."""
+        self._door.unbar(Bar.NO_FILES)
+        if len(self._connections) < self._most:
+            self._door.unbar(Bar.CROWDED)
+
+    def _fall_short(self) -> None:
+        """One waits that cannot be accepted: somebody has to go, once this turn's events are served."""
+        self._is_short = self._is_crowded = True
+
+    def _mind_crowd(self) -> None:
+        """There are as many connections as there may be, or one more: make room if it can be made.
+
+        One more, because who was woken for a connection has to accept it: no sibling would learn of it.
+        """
+        self._is_crowded = False
+        if self._drained:
             return
-        if len(self._connections) < self._most_connections:
-            for listener in self._orders.listeners:
-                self._listeners[listener.fileno()] = listener
-                self._poller.add_listener(listener.fileno())
+        if self._is_short:
+            self._is_short = False
+            self._close_idle(max(1, len(self._connections) // ROOM))
+        if len(self._connections) > self._most:
+            self._make_room()
+        if len(self._connections) >= self._most and not self._idle():
+            self._door.bar(Bar.CROWDED)
+        else:
+            self._door.unbar(Bar.CROWDED)  # for the next one there is room, or somebody who can go
 
-    def _ignore_listeners(self) -> None:
-        for fd in self._listeners:
-            self._poller.remove_listener(fd)
-        self._listeners.clear()
+    def _make_room(self) -> None:
+        """There are more than there may be: so many have to go, and some with them."""
+        has_idle = self._close_idle(len(self._connections) - self._most + self._most // ROOM)
+        now = time.monotonic()
+        if now - self._told_crowded >= CROWDED_AGAIN:
+            self._told_crowded = now
+            does = "closes those that are idle" if has_idle else "accepts nobody, and none is idle"
+            self._log.warning(
+                f"worker {self._orders.slot} (pid {os.getpid()}) has its {self._most} connections and {does} "
+                "(see --worker-connections)"
+            )
 
-    def _rearm_listeners(self) -> None:
-        """Look at the listeners again: a sibling that was woken for a connection may have died over it."""
-        for fd in self._listeners:
-            self._poller.rearm_listener(fd)
+    def _close_idle(self, wanted: int) -> bool:
+        """Close those that have been idle longest; not one of which a request has begun to come in. Whether
+        there are any."""
+        idle = sorted(self._idle(), key=lambda connection: connection.since)
+        for connection in idle[:wanted]:
+            self._executor.ask(connection, WsgiConnection.take_leave)
+        return bool(idle)
+
+    def _idle(self) -> list[WsgiConnection]:
+        """Those without a request, which nobody has out."""
+        is_out = self._executor.is_out
+        return [one for one in list(self._connections.values()) if not is_out(one) and one.is_idle]
 
     # ── once a second ──
 
@@ -280,16 +261,21 @@ class SyncWorker:
         self._attention += min(now - self._swept, ATTENTION)
         self._swept = now
         self._stamp.renew(time.time())
+        self._pace.look(now)
         self._leash.tick()
-        self._tally.publish(time.monotonic_ns(), len(self._connections), 0)
+        self._executor.look(time.monotonic_ns())
         for connection in list(self._connections.values()):
+            if self._executor.is_out(connection):
+                continue
             try:
                 if connection.is_overdue(self._attention):
-                    self._arrange(connection, connection.expire())
+                    self._executor.ask(connection, WsgiConnection.expire)
             except Exception:
-                self._give_up(connection)
-        self._watch_listeners()
-        self._rearm_listeners()
+                self._executor.give_up(connection)
+        self._departed()
+        if len(self._connections) >= self._most:
+            self._mind_crowd()
+        self._door.rearm()
         self._log.flush()
 
     # ── leaving ──
@@ -316,40 +302,23 @@ class SyncWorker:
 
     def _see_off(self, quickly: bool) -> None:
         """Close the connections on which nothing is under way."""
+        executor = self._executor
         for connection in list(self._connections.values()):
+            if executor.is_out(connection):
+                continue
             if connection.is_idle:
-                self._try(connection, connection.take_leave)
+                executor.ask(connection, WsgiConnection.take_leave)
             elif quickly and connection.lingers:
-                self._drop(connection)
+                executor.drop(connection)
 
     def _drain(self) -> None:
         """Close the door: those who came before are served, and every response says that it is the last."""
         self._drained = True
         self._orders.row.enter(WorkerState.DRAINING, time.monotonic_ns())
-        self._ignore_listeners()
-        if self._leash.listening:
-            for listener in self._orders.listeners:
-                for _ in range(self._orders.settings.backlog):
-                    if not self._accept(listener):
-                        break
-        for listener in self._orders.listeners:
-            listener.close(unlink=False)
-        for connection in self._connections.values():
-            connection.close_after_response()
+        self._pace.end()
+        self._door.close(self._orders.settings.backlog)
 
     def close(self) -> None:
         """Give everything back."""
-        for connection in list(self._connections.values()):
-            self._drop(connection)
+        self._executor.close()
         self._leash.close()
-        self._poller.close()
-
-    def _be_no_worker(self) -> None:
-        """Runs in a process that the application forked: it would keep connections open that we close."""
-        self._is_forked = True
-        self._poller.close()
-        for connection in self._connections.values():
-            connection.disown()
-
-
-NEXT_READ = Next.READ  # hot: see http.messages.END.

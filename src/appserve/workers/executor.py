@@ -1,0 +1,226 @@
+"""How the connections of a WSGI worker get their turns.
+
+The loop (workers/wsgi.py) finds out which of them have something to do; its executor lets them do it. There
+are two: Inline, in which the loop's own thread does it, one after the other (`sync`), and a Pool of threads
+(`threads`, workers/pool.py).
+"""
+
+import math
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from appserve import forked
+from appserve.net.poller import GONE, READ, WRITE, Poller
+from appserve.observe.log import Level
+from appserve.observe.tally import Tally
+from appserve.workers.door import Door
+from appserve.wsgi.connection import Next, WsgiConnection
+from appserve.wsgi.service import Service
+
+EVENTS = {Next.READ: READ, Next.WRITE: WRITE, Next.AGAIN: 0}
+
+Ready = Iterable[tuple[int, int]]
+"""What a poller tells: (descriptor, events)."""
+
+
+class Executor(ABC):
+    """Gives turns to the connections of one worker. The loop's thread calls its methods.
+
+    connections  by descriptor, all that the worker has
+    again        those that go on without an event; while there are any, the loop does not wait
+    patience     seconds after which the loop has to turn again even if nothing happens
+    """
+
+    again: list[WsgiConnection]
+    patience: float
+
+    def __init__(
+        self,
+        service: Service,
+        poller: Poller,
+        on_own: Callable[[int], None],
+        departed: Callable[[], None],
+        queue_timeout: float,
+    ) -> None:
+        """on_own(fd)   is called for an event on what is no connection
+        departed()   is called when a connection has ended
+        queue_timeout   seconds that a request may wait for its turn; 0 for ever
+        """
+        self.connections: dict[int, WsgiConnection] = {}
+        self.again = []
+        self.patience = math.inf
+        self._service = service
+        self._poller = poller
+        self._on_own = on_own
+        self._departed = departed
+        self._queue_limit = int(queue_timeout * 1e9)
+        self._is_forked = False
+
+    @abstractmethod
+    def start(self, door: Door) -> None:
+        """Get ready to serve who comes in by `door`. Raises StartupError."""
+
+    @abstractmethod
+    def add(self, connection: WsgiConnection) -> None:
+        """Serve a new connection from now on. Raises OSError if it cannot be watched."""
+
+    @abstractmethod
+    def serve(self, ready: Ready) -> None:
+        """Give a turn to each that is ready."""
+
+    @abstractmethod
+    def go_on(self) -> None:
+        """Give a turn to each in `again`."""
+
+    @abstractmethod
+    def settle(self, connection: WsgiConnection, needed: Next) -> None:
+        """Arrange for what a connection needs next. Not while a batch of events is served."""
+
+    def ask(self, connection: WsgiConnection, what: Callable[[WsgiConnection], Next]) -> None:
+        """Let one that is not out do something, which does not take long, and settle what it needs then."""
+        try:
+            self.settle(connection, what(connection))
+        except Exception:
+            self.give_up(connection)
+
+    def is_out(self, connection: WsgiConnection) -> bool:
+        """Whether it is in other hands: the loop may not touch it then."""
+        return False
+
+    def give_up(self, connection: WsgiConnection) -> None:
+        """An exception that should not be: one connection ends, the others go on."""
+        self._report()
+        self._service.tally.rest()
+        with suppress(Exception):
+            self.drop(connection)
+        connection.socket.close()  # it may have failed at that
+
+    def _report(self) -> None:
+        log = self._service.log
+        log.block(Level.CRITICAL, "internal error, a connection is dropped", traceback.format_exc())
+
+    @abstractmethod
+    def drop(self, connection: WsgiConnection) -> None:
+        """Close one that is not out."""
+
+    @abstractmethod
+    def turned(self, now: float) -> None:
+        """The loop has turned once; `now` is monotonic seconds."""
+
+    @abstractmethod
+    def look(self, now_ns: int) -> None:
+        """Once a second, and at the end: show what was done."""
+
+    def disown(self) -> None:
+        """Runs in a process that the application forked: it would keep connections open that we close."""
+        self._is_forked = True
+        self._poller.close()
+        for connection in self.connections.values():
+            connection.disown()
+
+    def close(self) -> None:
+        """Give everything back."""
+        for connection in list(self.connections.values()):
+            if not self.is_out(connection):
+                self.drop(connection)
+        self._poller.close()
+
+
+class Inline(Executor):
+    """One after the other, in the thread that calls."""
+
+    def __init__(
+        self,
+        service: Service,
+        poller: Poller,
+        on_own: Callable[[int], None],
+        departed: Callable[[], None],
+        queue_timeout: float,
+        tally: Tally,
+    ) -> None:
+        super().__init__(service, poller, on_own, departed, queue_timeout)
+        self._tally = tally
+        self._watched: dict[int, Next] = {}  # only those that are not watched for reading
+
+    def start(self, door: Door) -> None:
+        pass
+
+    def add(self, connection: WsgiConnection) -> None:
+        self._poller.add(connection.fd)
+        self.connections[connection.fd] = connection
+
+    def serve(self, ready: Ready) -> None:
+        # hot: bench sync-hello. Everything a request costs that is not its connection's business.
+        connections = self.connections
+        if self._queue_limit:
+            self._note_arrival(ready)
+        for fd, events in ready:
+            connection = connections.get(fd)
+            if connection is None:
+                self._on_own(fd)
+                continue
+            try:
+                if events & READ:
+                    needed = connection.on_readable()
+                    if needed is not NEXT_READ:
+                        self.settle(connection, needed)
+                elif events & WRITE:
+                    self.settle(connection, connection.on_writable())
+                elif events & GONE:
+                    self.drop(connection)
+            except Exception:
+                self.give_up(connection)
+
+    def _note_arrival(self, ready: Ready) -> None:
+        """Requests wait for each other from now on, and some have waited before."""
+        now = time.monotonic_ns()
+        for fd, events in ready:
+            connection = self.connections.get(fd)
+            if connection is not None:
+                connection.note_arrival(now, self._queue_limit, bool(events & READ))
+
+    def go_on(self) -> None:
+        """Let those have their turn again who have sent more requests than one turn is long."""
+        again, self.again = self.again, []
+        for connection in again:
+            if self.connections.get(connection.fd) is connection:  # it may be gone since
+                self.ask(connection, WsgiConnection.proceed)
+
+    def settle(self, connection: WsgiConnection, needed: Next) -> None:
+        if self._is_forked:
+            forked.leave(None)
+        if needed is Next.CLOSE:
+            self.drop(connection)
+            return
+        if needed is Next.AGAIN:
+            self.again.append(connection)
+        fd = connection.fd
+        if needed is not self._watched.get(fd, NEXT_READ):
+            self._poller.watch(fd, EVENTS[needed])
+            if needed is NEXT_READ:
+                del self._watched[fd]
+            else:
+                self._watched[fd] = needed
+
+    def drop(self, connection: WsgiConnection) -> None:
+        fd = connection.fd
+        if self.connections.pop(fd, None) is None:
+            return
+        self._watched.pop(fd, None)
+        self._poller.remove(fd)
+        connection.close()
+        self._departed()
+
+    def turned(self, now: float) -> None:
+        if self._service.access is not None:
+            self._service.access.flush()
+        self._tally.publish_requests()
+
+    def look(self, now_ns: int) -> None:
+        self._tally.publish(now_ns, len(self.connections), 0)
+
+
+NEXT_READ = Next.READ  # hot: see http.messages.END.

@@ -1,0 +1,321 @@
+"""The threads worker: the loop finds connections that are ready, and threads serve them.
+
+    poller ──event──► loop ──connection──► queue ──► thread: reads, parses, calls the application, writes,
+      ▲                                                and asks the poller for the next event
+      └────────────────────────────────────────────────┘
+
+**Whose a connection is.** From the moment that the loop puts it into the queue until the thread that took it
+asks the poller for its next event, it is that thread's, and nobody else reads or writes anything of it. There
+is no lock: each connection has a list, `out`. The loop appends to it before it hands the connection over, and
+the thread takes one off after it has asked for the next event; each is one step under the interpreter's lock.
+While the list is not empty, the loop leaves the connection alone.
+
+- Each is watched for one event at a time (net/poller.py), so while it is out there is none for it.
+- The thread asks before it takes off, so the next event may come in between: then the loop appends again, and
+  for a moment the list is longer than it should be. That is safe: the connection counts as out although it
+  may be back, never the other way round. The thread that asked does not touch it any more, except for that
+  list.
+- Once a connection is closed, its number may be that of the next one accepted; so it is closed and taken out
+  of the dictionary under a guard, under which connections are accepted too. Nothing is taken off its `out`:
+  whoever still holds it shall leave it alone.
+- The loop closes nothing while it serves a batch, except the one whose event it looks at, and accepts at the
+  end of it: the events behind could be told of numbers that are somebody else's by then.
+- What the loop does between two batches to connections that are watched (the ends of waits, leaving, making
+  room) never calls the application; if a request turns out to be there, the loop takes the connection out of
+  the poller and hands it over like any other.
+
+Slow readers take no thread: what is left of a response is sent by the loop when the client takes it.
+
+A worker whose threads all have something to do does not accept: its siblings may have one that is free. It
+looks at its listeners again when the threads have less to do than there are of them; the thread that sees it
+rings the poller's bell.
+
+Alternatives, measured: threads that share one epoll have a long tail (p99 30 ms against 2); an epoll for each
+thread makes connections wait for one while others are idle; to run quick requests in the loop's own thread
+saves 2 µs a request, and stalls everybody when one is not quick.
+"""
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import RLock, Thread, get_ident
+
+from appserve import forked
+from appserve.errors import AppStartError
+from appserve.net.poller import GONE, READ, WRITE, Poller
+from appserve.observe.scoreboard import REQUESTS, Row
+from appserve.observe.tally import Showcase, publish
+from appserve.workers.desk import Desk, StuckWatch
+from appserve.workers.door import Bar, Door
+from appserve.workers.executor import EVENTS, Executor, Ready
+from appserve.wsgi.connection import Next, WsgiConnection
+from appserve.wsgi.pace import BRIEF
+from appserve.wsgi.service import Service
+
+BREATH = 0.05
+"""Seconds after which the loop shows what the threads have done: the access log's lines, and which request
+runs. Not each turn: that would be a system call for a request."""
+
+Job = tuple[WsgiConnection, bool, int]
+"""A connection, whether there is something to read (or it goes on with what it has), and since when it waits
+for a thread if none was free (ns), else 0."""
+
+
+class Pool(Executor):
+    """Threads that serve connections, as many as `size`. See the top of the file.
+
+    desks   what each of them does
+    guard   is held while a connection is accepted or closed, and by who forks
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        poller: Poller,
+        on_own: Callable[[int], None],
+        departed: Callable[[], None],
+        queue_timeout: float,
+        size: int,
+        row: Row,
+        slot: int,
+        limit: float,
+    ) -> None:
+        """`limit`: seconds in the application after which a request is told of; 0 for never."""
+        super().__init__(service, poller, on_own, departed, queue_timeout)
+        self._size = size
+        self._row = row
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._busy: list[
+            None
+        ] = []  # one for each connection that is out; appended to and taken from as `out`
+        self._showcase = Showcase(row)
+        self.desks = [Desk(f"appserve-thread-{n}", self._showcase, service) for n in range(1, size + 1)]
+        self._stuck = StuckWatch(self.desks, limit, service.log, slot)
+        self._door: Door | None = None
+        self._is_awaited = False  # the loop wants to know when a thread is free
+        self._has_ended = False  # a thread has closed a connection, and the loop was not told yet
+        self._in_flight = 0
+        self._show_at = 0.0
+        self._last_start = 0  # when a request that had to wait for a thread got one
+        self._blocked: deque[tuple[int, int]] = deque()  # nobody got a thread: for how long, until when (ns)
+        self.guard = RLock()
+
+    def start(self, door: Door) -> None:
+        """Start the threads: all of them at once, because who cannot have them should not begin to serve."""
+        self._door = door
+        # A child that is forked between an accept and the dictionary would hold a connection that nobody
+        # there knows of, and one that is forked in the middle of a close (socket.close() forgets the number
+        # before it gives up the lock of the interpreter) one that cannot be closed any more. Reentrant: the
+        # fork may be a signal handler's, in the middle of an accept.
+        os.register_at_fork(
+            before=self.guard.acquire, after_in_parent=self.guard.release, after_in_child=self.guard.release
+        )
+        self._poller.hang_bell()
+        try:
+            for desk in self.desks:
+                # Daemons: one that is stuck does not keep the process from its end.
+                Thread(target=self._work, args=(desk,), name=desk.name, daemon=True).start()
+        except RuntimeError as error:
+            raise AppStartError(f"cannot start {self._size} threads: {error} (see --threads)") from error
+
+    # ── the loop's side ──
+
+    def add(self, connection: WsgiConnection) -> None:
+        connection.out = []
+        self._poller.add_once(connection.fd)
+        self.connections[connection.fd] = connection
+
+    def is_out(self, connection: WsgiConnection) -> bool:
+        return bool(connection.out)
+
+    def serve(self, ready: Ready) -> None:
+        # hot: bench threads-hello. What a request costs in the loop.
+        connections, own = self.connections, []
+        now = time.monotonic_ns()
+        for fd, events in ready:
+            connection = connections.get(fd)
+            if connection is None:
+                own.append(fd)
+            elif events & READ:
+                self._hand_over(connection, True, now)
+            elif events & WRITE:
+                self._relieve(connection, now)
+            elif events & GONE:
+                self.drop(connection)
+        # Last: who is accepted or closed now may have a number that was in the batch.
+        for fd in own:
+            self._on_own(fd)
+
+    def go_on(self) -> None:
+        pass  # nobody is ever in `again`
+
+    def _hand_over(self, connection: WsgiConnection, reads: bool, now: int) -> None:
+        connection.out.append(None)
+        busy = self._busy
+        busy.append(None)
+        if self._queue_limit:
+            connection.note_arrival(now, self._queue_limit, reads)
+        self._queue.put((connection, reads, now if len(busy) > self._size else 0))
+
+    def _relieve(self, connection: WsgiConnection, now: int) -> None:
+        """Let a slow reader have what it takes."""
+        try:
+            connection.served_by(self._service)
+            needed = connection.relieve()
+            if needed is Next.AGAIN:
+                self._hand_over(connection, False, now)
+            elif needed is Next.CLOSE:
+                self.drop(connection)
+            else:
+                self._poller.watch_once(connection.fd, EVENTS[needed])
+        except Exception:
+            self.give_up(connection)
+
+    def settle(self, connection: WsgiConnection, needed: Next) -> None:
+        if needed is Next.CLOSE:
+            self.drop(connection)
+        elif needed is Next.AGAIN:
+            self._poller.remove(connection.fd)  # it is watched, and its next event would be another thread's
+            self._hand_over(connection, False, time.monotonic_ns())
+        else:
+            self._poller.watch_once(connection.fd, EVENTS[needed])
+
+    def ask(self, connection: WsgiConnection, what: Callable[[WsgiConnection], Next]) -> None:
+        connection.served_by(self._service)
+        super().ask(connection, what)
+
+    def drop(self, connection: WsgiConnection) -> None:
+        fd = connection.fd
+        if self.connections.get(fd) is not connection:
+            return
+        try:
+            self._poller.remove(fd)
+            connection.release()
+        finally:
+            self._close(connection)
+            self._departed()
+
+    def turned(self, now: float) -> None:
+        resting = not self._busy  # asked first: what threads did before that is shown now
+        if resting or now >= self._show_at:
+            self._show_at = now + BREATH
+            self._show()
+        while self._blocked:
+            spell, until = self._blocked.popleft()
+            self._service.pace.blocked(spell / 1e9, until / 1e9)
+        if self._has_ended:
+            self._has_ended = False
+            self._departed()
+        self._mind_door()
+        self.patience = math.inf if resting else BREATH
+
+    def _show(self) -> None:
+        access = self._service.access
+        if access is not None:
+            access.flush()
+        self._row.words[REQUESTS] = sum([desk.requests for desk in self.desks], self._service.tally.requests)
+        self._in_flight = self._showcase.look(self.desks)
+
+    def _mind_door(self) -> None:
+        """Accept while a thread is free."""
+        if self._door is None:
+            return
+        busy, size = self._busy, self._size
+        if len(busy) >= size:
+            # First say that it is awaited, then look again: so either the thread that becomes free in between
+            # sees it and rings, or it is seen here.
+            self._is_awaited = True
+            if len(busy) >= size:
+                self._door.bar(Bar.NO_THREAD)
+                return
+            self._is_awaited = False
+        self._door.unbar(Bar.NO_THREAD)
+
+    def look(self, now_ns: int) -> None:
+        self._stuck.look(now_ns)
+        publish(self._row, (self._service.tally, *self.desks), now_ns, len(self.connections), self._in_flight)
+
+    def close(self) -> None:
+        for connection in list(self.connections.values()):
+            if not self.is_out(connection):
+                self.drop(connection)
+        for _ in self.desks:
+            self._queue.put(None)
+        if not self._busy:
+            self._poller.close()  # else threads still use it, and the process ends anyway
+
+    def _close(self, connection: WsgiConnection) -> None:
+        """The end of a connection; any thread's that has it."""
+        with self.guard:
+            del self.connections[connection.fd]
+            connection.socket.close()
+
+    # ── the threads' side ──
+
+    def _work(self, desk: Desk) -> None:
+        """The life of one thread."""
+        # hot: bench threads-hello.
+        desk.ident = get_ident()
+        take, busy, size, service = self._queue.get, self._busy, self._size, desk.service
+        watch_once = self._poller.watch_once
+        while (job := take()) is not None:
+            connection, reads, waits_since = job
+            desk.connection = connection
+            if waits_since:
+                self._note_start(waits_since)
+            try:
+                connection.served_by(service)
+                needed = connection.on_readable() if reads else connection.proceed()
+                if self._is_forked:
+                    forked.leave(None)
+                if needed is NEXT_READ or needed is NEXT_WRITE:
+                    out = connection.out
+                    watch_once(connection.fd, READ if needed is NEXT_READ else WRITE)
+                    # From here on it may be somebody else's.
+                    out.pop()
+                elif needed is Next.AGAIN:
+                    self._queue.put((connection, False, 0))  # behind the others, and still out
+                    continue
+                else:
+                    self._end(connection)
+            except BaseException:
+                self._report()
+                desk.rest()
+                self._end(connection)
+            busy.pop()
+            if self._is_awaited and len(busy) < size:
+                self._is_awaited = False
+                self._poller.ring()
+
+    def _note_start(self, since: int) -> None:
+        """A request gets a thread that had to wait for it: since it began to wait, or since another one got a
+        thread, none was free.
+
+        Threads may be in here together; then a spell counts twice or not at all, which an estimate can bear.
+        """
+        now = time.monotonic_ns()
+        if now - since > BRIEF:
+            spell = now - max(since, self._last_start)
+            if spell > BRIEF:
+                self._blocked.append((spell, now))
+        self._last_start = now
+
+    def _end(self, connection: WsgiConnection) -> None:
+        """Close a connection that is out."""
+        if self.connections.get(connection.fd) is not connection:
+            return
+        try:
+            self._poller.remove(connection.fd)
+            connection.release()
+        except Exception:
+            self._report()
+        self._close(connection)
+        self._has_ended = True
+        if self._door is not None and self._door.awaits_departures:
+            self._poller.ring()
+
+
+NEXT_READ, NEXT_WRITE = Next.READ, Next.WRITE  # hot: see http.messages.END.

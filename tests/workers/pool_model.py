@@ -1,0 +1,341 @@
+"""The world of a thread pool, for tests that decide who goes on when: a poller, sockets and connections, no
+kernel. Each connection notices when two threads have it at once.
+
+The poller keeps to epoll's rules: a descriptor that is closed is forgotten, one that was told of is not told
+of again before it is asked for, and a closed number may be the next one's.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+from appserve.net.poller import READ, WRITE
+from appserve.observe.scoreboard import ROW_SIZE, Row
+from appserve.observe.tally import Counts
+from appserve.workers import pool
+from appserve.workers.door import Bar, Door
+from appserve.wsgi.connection import Next
+from appserve.wsgi.pace import Pace
+from tests.interleaving import Lock, Queue, Schedule
+
+LISTENER = 0
+DELICATE = ("", "_work", "_end", "_mind_door", "_hand_over", "settle", "serve")
+
+
+class Kernel(SimpleNamespace):
+    """Who has which number."""
+
+    def __init__(self) -> None:
+        super().__init__(open={LISTENER: None}, backlog=deque(), accepted=0)
+
+    def accept(self) -> tuple[Any, object]:
+        if not self.backlog:
+            raise BlockingIOError
+        client = self.backlog.popleft()
+        client.fd = next(number for number in range(1, 10_000) if number not in self.open)
+        self.open[client.fd] = client
+        self.accepted += 1
+        return client, None
+
+
+class Client:
+    """Somebody who sends requests, each of them when he likes, and reads when he likes."""
+
+    def __init__(self, schedule: Schedule, kernel: Kernel, requests: int) -> None:
+        self.schedule, self.kernel = schedule, kernel
+        self.fd = -1
+        self.to_send = requests
+        self.unread = 0  # of what he has sent
+        self.answered = 0
+        self.reads = True
+        self.closed = False
+
+    @property
+    def events(self) -> int:
+        return (READ if self.unread else 0) | (WRITE if self.reads else 0)
+
+    def setblocking(self, value: bool) -> None:
+        pass
+
+    def close(self) -> None:
+        assert not self.closed, "closed twice"
+        self.closed = True
+        assert self.kernel.open.pop(self.fd) is self
+
+
+class FakePoller:
+    """Epoll, as far as a pool needs it."""
+
+    def __init__(self, schedule: Schedule, kernel: Kernel) -> None:
+        self.schedule, self.kernel = schedule, kernel
+        self.watched: dict[int, tuple[Any, int]] = {}
+        self.rung = False
+        self.closed = False
+
+    def wait(self, seconds: float) -> list[tuple[int, int]]:
+        self.schedule.wait(lambda: self.rung or self.ready())
+        ready = self.ready()
+        for fd, _ in ready:
+            if fd != LISTENER:
+                self.watched[fd] = (self.watched[fd][0], 0)
+        self.rung = False
+        self.schedule.random.shuffle(ready)
+        return ready
+
+    def ready(self) -> list[tuple[int, int]]:
+        found = []
+        for fd, (client, wanted) in self.watched.items():
+            if fd == LISTENER:
+                happened = READ if self.kernel.backlog else 0
+            elif self.kernel.open.get(fd) is not client:
+                continue  # closed: forgotten
+            else:
+                happened = client.events & wanted
+            if happened:
+                found.append((fd, happened))
+        return found
+
+    def _client(self, fd: int) -> Any:
+        if fd not in self.kernel.open:
+            raise OSError(9, "bad descriptor")
+        return self.kernel.open[fd]
+
+    def add_listener(self, fd: int) -> None:
+        assert fd not in self.watched
+        self.watched[fd] = (None, READ)
+
+    def remove_listener(self, fd: int) -> None:
+        del self.watched[fd]
+
+    def rearm_listener(self, fd: int) -> None:
+        assert fd in self.watched
+
+    def add_once(self, fd: int, events: int = READ) -> None:
+        client = self._client(fd)
+        assert self.watched.get(fd, (None, 0))[0] is not client, "watched already"
+        self.watched[fd] = (client, events)
+
+    def watch_once(self, fd: int, events: int) -> None:
+        self.watched[fd] = (self._client(fd), events)
+
+    def remove(self, fd: int) -> None:
+        if fd in self.kernel.open and self.watched.get(fd, (None, 0))[0] is self.kernel.open[fd]:
+            del self.watched[fd]
+
+    def hang_bell(self) -> None:
+        pass
+
+    def ring(self) -> None:
+        self.rung = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeConnection:
+    """Serves a client's requests, and lets others go on in the middle of it."""
+
+    out: list[None]
+
+    def __init__(self, client: Client) -> None:
+        self.socket, self.fd = client, client.fd
+        self.schedule = client.schedule
+        self.owner = ""
+        self.pending = 0  # requests that were read and not served
+        self.unsent = False
+        self.late_at = 0
+        self.is_closed = False
+
+    @contextmanager
+    def had_by(self, who: str) -> Iterator[None]:
+        assert not self.owner, f"{who} while {self.owner}"
+        assert not self.is_closed, f"{who} after it was closed"
+        self.owner = who
+        self.schedule.pause()
+        try:
+            yield
+        finally:
+            self.schedule.pause()
+            self.owner = ""
+
+    def served_by(self, service: object) -> None:
+        with self.had_by("served_by"):
+            pass
+
+    def on_readable(self) -> Next:
+        with self.had_by("on_readable"):
+            self.take_in()
+        return self.proceed()
+
+    def take_in(self) -> None:
+        client = self.socket
+        assert not client.closed
+        self.pending += client.unread
+        client.unread = 0
+
+    def proceed(self) -> Next:
+        with self.had_by("proceed"):
+            if self.pending:
+                self.pending -= 1
+                self.socket.answered += 1
+                choice = self.schedule.random.random()
+                if choice < 0.03:
+                    raise LookupError("our own mistake")
+                if choice < 0.15:
+                    return Next.CLOSE
+                if choice < 0.4:
+                    self.unsent = True
+                    self.socket.reads = choice < 0.3
+                    return Next.WRITE
+            return Next.AGAIN if self.pending else Next.READ
+
+    def relieve(self) -> Next:
+        with self.had_by("relieve"):
+            assert self.unsent
+            self.unsent = False
+            return Next.AGAIN if self.pending else Next.READ
+
+    def expire(self) -> Next:
+        with self.had_by("expire"):
+            if self.unsent:
+                return Next.CLOSE
+            self.take_in()
+            if self.pending:
+                return Next.AGAIN
+            return self.schedule.random.choice((Next.READ, Next.CLOSE))
+
+    def release(self) -> None:
+        with self.had_by("release"):
+            pass
+        self.is_closed = True
+
+
+class Fleet:
+    """A pool, its door, a loop and its clients, on one schedule."""
+
+    def __init__(
+        self,
+        seed: int,
+        monkeypatch: Any,
+        module: Any = pool,
+        threads: int = 2,
+        clients: int = 7,
+    ) -> None:
+        self.schedule = schedule = Schedule(seed, [pool], pressure=0.02, delicate=DELICATE)
+        self.kernel = Kernel()
+        self.poller = FakePoller(schedule, self.kernel)
+        monkeypatch.setattr(module, "SimpleQueue", lambda: Queue(schedule))
+        monkeypatch.setattr(module, "RLock", lambda: Lock(schedule))
+        monkeypatch.setattr(module, "Thread", self.make_thread)
+        monkeypatch.setattr(module.os, "register_at_fork", lambda **named: None)
+        self.logged: list[str] = []
+        self.row = Row(memoryview(bytearray(ROW_SIZE)))
+        service: Any = SimpleNamespace(
+            tally=Counts(),
+            access=None,
+            pace=Pace(),
+            log=SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace)),
+            counted_by=lambda tally: None,
+        )
+        self.pool: pool.Pool = module.Pool(
+            service, cast(Any, self.poller), self.on_own, self.departed, 0.0, threads, self.row, 1, 0.0
+        )
+        accepting = SimpleNamespace(accept=self.kernel.accept)
+        listener: Any = SimpleNamespace(fileno=lambda: LISTENER, socket=accepting)
+        self.door = Door(
+            [listener], cast(Any, self.poller), service.log, self.admit, lambda: None, self.pool.guard
+        )
+        self.pool.start(self.door)
+        self.door.unbar(Bar.EARLY)
+        self.clients = [Client(schedule, self.kernel, schedule.random.randint(1, 6)) for _ in range(clients)]
+        self.clients_left = clients
+        self.lost: list[Client] = []
+        self.sleeps = False
+        schedule.add(self.turn)
+        schedule.add(self.visit)
+
+    def make_thread(self, target: Callable[..., None], args: tuple[Any, ...], **named: object) -> Any:
+        return SimpleNamespace(start=lambda: self.schedule.add(target, *args))
+
+    # ── the clients ──
+
+    def visit(self) -> None:
+        """They come, and send."""
+        random, backlog = self.schedule.random, self.kernel.backlog
+        waiting = list(self.clients)
+        while waiting:
+            client = random.choice(waiting)
+            self.schedule.pause()
+            assert not self.is_shut_for_good, "nobody opens the door again"
+            if client.closed or (client.fd >= 0 and not client.to_send and client.reads):
+                waiting.remove(client)
+            elif client.fd < 0 and client not in backlog:
+                backlog.append(client)
+            elif client.fd < 0:
+                self.schedule.wait(lambda: any(one.fd >= 0 or one not in backlog for one in waiting))
+            elif not client.reads:
+                client.reads = True
+            else:
+                client.to_send -= 1
+                client.unread += 1
+        self.poller.ring()  # for a loop that waits for nothing else any more
+        self.clients_left = 0
+
+    @property
+    def is_shut_for_good(self) -> bool:
+        """Whether the loop sleeps with its door barred although all threads are free, and nobody rings."""
+        all_free = cast(Any, self.pool._queue).waiting == len(self.pool.desks)
+        sleeps = self.sleeps and not self.poller.rung and not self.poller.ready()
+        return sleeps and all_free and not self.pool._busy and Bar.NO_THREAD in self.door._bars
+
+    # ── the loop ──
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to happen."""
+        return not self.clients_left and not self.pool._busy and not self.poller.ready()
+
+    def turn(self) -> None:
+        while not self.is_over:
+            self.sleeps = True
+            self.schedule.wait(lambda: self.is_over or self.poller.rung or self.poller.ready())
+            self.sleeps = False
+            if self.is_over:
+                break
+            self.pool.serve(self.poller.wait(0.0))
+            self.pool.turned(0.0)
+            if self.schedule.random.random() < 0.7:
+                self.sweep()
+        # One that does not read its response is not listened to either.
+        self.lost = [one for one in self.clients if one.unread and one.reads and not one.closed]
+        self.pool.close()
+
+    def sweep(self) -> None:
+        for connection in list(self.pool.connections.values()):
+            if not self.pool.is_out(connection) and self.schedule.random.random() < 0.5:
+                self.pool.ask(connection, cast(Any, FakeConnection.expire))
+
+    def on_own(self, fd: int) -> None:
+        self.door.knock(fd)
+
+    def admit(self, client: Any, peer: object) -> None:
+        self.pool.add(cast(Any, FakeConnection(client)))
+
+    def departed(self) -> None:
+        self.door.unbar(Bar.CROWDED)
+
+    # ── what has to be true ──
+
+    def check(self) -> None:
+        """After the run: nothing was lost, and nothing is left."""
+        for trace in self.logged:
+            assert "our own mistake" in trace, trace
+        assert not self.lost, "what they sent was never read"
+        for client in self.clients:
+            assert client.closed, "a connection was forgotten"
+        assert not self.pool._busy
+        assert not self.pool.connections
+        assert list(self.kernel.open) == [LISTENER]
+        assert self.kernel.accepted == len(self.clients)

@@ -1,0 +1,87 @@
+"""The pool of a threads worker: whoever goes on when, each connection has one owner, and nothing is lost.
+
+Real processes and sockets are in test_threads.py.
+"""
+
+import inspect
+from types import ModuleType
+
+import pytest
+
+from appserve.workers import pool
+from tests.interleaving import Deadlock
+from tests.workers.pool_model import LISTENER, Fleet
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_in_whatever_order_each_connection_has_one_owner_and_nothing_is_lost(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+):
+    fleet = Fleet(seed, monkeypatch, threads=1 + seed // 3 % 3)
+    fleet.schedule.run()
+    fleet.check()
+
+
+MUTANTS = {
+    "a thread says that it has let go before it has": (
+        "                    watch_once(connection.fd, READ if needed is NEXT_READ else WRITE)\n"
+        "                    # From here on it may be somebody else's.\n"
+        "                    out.pop()\n",
+        "                    out.pop()\n                    watch_once(connection.fd, READ if needed is NEXT_READ else WRITE)\n",
+    ),
+    "a thread that has let go says that nobody has it": ("out.pop()", "out.clear()"),
+    "a number is free before its connection is forgotten": (
+        "        with self.guard:\n            del self.connections[connection.fd]\n"
+        "            connection.socket.close()\n",
+        "        connection.socket.close()\n        del self.connections[connection.fd]\n",
+    ),
+    "one that the loop hands over between two batches is still watched": (
+        "            self._poller.remove(connection.fd)  # it is watched",
+        "            # it is watched",
+    ),
+    "nobody rings": ("                self._poller.ring()\n", "                pass\n"),
+    "the loop closes what threads have": ("        return bool(connection.out)\n", "        return False\n"),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mistakes_that_can_be_made_here_are_found(name: str, monkeypatch: pytest.MonkeyPatch):
+    source = inspect.getsource(pool)
+    before, after = MUTANTS[name]
+    assert source.count(before) == 1
+    mutant = ModuleType(pool.__name__)
+    mutant.__file__ = pool.__file__
+    exec(compile(source.replace(before, after), str(pool.__file__), "exec"), mutant.__dict__)
+
+    def fails(seed: int) -> bool:
+        fleet = Fleet(seed, monkeypatch, mutant, threads=1 + seed // 3 % 3)
+        try:
+            fleet.schedule.run()
+            fleet.check()
+        except (AssertionError, Deadlock, OSError, KeyError):
+            return True
+        return False
+
+    assert any(fails(seed) for seed in range(1000)), "the test above would not notice it"
+
+
+class Shrinking(list[None]):
+    """What a thread does between the loop's look and its next step."""
+
+    def __len__(self) -> int:
+        length = super().__len__()
+        self.clear()
+        return length
+
+
+def test_a_thread_that_becomes_free_between_the_loops_look_and_its_going_to_sleep_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    fleet = Fleet(0, monkeypatch, threads=1)
+    fleet.pool._busy.append(None)
+    fleet.pool._mind_door()
+    assert LISTENER not in fleet.poller.watched
+
+    fleet.pool._busy = Shrinking([None])
+    fleet.pool._mind_door()
+    assert LISTENER in fleet.poller.watched

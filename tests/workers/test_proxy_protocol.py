@@ -1,0 +1,171 @@
+"""A worker behind a proxy that begins each connection with a PROXY header; the test is the proxy."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appserve.config.settings import Settings
+from appserve.observe.scoreboard import ACCEPTED, CONNECTIONS, REFUSED, TIMEOUTS
+from appserve.workers.channel import Retire
+from appserve.workers.orders import make_greetings
+from tests.http.proxy_headers import LOCAL, block, line, tls
+from tests.workers.sync_worker import GET, Client, Worker, until
+
+# Python 3.12 and later: pytest-timeout has a thread, which the forked process does not need.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+Environ = dict[str, Any]
+Serve = Callable[..., Worker]
+
+
+def app(environ: Environ, start_response: Any) -> list[bytes]:
+    """Says who calls."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['wsgi.url_scheme']} {environ['REMOTE_ADDR']}".encode()]
+
+
+@pytest.fixture(params=["sync", "threads"])
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
+    workers: list[Worker] = []
+
+    def make(**settings: Any) -> Worker:
+        settings = {"proxy_protocol": "auto", "worker_class": request.param, **settings}
+        workers.append(Worker(app, tmp_path, **settings))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.close()
+
+
+def how_it_ends(client: Client) -> bytes:
+    """All that comes before the end; a reset is an end too."""
+    try:
+        return client.socket.recv(1000)
+    except ConnectionResetError:
+        return b""
+
+
+def test_settings_say_whether_a_header_is_expected():
+    assert make_greetings(Settings()) is None
+
+    greetings = make_greetings(Settings(proxy_protocol="v2", proxy_allow_from=("10.0.0.0/8",)))
+    assert greetings is not None
+    assert greetings.version == "v2"
+    assert greetings.allowed.trusts("10.1.2.3")
+    assert not greetings.allowed.trusts("127.0.0.1")
+
+
+def test_a_worker_that_expects_no_header_does_not_load_what_reads_it():
+    program = """if True:
+        import sys
+        import appserve.workers.base, appserve.workers.wsgi
+        from appserve.config.settings import Settings
+        from appserve.workers.orders import make_greetings
+        make_greetings(Settings())
+        print(*sys.modules)
+        """
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.split()
+
+    assert "appserve.wsgi.connection" in loaded
+    assert not {"appserve.http.proxy", "appserve.net.greeting"}.intersection(loaded)
+
+
+def test_each_connection_has_the_client_of_its_header(serve: Serve):
+    worker = serve()
+    for header, expected in [
+        (line(), b"http 192.0.2.7"),
+        (block(vectors=tls()), b"https 192.0.2.7"),
+        (LOCAL, b"http 127.0.0.1"),
+    ]:
+        client = worker.connect()
+        client.send(header)
+        assert client.ask().body == client.ask().body == expected
+    until(lambda: worker.access.count("192.0.2.7 - ") == 4)
+
+
+def test_a_proxy_may_be_on_a_unix_socket(serve: Serve, tmp_path: Path):
+    worker = serve(bind=f"unix:{tmp_path}/s")
+    client = worker.connect()
+
+    assert client.ask(line() + GET).body == b"http 192.0.2.7"
+
+
+def test_a_header_in_pieces_costs_no_turns_of_the_loop_while_it_is_waited_for(serve: Serve):
+    worker = serve()
+    client, other = worker.connect(), worker.connect()
+    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    header = block(vectors=tls())
+    for at in range(0, len(header), 7):
+        client.send(header[at : at + 7])
+        worker.await_sweeps(1)  # so it has been read
+    used = worker.cpu_seconds()
+    worker.await_sweeps(10)
+    assert worker.cpu_seconds() - used < 0.3, "10 sweeps are half a second at least"
+
+    assert other.ask(line() + GET).status == 200
+    assert client.ask().body == b"https 192.0.2.7"
+
+
+def test_those_without_a_header_are_turned_away_and_cost_one_line_of_the_log(serve: Serve):
+    worker = serve()
+    worker.await_sweeps()
+    descriptors = worker.descriptors()
+    worker.ask(line() + GET)
+    for _ in range(20):
+        client = worker.connect()
+        client.send(GET)
+        assert how_it_ends(client) == b""
+        client.close()
+
+    worker.await_word(REFUSED, 20)
+    worker.await_word(ACCEPTED, 21)
+    until(lambda: worker.descriptors() == descriptors)
+    worker.await_log("refused a connection of 127.0.0.1: no PROXY header (PROXY protocol §2)")
+    # One a second, however long the twenty take; no time passes between most of them.
+    assert worker.log.count("refused a connection") < 20
+    assert worker.access.count("\n") == 1
+
+
+def test_a_peer_that_is_no_proxy_is_turned_away(serve: Serve):
+    worker = serve(proxy_allow_from=("192.0.2.1",))
+    worker.await_sweeps()
+    descriptors = worker.descriptors()
+    client = worker.connect()
+
+    assert how_it_ends(client) == b"", "without a byte sent"
+    worker.await_word(REFUSED, 1)
+    worker.await_log("refused a connection of 127.0.0.1: ")
+    assert "proxy_allow_from" in worker.log
+    until(lambda: worker.descriptors() == descriptors)
+
+
+def test_a_header_that_does_not_come_in_time_ends_the_connection_without_a_word(serve: Serve):
+    worker = serve(first_byte_timeout=0.1)
+    silent, half, without_request = worker.connect(), worker.connect(), worker.connect()
+    half.send(line()[:10])
+    without_request.send(line())
+
+    assert [client.end() for client in (silent, half, without_request)] == ["end"] * 3
+    worker.await_word(TIMEOUTS, 3)
+    assert worker.word(REFUSED) == 0
+    assert worker.access == ""
+
+
+def test_a_worker_that_retires_does_not_wait_for_headers(serve: Serve):
+    worker = serve()
+    worker.connect()
+    half = worker.connect()
+    half.send(line()[:10])
+    worker.await_word(CONNECTIONS, 2)
+    worker.channel.send(Retire(linger=0.0))
+
+    assert worker.exit_code() == 0
+    assert half.end() == "end"
