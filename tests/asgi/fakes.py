@@ -7,6 +7,8 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -23,6 +25,9 @@ from appserve.observe.scoreboard import Row, Scoreboard, size_for
 
 LOOPS = ("asyncio", "uvloop")
 
+# What a test leaves open is closed with its loop: thousands of tests share one process.
+_given_back: ContextVar[ExitStack] = ContextVar("_given_back")
+
 
 def run_on(loop_name: str, main: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end on a new loop of this kind."""
@@ -32,8 +37,10 @@ def run_on(loop_name: str, main: Coroutine[Any, Any, Any]) -> Any:
         factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     else:
         factory = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(asyncio.wait_for(main, 20))
+    with ExitStack() as given_back:
+        _given_back.set(given_back)
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(asyncio.wait_for(main, 20))
 
 
 def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -72,7 +79,14 @@ class FakeTransport(asyncio.Transport):
         self.aborted = False
         self.ended = False
         self.lost = False
-        self._extra = {"socket": socket.socket()}  # for those who set options on it
+        # For those who set options on it, and look whether it can be read or written.
+        ours, self.peer = socket.socketpair()
+        self.peer.setblocking(False)
+        _given_back.get().callback(ours.close)
+        _given_back.get().callback(self.peer.close)
+        if holds:
+            _fill(ours)
+        self._extra = {"socket": ours}
         protocol.connection_made(self)
 
     def write(self, data: bytes) -> None:  # type: ignore[override]  # only bytes are ever written
@@ -131,6 +145,12 @@ class FakeTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closing
 
+    @property
+    def over(self) -> bool:
+        """Whether our side has ended, so that the client can tell. It is closed when the client has ended its
+        own, if that was not before."""
+        return self.ended or self.closing
+
     def close(self) -> None:
         if not self.closing:
             self.closing = True
@@ -181,7 +201,7 @@ class Scene:
         patience: Patience | None = None,
         access: bool = True,
     ) -> None:
-        self._log = MemoryLog()
+        self.error_log = MemoryLog()
         self._access_fd = _temporary_file()
         board = Scoreboard.format(bytearray(size_for(1)), 1)
         self.row: Row = board.row(0)
@@ -190,9 +210,9 @@ class Scene:
             asyncio.get_running_loop(),
             asgi_fields(),
             limits or Limits(),
-            patience or Patience(idle=75, head=30, body=60, write=60),
+            patience or Patience(first=30, idle=75, head=30, body=60, body_rate=0, write=60),
             Stamp(0),
-            self._log,
+            self.error_log,
             AccessLog(self._access_fd) if access else None,
             self.row,
         )
@@ -203,16 +223,27 @@ class Scene:
 
     @property
     def log(self) -> str:
-        return self._log.text
+        return self.error_log.text
 
     @property
     def access_lines(self) -> list[str]:
         return _read(self._access_fd).splitlines()
 
 
+def _fill(sending: socket.socket) -> None:
+    """Nobody reads at the other end."""
+    sending.setblocking(False)
+    try:
+        while True:
+            sending.send(bytes(65536))
+    except BlockingIOError:
+        pass
+
+
 def _temporary_file() -> int:
     fd, path = tempfile.mkstemp()
     os.unlink(path)
+    _given_back.get().callback(os.close, fd)
     return fd
 
 

@@ -53,6 +53,7 @@ class Hall:
         self.held: list[Held] = []
         self.came = asyncio.Event()
         self.room = room
+        self.lets_go = False
         self.log = MemoryLog()
         self.acceptor = Acceptor(
             loop,
@@ -60,6 +61,7 @@ class Hall:
             epoll,
             lambda connection, address, listener: Held(self, address),
             lambda: self.room - len(self.held) - len(self.acceptor.arriving),
+            self.make_room,
             self.log,
             has_siblings=True,
         )
@@ -69,6 +71,13 @@ class Hall:
         while len(self.held) != count:
             self.came.clear()
             await asyncio.wait_for(self.came.wait(), 10)
+
+    def make_room(self) -> int:
+        """The first who came leaves, if there is anybody who would."""
+        leaving = [held for held in self.held if self.lets_go][:1]
+        for held in leaving:
+            held.transport.close()
+        return len(leaving)
 
     def clear(self) -> None:
         for held in tuple(self.held):
@@ -250,6 +259,57 @@ async def test_without_descriptors_the_listener_is_left_alone_for_a_while(
     await hall.until(0)
     hall.acceptor.drain()
     client.close()
+
+
+@on_each_loop
+async def test_without_descriptors_somebody_is_asked_to_go(make_hall: Any, listener: Listener) -> None:
+    exhausted = Exhausted(listener.socket)
+    listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
+    hall = make_hall()
+    hall.lets_go = True
+    await hall.acceptor.open()
+    first = connect(listener)
+    await hall.until(1)
+    exhausted.error = OSError(errno.EMFILE, "Too many open files")
+    second = connect(listener)
+    await hall.until(0)
+    exhausted.error = None
+    hall.acceptor.relieve()
+
+    await hall.until(1)
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.drain()
+    first.close()
+    second.close()
+
+
+@on_each_loop
+async def test_without_room_somebody_is_asked_to_go_only_when_another_waits(
+    make_hall: Any, listener: Listener
+) -> None:
+    hall = make_hall(room=1)
+    hall.lets_go = True
+    await hall.acceptor.open()
+    first = connect(listener)
+    await hall.until(1)
+    for _ in range(3):
+        hall.acceptor.relieve()
+        await turns(10)
+    assert len(hall.held) == 1
+
+    second = connect(listener)
+    hall.acceptor.relieve()
+    await hall.until(0)
+    hall.acceptor.relieve()
+    await hall.until(1)
+    assert hall.held[0].address == second.getsockname()
+    hall.lets_go = False
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.drain()
+    first.close()
+    second.close()
 
 
 @on_each_loop

@@ -122,7 +122,7 @@ def test_state_is_a_shallow_copy_and_absent_without_a_lifespan() -> None:
     assert "state" not in scope_of("GET / HTTP/1.1", "Host: a")
 
 
-def test_a_root_path_has_no_slash_at_its_end_and_is_not_put_before_the_path() -> None:
+def test_a_root_path_has_no_slash_at_its_end() -> None:
     scope = scope_of("GET /api/x HTTP/1.1", "Host: a", root_path="/api/")
 
     assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/api", "/api/x", b"/api/x")

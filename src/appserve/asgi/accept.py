@@ -37,12 +37,19 @@ BATCH = 4
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """No further connection can be had now. The listener stays readable, so it is not watched for a while."""
 
+FULL_PAUSE = 0.01
+"""How long those who wait are left to the siblings when there is no room: one that has room takes them."""
+
+COMPLAINT_SECONDS = 60.0
+"""How often it is told that connections cannot be accepted: that comes and goes many times a second."""
+
 PROBE_SECONDS = 1.0
 
 _EXCLUSIVE_READ = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLEXCLUSIVE", 0)
 
-MakeProtocol = Callable[[socket.socket, Any, Listener], asyncio.Protocol]
-"""(connection, the client's address as accept() gives it, where it was accepted) → its protocol."""
+Admit = Callable[[socket.socket, Any, Listener], asyncio.BaseProtocol | None]
+"""(connection, the client's address as accept() gives it, where it was accepted) → its protocol, or None if
+the connection is to be closed."""
 
 
 class FairEpoll:
@@ -107,30 +114,33 @@ async def _until_registered() -> None:
 
 
 class Acceptor:
-    """The listeners of one worker. `room()` says how many more connections may be held."""
+    """The listeners of one worker. `room()` says how many more connections may be held; `make_room()` lets
+    some go, soon."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         listeners: Sequence[Listener],
         epoll: FairEpoll | None,
-        make_protocol: MakeProtocol,
+        admit: Admit,
         room: Callable[[], int],
+        make_room: Callable[[], int],
         log: Log,
         has_siblings: bool,
     ) -> None:
         self._loop = loop
         self._listeners = tuple(listeners)
         self._epoll = epoll
-        self._make_protocol = make_protocol
+        self._admit = admit
         self._room = room
+        self._make_room = make_room
         self._log = log
         self._has_siblings = has_siblings
         self._turns = 0  # of the burst that is being accepted
         self._last_turn = 0.0
         self._opened = False
         self._watching = False  # opened, and there is room
-        self._complained = False
+        self._complained = -COMPLAINT_SECONDS
         # Accepted, and not given to the loop yet; a loop holds its tasks by weak references only.
         self.arriving: dict[socket.socket, asyncio.Task[None]] = {}
         self.accepted = 0
@@ -154,14 +164,23 @@ class Acceptor:
 
         To be called about once a second, when a sibling has died, and when a connection has ended.
         """
-        if not self._opened:
-            return
         if not self._watching:
-            if self._room() > 0:
-                self._watch()
+            self.relieve()
         elif self._epoll is not None:
             for listener in self._listeners:
                 self._epoll.rearm(listener.fileno())
+
+    def relieve(self) -> None:
+        """If there was no room: accept again if there is, or make some if somebody waits for it.
+
+        To be called a few times a second.
+        """
+        if not self._opened or self._watching:
+            return
+        if self._room() > 0:
+            self._watch()
+        elif self._is_awaited():
+            self._make_room()
 
     def drain(self) -> None:
         """Accept what is queued, as far as there is room, and close the listeners."""
@@ -203,11 +222,19 @@ class Acceptor:
                 break
             if self._room() <= 0:
                 self._unwatch()
+                self._loop.call_later(FULL_PAUSE, self.relieve)
                 return
         if self._has_siblings and self._watching and self._epoll is not None:
             self._epoll.rearm(listener.fileno())
             if polite:
                 os.sched_yield()
+
+    def _is_awaited(self) -> bool:
+        """Whether somebody is in the backlog."""
+        poll = select.poll()
+        for listener in self._listeners:
+            poll.register(listener.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _is_young_burst(self) -> bool:
         now = self._loop.time()
@@ -224,24 +251,29 @@ class Acceptor:
         except OSError as error:
             if error.errno in EXHAUSTED:
                 self._unwatch()
-                if not self._complained:
-                    self._complained = True
-                    self._log.error(
-                        f"cannot accept connections: {error.strerror} (see the limit of open files)"
-                    )
+                self._make_room()
+                self._complain(error)
                 return False
             # The client left before it was accepted, or the network failed (accept(2)).
             return error.errno == errno.ECONNABORTED
-        self._complained = False
         self.accepted += 1
         self.arriving[connection] = self._loop.create_task(self._adopt(connection, address, listener))
         return True
 
+    def _complain(self, error: OSError) -> None:
+        now = self._loop.time()
+        if now - self._complained >= COMPLAINT_SECONDS:
+            self._complained = now
+            self._log.error(f"cannot accept connections: {error.strerror} (see the limit of open files)")
+
     async def _adopt(self, connection: socket.socket, address: Any, listener: Listener) -> None:
         try:
             connection.setblocking(False)
-            protocol = self._make_protocol(connection, address, listener)
-            await self._loop.connect_accepted_socket(lambda: protocol, connection)
+            protocol = self._admit(connection, address, listener)
+            if protocol is None:
+                connection.close()
+            else:
+                await self._loop.connect_accepted_socket(lambda: protocol, connection)
         except OSError:
             connection.close()  # the client left meanwhile
         finally:

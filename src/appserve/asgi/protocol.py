@@ -1,56 +1,43 @@
 """One HTTP/1.1 connection on an event loop: between a transport, http's Connection and the exchanges.
 
-It moves bytes and decides nothing about them; its own subject is who waits for whom. The client waits while
-the application leaves READ_BOUND bytes of a body unreceived, or while as much is pipelined behind the request
-in progress. The application waits in send() while the client does not read, and the next pipelined request
-is not begun then. Deadlines are looked at once a second for all connections: no request has a timer.
-A request is begun in a fresh context, never in that of the request before it.
+It moves bytes and decides nothing about them; its own subject is the responses. The application waits in
+send() while the client does not read, and the next pipelined request is not begun then. A request is begun in
+a fresh context, never in that of the request before it. See requests.py for what comes in, and transport.py
+for who waits for how long: no request has a timer.
 """
 
 import asyncio
-from enum import IntEnum
 
 from appserve import forked
 from appserve.asgi.exchange import STARTED, Exchange
-from appserve.asgi.scope import Address, Field, make_scope, make_template
+from appserve.asgi.proxied import Proxied, make_proxied
+from appserve.asgi.requests import DISCARD_BOUND, LOST, REQUESTS, RequestProtocol
+from appserve.asgi.scope import Address, Field, Scope, make_scope, make_template
 from appserve.asgi.site import Site
-from appserve.asgi.transport import READ_BOUND, TransportProtocol
+from appserve.asgi.transport import READ_BOUND
 from appserve.asgi.visits import Visits
 from appserve.errors import Rejected
 from appserve.http.deadlines import Waiting
-from appserve.http.http1 import Connection
-from appserve.http.messages import CLOSED, END, Reading, RequestHead
+from appserve.http.messages import Reading, RequestHead
 from appserve.observe.tally import CLIENT_LEFT
 
 SMALL_BODY = 65536
 """A body up to this size may hold the call of the application back, for one turn of the loop."""
 
-DISCARD_BOUND = 262144
-"""Bytes of a body that nobody received which are read to keep the connection; a longer rest closes it."""
-
-
-class Stage(IntEnum):
-    """What the bytes that come in are."""
-
-    REQUESTS = 0
-    DISCARDING = 1  # the rest of a body that the application did not receive; its response is complete
-    CLOSING = 2  # of no interest any more: the last response is out
-    LOST = 3
-
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+RETRY_AFTER = (b"retry-after", b"1")
+"""Of the answer to a request that is one too many: such an overload is over soon, or not at all."""
 
 # hot: bench asgi-hello; see http.messages.END.
-REQUESTS, DISCARDING, CLOSING, LOST = Stage
 READING_BODY, READING_FAULT = Reading.BODY, Reading.FAULT
 
 
-class HttpProtocol(TransportProtocol):
+class HttpProtocol(RequestProtocol):
     """The protocol of one accepted connection, and the Wire of its exchanges, one after the other."""
 
     __slots__ = (
-        "_connection",
         "_continue_due",
-        "_exchange",
-        "_stage",
+        "_proxied",
         "_status",
         "_template",
         "_visits",
@@ -58,13 +45,26 @@ class HttpProtocol(TransportProtocol):
 
     def __init__(self, site: Site, client: Address | None, server: Address | None) -> None:
         super().__init__(site)
-        self._connection: Connection[Field, Field] = Connection(site.limits, site.fields, site.stamp)
-        self._template = make_template(site.scheme, client, server, site.root_path)
-        self._visits = Visits(site, site.access, client[0] if client else "") if site.access else None
-        self._stage = REQUESTS
-        self._exchange: Exchange | None = None  # whose response is not complete
+        self._visits = Visits(site, site.access) if site.access else None
         self._status = 0  # of a response that has started
         self._continue_due = False
+        self.introduce(client, server, site.scheme)
+
+    def introduce(
+        self, client: Address | None, server: Address | None, scheme: str, *, vouches: bool = True
+    ) -> None:
+        """Say between whom this connection is; None is an end that has no address. If the client `vouches`
+        for others, and is one who is believed, its requests may be theirs."""
+        host = client[0] if client else ""
+        self._template = make_template(scheme, client, server, self._site.root_path)
+        self._proxied: Proxied | None = make_proxied(self._site, host if vouches else None)
+        if self._visits is not None:
+            self._visits.client = host
+
+    def introduced(self) -> tuple[Address | None, Address | None, str]:
+        """The client, the server and the scheme of this connection."""
+        template = self._template
+        return template["client"], template["server"], template["scheme"]
 
     # ── what the transport tells ──
 
@@ -73,30 +73,6 @@ class HttpProtocol(TransportProtocol):
         self._site.connections.add(self)
         if not self._site.keep_alive:
             self._connection.close_after_response()
-
-    def data_received(self, data: bytes) -> None:
-        if self._stage is not REQUESTS:
-            self._discard(data)
-            return
-        self._connection.receive_data(data)
-        if self._exchange is None:
-            self._next_request()
-        else:
-            self._read_on(self._exchange)
-
-    def eof_received(self) -> bool:
-        """The client ended its side. True keeps the transport open for what is still to be sent."""
-        self._ended = True
-        if self._stage is not REQUESTS:
-            return False
-        self._connection.receive_eof()
-        exchange = self._exchange
-        if exchange is None:
-            self._next_request()
-        else:
-            self._read_on(exchange)
-            exchange.client_left()
-        return True
 
     def resume_writing(self) -> None:
         self.paused = False
@@ -120,31 +96,14 @@ class HttpProtocol(TransportProtocol):
 
     # ── requests ──
 
-    def _next_request(self) -> None:
-        """Begin the request at the head of what came in, if it is there."""
-        connection = self._connection
-        if self.paused:
-            # The client does not take the responses that it has: it is not given another one yet.
-            self._bound_reading(len(connection.unread))
-            return
-        try:
-            event = connection.next_event()
-        except Rejected as rejected:
-            self._refuse(rejected)
-            return
-        if type(event) is RequestHead:
-            self._begin(event)
-        elif event is CLOSED:
-            self._close()
-        elif self._reading_paused:
-            self._resume_reading()
-
     def _begin(self, head: RequestHead[Field]) -> None:
         site = self._site
         if self._visits is not None:
             self._visits.begin(head.fields)
         exchange = Exchange(self, head, make_scope(self._template, head, site.state))
         self._exchange = exchange
+        if self._proxied is not None and not self._amend(self._proxied, exchange.scope):
+            return
         rules = head.rules
         if rules.body_length:
             self._continue_due = rules.expects_continue
@@ -158,38 +117,26 @@ class HttpProtocol(TransportProtocol):
             self._bound_reading(len(self._connection.unread))
         self._launch(exchange)
 
+    def _amend(self, proxied: Proxied, scope: Scope) -> bool:
+        """Put into the scope what proxies say; whether that can be believed."""
+        try:
+            proxied.amend(scope)
+        except Rejected as rejected:
+            self._refuse(rejected)
+            return False
+        if self._visits is not None:
+            self._visits.client = scope["client"][0] if scope["client"] else ""
+        return True
+
     def _launch(self, exchange: Exchange) -> None:
         """Have the application called in the next turn, in a task of its own."""
         if not exchange.gone:
             site = self._site
+            if 0 < site.most_exchanges <= len(site.exchanges):
+                self.respond(503, (TEXT, RETRY_AFTER), b"too many requests are under way\n")
+                return
             site.exchanges.add(exchange)
             exchange.task = site.loop.create_task(exchange.run(site.application), context=site.context.copy())
-
-    def _read_on(self, exchange: Exchange) -> None:
-        """Hand over what came in of the request body, up to the bound."""
-        connection = self._connection
-        try:
-            while exchange.unread < READ_BOUND:
-                event = connection.next_event()
-                if type(event) is bytes:
-                    exchange.feed(event)
-                else:
-                    if event is END:
-                        exchange.complete_request()
-                    break
-        except Rejected as rejected:
-            self._pause_reading()  # nothing that comes now can be read
-            self._refuse(rejected)
-            return
-        self._bound_reading(max(exchange.unread, len(connection.unread)))
-
-    def _go_on_soon(self) -> None:
-        """Look for the next request in the next turn, outside of the application that answered this one."""
-        self._site.loop.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        if self._stage is REQUESTS and self._exchange is None and not self._transport.is_closing():
-            self._next_request()
 
     # ── what exchanges ask for (Wire) ──
 
@@ -204,7 +151,7 @@ class HttpProtocol(TransportProtocol):
         if connection.reading is READING_BODY:
             self._forgo_long_rest()
         data = connection.respond(status, fields, body)
-        self._written += len(data)
+        self.written += len(data)
         self._transport.write(data)
         self._end_response(status)
 
@@ -278,15 +225,12 @@ class HttpProtocol(TransportProtocol):
             if connection.unread or self._ended or self._reading_paused:
                 self._go_on_soon()
         elif connection.reading is READING_BODY and not connection.closes:
-            self._stage = DISCARDING
-            self._swallowed = 0
-            self._discard(b"")
-            self._resume_reading()
+            self._discard_rest()
         else:
             if connection.short:
                 problem = f"the response is {connection.short} bytes shorter than its Content-Length"
                 self._site.complain(exchange.head, problem)
-            self._close()
+            self.close()
 
     def _count(self, exchange: Exchange, status: int, sent: int) -> None:
         self._site.tally.count(status)
@@ -305,15 +249,16 @@ class HttpProtocol(TransportProtocol):
         """Answer in the application's stead, and end the connection."""
         exchange = self._exchange
         self._exchange = None
-        self._write(self._connection.reject(status, reason))
+        connection = self._connection
+        self._write(connection.reject(status, reason))
         if exchange is not None:
-            self._count(exchange, status, 0)
+            self._count(exchange, status, connection.body_sent)
             exchange.client_gone()
         else:
             self._site.tally.count(status)
             if self._visits is not None:
-                self._visits.refuse(self._connection.refused, status)
-        self._close()
+                self._visits.refuse(connection.refused, status, connection.body_sent)
+        self.close()
 
     def _break_off(self, exchange: Exchange) -> None:
         """End the connection inside a response, so that the client can tell."""
@@ -326,73 +271,25 @@ class HttpProtocol(TransportProtocol):
         if needs_reset:
             self.reset()
         else:
-            self._close()
-
-    # ── closing ──
-
-    def _discard(self, data: bytes) -> None:
-        """Read on without an exchange: the rest of a body, or what comes in while lingering."""
-        if self._stage is not DISCARDING:
-            self._swallow(len(data))
-            return
-        self._swallowed += len(data)
-        connection = self._connection
-        connection.receive_data(data)
-        try:
-            while type(connection.next_event()) is bytes:
-                pass
-        except Rejected:
-            self._close()
-            return
-        if connection.start_next_cycle():
-            self._stage = REQUESTS
-            self._go_on_soon()
-        elif connection.closes or self._swallowed > DISCARD_BOUND:
-            self._close()
-
-    def _close(self) -> None:
-        """Close when everything is written."""
-        self._stage = CLOSING
-        connection = self._connection
-        reading = connection.reading
-        self._end(linger=reading is READING_BODY or reading is READING_FAULT or bool(connection.unread))
+            self.close()
 
     # ── deadlines ──
 
-    def _waiting(self) -> tuple[Waiting, int]:
-        connection = self._connection
-        exchange = self._exchange
-        if exchange is not None:
-            if exchange.awaits_body and not self._reading_paused:
-                return Waiting.BODY, connection.body_received
-            return Waiting.APPLICATION, 0
-        if self._stage is DISCARDING:
-            return Waiting.BODY, connection.body_received
-        if self._stage is not REQUESTS:
-            return Waiting.APPLICATION, 0
-        return (Waiting.IDLE if connection.is_idle else Waiting.HEAD), connection.cycle
-
     def _give_up(self, waiting: Waiting) -> None:
         if waiting is Waiting.HEAD:
-            late = Rejected(408, "the request head did not arrive in time (RFC 9110 §15.5.9)")
-        elif waiting is Waiting.BODY and self._exchange is not None:
-            late = Rejected(408, "the request body did not arrive in time (RFC 9110 §15.5.9)")
+            self.refuse(Rejected(408, "the request head did not arrive in time (RFC 9110 §15.5.9)"))
+        elif waiting is not Waiting.BODY:
+            self.close_if_idle()
+        elif self._exchange is not None:
+            self.refuse(Rejected(408, "the request body did not arrive in time (RFC 9110 §15.5.9)"))
         else:
-            self._close()
-            return
-        self._connection.refuse(late)
-        self._refuse(late)
+            self.close()
 
     # ── what the worker asks when it leaves ──
 
     def close_after_response(self) -> None:
         """Let the response under way, or the next one, be the last."""
         self._connection.close_after_response()
-
-    def close_if_idle(self) -> None:
-        """Close unless a request is coming in or being answered."""
-        if self._stage is REQUESTS and self._exchange is None and self._connection.is_idle:
-            self._close()
 
     def tell_stream(self) -> None:
         """If a response is under way, give its application http.disconnect: the server stops."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from appserve.asgi.exchange import Application, Exchange
 from appserve.asgi.scope import Field
 from appserve.http.deadlines import Patience
 from appserve.http.fields import Fields
+from appserve.http.forwarded import Forwarding
 from appserve.http.limits import Limits
 from appserve.http.messages import RequestHead
 from appserve.http.stamp import Stamp
@@ -23,11 +25,17 @@ if TYPE_CHECKING:
     from appserve.asgi.protocol import HttpProtocol
 
 
+ATTENTION = 0.5
+"""Of a longer pause between two looks at the clients the application was the cause; see Site.attend."""
+
+
 class Site:
     """Made once per worker. Everything in it is used by the event loop's thread only.
 
     state        the lifespan's state, of which each request gets a copy; None without a lifespan
     context      what requests start from: nothing that one application call sets is seen by another
+    forwarding   reads what proxies say; None if nothing of it is heeded
+    attended     seconds that the loop has had an eye on its clients
     connections  those that are open
     exchanges    those whose application runs, which may be longer than its response takes
     departed     called when a connection or an exchange has ended, if somebody wants to know
@@ -35,8 +43,10 @@ class Site:
 
     __slots__ = (
         "_lines_wait",
+        "_looked",
         "access",
         "application",
+        "attended",
         "connections",
         "context",
         "cutting",
@@ -44,11 +54,13 @@ class Site:
         "exchanges",
         "fields",
         "forked",
+        "forwarding",
         "keep_alive",
         "label",
         "limits",
         "log",
         "loop",
+        "most_exchanges",
         "patience",
         "root_path",
         "row",
@@ -81,6 +93,10 @@ class Site:
         self.row = row
         self.scheme = "http"
         self.root_path = ""
+        self.forwarding: Forwarding | None = None
+        self.most_exchanges = 0  # that may run at a time; 0 is any number
+        self.attended = 0.0
+        self._looked = math.inf  # when it was renewed last
         self.state: dict[str, Any] | None = None
         self.context = contextvars.copy_context()
         self.connections: set[HttpProtocol] = set()
@@ -92,6 +108,12 @@ class Site:
         self.tally = Tally(row)
         self.label = b""  # what the scoreboard shows
         self._lines_wait = False
+
+    def attend(self, now: float) -> None:
+        """The loop turns at `now` (monotonic); to be called a few times a second. While the application holds
+        the loop up, `attended` stands still: no client is charged for that."""
+        self.attended += min(max(0.0, now - self._looked), ATTENTION)
+        self._looked = now
 
     def forget(self, connection: "HttpProtocol") -> None:
         """The connection is closed."""

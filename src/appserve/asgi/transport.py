@@ -4,6 +4,8 @@ reading   is paused while enough waits unread: memory is bounded, and it is the 
 writing   `paused` while the transport holds more than WRITE_BOUND bytes for a client that does not read
 closing   a plain close with input on its way would reset the connection and destroy the response in the
           client's hands; so the connection lingers: it ends its side, reads on, and closes within bounds
+waiting   is judged once a second, on a clock that stands still while the event loop is held up; and nobody
+          is late whose bytes have come and were not looked at yet
 """
 
 import asyncio
@@ -12,12 +14,12 @@ import os
 import select
 import socket
 import struct
-import time
 from abc import abstractmethod
 from typing import cast
 
 from appserve.asgi.site import Site
 from appserve.http.deadlines import Waiting, Watch
+from appserve.net.kernel_queues import count_untaken
 
 READ_BOUND = 65536
 """Bytes that may wait for an application before its client does."""
@@ -25,9 +27,11 @@ READ_BOUND = 65536
 WRITE_BOUND = 65536
 """Bytes that may wait for a client in the transport before its application does."""
 
-LINGER_BOUND = 4 << 20
+LINGER_BOUND = 64 << 20
 LINGER_SECONDS = 5.0
 """How much and how long is read from a client that is still sending when its connection is closed."""
+
+IDLE_WAITS = frozenset({Waiting.FIRST, Waiting.IDLE})
 
 
 class TransportProtocol(asyncio.Protocol):
@@ -41,15 +45,15 @@ class TransportProtocol(asyncio.Protocol):
         "_swallowed",
         "_transport",
         "_watch",
-        "_written",
         "paused",
+        "written",
     )
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._transport = cast("asyncio.Transport", None)  # until connection_made; nothing comes before that
         self._watch = Watch()
-        self._written = 0  # bytes given to the transport, ever
+        self.written = 0  # bytes that the network was given to send, ever
         self._swallowed = 0  # bytes read and dropped
         self._close_at = math.inf
         self._ended = False  # the client ended its side
@@ -83,29 +87,58 @@ class TransportProtocol(asyncio.Protocol):
         """End the connection now, with a reset if anything was not sent."""
         self._transport.abort()
 
+    # ── waiting ──
+
     def sweep(self, now: float) -> None:
-        """Look at the deadlines, about once a second; `now` is monotonic."""
+        """Look at the deadlines, about once a second; `now` is Site.attended."""
         transport = self._transport
-        if now >= self._close_at or (self._reading_paused and _has_hung_up(transport)):
+        if now >= self._close_at or (self._reading_paused and _poll(transport, 0)):
             # It lingers for too long; or the client is gone, and nobody else would notice.
             transport.abort()
             return
         unsent = transport.get_write_buffer_size()
-        waiting, mark = (Waiting.READER, self._written - unsent) if unsent else self._waiting()
+        waiting, mark = (Waiting.READER, self._count_taken(unsent)) if unsent else self._waiting()
         if self._watch.overdue(waiting, mark, now, self._site.patience):
+            if self._can_write() if waiting is Waiting.READER else self._has_input():
+                return  # the client has done its part, and the event loop has not come to look
             self._site.tally.timeouts += 1
             if waiting is Waiting.READER:
-                transport.abort()
+                # Closed alone, it would stay with the kernel for minutes, with what it holds for a client
+                # that takes nothing.
+                self.reset()
             else:
                 self._give_up(waiting)
 
+    def idle_since(self) -> float:
+        """When this connection was first seen idle, by Site.attended; inf if that is to come, -1 if it is not
+        idle."""
+        waiting, mark = self._waiting()
+        if waiting not in IDLE_WAITS or self._ended or self._transport.get_write_buffer_size():
+            return -1.0
+        return self._watch.since if self._watch.has_seen(waiting, mark) else math.inf
+
+    def _has_input(self) -> bool:
+        """Whether something has come in that was not read yet."""
+        return not self._ended and bool(_poll(self._transport, select.POLLIN) & select.POLLIN)
+
+    def _count_taken(self, unsent: int) -> int:
+        """How many bytes the client has taken, as far as is known. The kernel takes megabytes ahead of it,
+        and has room for more only when much of that is gone: a slow reader would seem to stand still."""
+        return self.written - unsent - count_untaken(self._transport.get_extra_info("socket").fileno())
+
+    def _can_write(self) -> bool:
+        """Whether the client has taken something, so that more can be written."""
+        return bool(_poll(self._transport, select.POLLOUT) & select.POLLOUT)
+
     @abstractmethod
     def _waiting(self) -> tuple[Waiting, int]:
-        """What is waited for, when everything is sent, and a number that changes with progress."""
+        """What is waited for, when everything is sent, and a number that grows with progress."""
 
     @abstractmethod
     def _give_up(self, waiting: Waiting) -> None:
         """This wait has lasted too long."""
+
+    # ── writing and reading ──
 
     def _write(self, data: bytes) -> bool:
         """Whether the transport took it; else a write before has found that the client is gone, which
@@ -113,7 +146,7 @@ class TransportProtocol(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return False
-        self._written += len(data)
+        self.written += len(data)
         transport.write(data)
         return True
 
@@ -134,6 +167,8 @@ class TransportProtocol(asyncio.Protocol):
             # application's, which later requests of this connection would see (cpython#140947).
             self._site.context.copy().run(self._transport.resume_reading)
 
+    # ── closing ──
+
     def _end(self, *, linger: bool) -> None:
         """Close when everything is written; `linger` when the client may be sending."""
         transport = self._transport
@@ -143,9 +178,18 @@ class TransportProtocol(asyncio.Protocol):
             transport.close()
             return
         self._swallowed = 0
-        self._close_at = time.monotonic() + LINGER_SECONDS
-        transport.write_eof()
+        self._close_at = self._site.attended + LINGER_SECONDS
+        try:
+            transport.write_eof()
+        except OSError:  # asyncio ends our side at once, and the client has reset it
+            transport.abort()
+            return
         self._resume_reading()
+
+    def end_lingering(self) -> None:
+        """Read no further, if the connection is only there for its client to read on."""
+        if self._close_at < math.inf:
+            self._transport.close()
 
     def _swallow(self, size: int) -> None:
         """So much came in while the connection lingers."""
@@ -154,8 +198,10 @@ class TransportProtocol(asyncio.Protocol):
             self._transport.abort()
 
 
-def _has_hung_up(transport: asyncio.Transport) -> bool:
-    """Whether the client of a connection that is not read is gone: a reset, or both sides closed."""
+def _poll(transport: asyncio.Transport, events: int) -> int:
+    """Those of `events` that the socket has now. A reset, or an end of both sides, is always told; the end
+    of the client's side is input (poll(2))."""
     poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), 0)
-    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    poll.register(transport.get_extra_info("socket").fileno(), events)
+    found = poll.poll(0)
+    return found[0][1] if found else 0

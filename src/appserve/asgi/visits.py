@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 class Visits:
     """One connection's part of the access log; a connection of a server without such a log has none."""
 
-    __slots__ = ("_agent", "_began", "_client", "_fields", "_log", "_referer", "_site")
+    __slots__ = ("_agent", "_began", "_fields", "_log", "_referer", "_site", "client")
 
-    def __init__(self, site: "Site", log: AccessLog, client: str) -> None:
+    def __init__(self, site: "Site", log: AccessLog) -> None:
         self._site = site
         self._log = log
-        self._client = client
+        self.client = ""  # who has asked: an address, or nothing
         self._began = 0.0
         self._fields: list[Field] = []
         self._referer = ""
@@ -40,10 +40,10 @@ class Visits:
         """It has ended, with so many bytes of a body sent."""
         seconds = time.perf_counter() - self._began
         text = f"{line.method} {line.target.decode('latin-1')} {line.protocol}"
-        self._log.record(self._client, text, status, sent, seconds, self._referer, self._agent)
+        self._log.record(self.client, text, status, sent, seconds, self._referer, self._agent)
         self._site.write_lines_soon()
 
-    def refuse(self, line: bytes, status: int) -> None:
-        """A head that could not be read was refused; `line` is the first one of it."""
-        self._log.record(self._client, line, status, 0, 0.0, "", "")
+    def refuse(self, line: bytes, status: int, sent: int) -> None:
+        """A head that could not be read was refused, in so many bytes; `line` is the first one of it."""
+        self._log.record(self.client, line, status, sent, 0.0, "", "")
         self._site.write_lines_soon()

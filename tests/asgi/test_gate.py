@@ -1,0 +1,241 @@
+"""Connections that begin with a PROXY header: whose they are, and what happens to those that do not."""
+
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from appserve.http.deadlines import Patience
+from appserve.http.forwarded import Forwarding
+from appserve.http.trust import TrustList
+from tests.asgi.calls import Caller, House, no_descriptor_lost, until
+from tests.asgi.fakes import Scene, on_both_loops, turns
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+GET = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+LINE = b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 443\r\n"
+SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+
+
+def block(
+    source: str = "198.51.100.7",
+    destination: str = "203.0.113.1",
+    *,
+    command: int = 0x21,
+    family: int = 0x11,
+    over_tls: bool = False,
+) -> bytes:
+    addresses = socket.inet_aton(source) + socket.inet_aton(destination) + struct.pack("!HH", 4711, 443)
+    vectors = b"\x20\x00\x05\x01\x00\x00\x00\x00" if over_tls else b""
+    return (
+        SIGNATURE
+        + bytes([command, family])
+        + struct.pack("!H", len(addresses + vectors))
+        + addresses
+        + vectors
+    )
+
+
+HEADERS = {"v1": LINE, "v2": block()}
+
+
+class Witness:
+    """An application that keeps the scopes of its requests."""
+
+    def __init__(self) -> None:
+        self.scopes: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"seen"})
+
+
+async def make_house(application: Any, version: str = "auto", **options: Any) -> House:
+    scene = Scene(application, patience=options.pop("patience", None))
+    return await House(scene, proxy_protocol=version, **options).open()
+
+
+async def leave(house: House, *callers: Caller) -> None:
+    for caller in callers:
+        caller.close()
+    await house.until_empty()
+    house.close()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("version", ["v1", "v2", "auto"])
+@on_both_loops
+async def test_the_client_is_the_one_that_was_announced(version: str, tls: bool) -> None:
+    witness = Witness()
+    house = await make_house(witness, version, tls=tls)
+    caller = await Caller.connect(house, tls=tls, first=HEADERS.get(version, LINE))
+    for _ in range(2):
+        await caller.send(GET)
+        await caller.read_to(b"seen")
+
+    for scope in witness.scopes:
+        assert scope["client"] == ("198.51.100.7", 4711)
+        assert scope["server"] == ("203.0.113.1", 443)
+        assert scope["scheme"] == ("https" if tls else "http")
+    assert all(line.startswith("198.51.100.7 ") for line in house.scene.access_lines)
+    assert house.scene.log == ""
+    await leave(house, caller)
+
+
+@pytest.mark.parametrize("header", [LINE, block()], ids=["v1", "v2"])
+@on_both_loops
+async def test_header_and_request_may_come_in_one_piece_or_byte_by_byte(header: bytes) -> None:
+    witness = Witness()
+    house = await make_house(witness)
+    whole = await Caller.connect(house, first=header + GET + GET)
+    await whole.read_to(b"seen")
+    slow = await Caller.connect(house)
+    for byte in header + GET:
+        await slow.send_raw(bytes([byte]))
+        await turns(2)
+    await slow.read_to(b"seen")
+    await until(lambda: len(witness.scopes) == 3, "all are answered")
+
+    assert {scope["client"] for scope in witness.scopes} == {("198.51.100.7", 4711)}
+    await leave(house, whole, slow)
+
+
+@on_both_loops
+async def test_header_and_handshake_may_come_in_one_piece() -> None:
+    witness = Witness()
+    house = await make_house(witness, "v2", tls=True)
+    caller = await Caller.connect(house, tls=True)
+    await caller.send_raw(block() + caller.hello())
+    await caller.send(GET)
+    await caller.read_to(b"seen")
+
+    assert witness.scopes[0]["client"] == ("198.51.100.7", 4711)
+    await leave(house, caller)
+
+
+@on_both_loops
+async def test_a_client_that_spoke_tls_with_the_proxy_has_asked_by_https() -> None:
+    witness = Witness()
+    house = await make_house(witness)
+    caller = await Caller.connect(house, first=block(over_tls=True) + GET)
+    await caller.read_to(b"seen")
+
+    assert witness.scopes[0]["scheme"] == "https"
+    await leave(house, caller)
+
+
+@on_both_loops
+async def test_a_connection_of_the_proxy_itself_has_its_own_addresses_and_is_believed_nothing() -> None:
+    witness = Witness()
+    house = await make_house(witness)
+    house.site.forwarding = Forwarding(TrustList(["127.0.0.1"]), ["x-forwarded-for"])
+    told = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
+    caller = await Caller.connect(house, first=block(command=0x20) + told)
+    await caller.read_to(b"seen")
+
+    assert witness.scopes[0]["client"] == caller.socket.getsockname()
+    assert witness.scopes[0]["server"] == house.address
+    await leave(house, caller)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "client"), [("198.51.100.7", "192.0.2.9"), ("127.0.0.1", "198.51.100.7")]
+)
+@on_both_loops
+async def test_forwarded_fields_are_judged_by_the_announced_client(trusted: str, client: str) -> None:
+    witness = Witness()
+    house = await make_house(witness)
+    house.site.forwarding = Forwarding(TrustList([trusted]), ["x-forwarded-for"])
+    told = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
+    caller = await Caller.connect(house, first=LINE + told)
+    await caller.read_to(b"seen")
+
+    assert witness.scopes[0]["client"][0] == client
+    await leave(house, caller)
+
+
+@pytest.mark.parametrize(
+    ("version", "first"),
+    [
+        ("v1", block()),
+        ("v2", LINE),
+        ("auto", GET),
+        ("auto", b"PROXY TCP4 1.2.3.4\r\n"),
+        ("auto", b"PROXY TCP9"),
+        ("auto", SIGNATURE + b"\x31"),
+        ("auto", b"\x16\x03\x01"),
+    ],
+)
+@on_both_loops
+async def test_whatever_else_comes_first_ends_the_connection_and_is_told(version: str, first: bytes) -> None:
+    witness = Witness()
+    house = await make_house(witness, version)
+    with no_descriptor_lost():
+        caller = await Caller.connect(house, first=first)
+        await caller.until_closed()
+        await leave(house, caller)
+
+    assert house.scene.log.count("refused a connection of 127.0.0.1: ") == 1
+    assert witness.scopes == []
+    assert house.scene.access_lines == []
+
+
+@on_both_loops
+async def test_many_refusals_are_one_line() -> None:
+    house = await make_house(Witness())
+    callers = [await Caller.connect(house, first=b"nonsense") for _ in range(20)]
+    for caller in callers:
+        await caller.until_closed()
+    await leave(house, *callers)
+
+    assert 1 <= house.scene.log.count("refused a connection") <= 2
+
+
+@on_both_loops
+async def test_a_peer_that_is_no_proxy_is_closed_before_it_says_anything() -> None:
+    witness = Witness()
+    house = await make_house(witness, proxies=("192.0.2.1",))
+    with no_descriptor_lost():
+        caller = await Caller.connect(house, first=LINE + GET)
+        await caller.until_closed()
+        await leave(house, caller)
+
+    assert "proxy_allow_from" in house.scene.log
+    assert witness.scopes == []
+
+
+@pytest.mark.parametrize("first", [b"", LINE[:20], block()[:14], LINE, block()])
+@on_both_loops
+async def test_header_and_first_byte_are_due_in_one_time(first: bytes) -> None:
+    house = await make_house(Witness(), patience=Patience(10, 75, 30, 60, 0, 60))
+    caller = await Caller.connect(house, first=first)
+    await until(lambda: house.site.connections, "it is counted")
+    (connection,) = house.site.connections
+    for second in (0.0, 5.0, 10.0):
+        connection.sweep(second)
+    assert house.site.connections
+    connection.sweep(11.0)
+
+    await until(lambda: not house.site.connections, "it is closed")
+    assert house.scene.log == ""
+    await leave(house, caller)
+
+
+@pytest.mark.parametrize("end", [Caller.close, Caller.reset, Caller.end_sending])
+@pytest.mark.parametrize("first", [b"", LINE[:20], LINE])
+@on_both_loops
+async def test_a_peer_that_leaves_before_its_first_request_makes_no_noise(first: bytes, end: Any) -> None:
+    house = await make_house(Witness())
+    with no_descriptor_lost():
+        caller = await Caller.connect(house, first=first)
+        await until(lambda: house.site.connections, "it is counted")
+        end(caller)
+        await leave(house, caller)
+
+    assert house.scene.log == ""
+    assert house.scene.access_lines == []

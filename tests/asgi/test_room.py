@@ -1,0 +1,271 @@
+"""How many connections and requests a worker takes, and what becomes of the next one; real sockets."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.room import Room
+from appserve.http.limits import Limits
+from tests.asgi.calls import Caller, House, until
+from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def hello(scope: Any, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+async def house_of(scene: Scene, most: int, **options: Any) -> House:
+    return await House(scene, most=most, **options).open()
+
+
+def sweep(house: House, seconds: float) -> None:
+    """What the worker does once a second."""
+    house.site.attended += seconds
+    for connection in tuple(house.site.connections):
+        connection.sweep(house.site.attended)
+
+
+async def leave(house: House, *callers: Caller) -> None:
+    for caller in callers:
+        caller.close()
+    await house.until_empty()
+    house.close()
+
+
+# ── connections ──
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@on_both_loops
+async def test_a_full_worker_closes_what_was_idle_longest_for_one_who_waits(tls: bool) -> None:
+    house = await house_of(Scene(hello), 4, tls=tls)
+    callers = []
+    for _ in range(4):
+        caller = await Caller.connect(house, tls=tls)
+        await caller.send(GET)
+        await caller.read_to(b"hello")
+        callers.append(caller)
+        sweep(house, 1.0)
+    assert house.room.left() == 0
+
+    # The first one asks again, so the second has been idle longest, though no sweep has seen that.
+    await callers[0].send(GET)
+    await callers[0].read_to(b"hello")
+    house.site.departed = house.acceptor.relieve
+    late = await Caller.connect(house, tls=tls)
+    house.acceptor.relieve()
+
+    assert await callers[1].read_to_end() == b"", "it is told in good order"
+    await late.send(GET)
+    await late.read_to(b"hello")
+    for caller in (callers[0], callers[2], callers[3]):
+        await caller.send(GET)
+        await caller.read_to(b"hello")
+    await leave(house, late, *callers)
+
+
+@on_both_loops
+async def test_nobody_is_closed_while_nobody_waits() -> None:
+    house = await house_of(Scene(hello), 2)
+    callers = [await Caller.connect(house) for _ in range(2)]
+    await until(lambda: not house.acceptor.watching, "it is full")
+    for _ in range(5):
+        house.acceptor.relieve()
+        await turns()
+    for caller in callers:
+        await caller.send(GET)
+        await caller.read_to(b"hello")
+    await leave(house, *callers)
+
+
+@on_both_loops
+async def test_who_has_sent_a_byte_of_a_request_is_not_closed_for_others() -> None:
+    gate = asyncio.Event()
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await hello(scope, receive, send)
+
+    house = await house_of(Scene(application), 2)
+    part = await Caller.connect(house, first=GET[:1])
+    busy = await Caller.connect(house, first=GET)
+    await until(lambda: house.site.exchanges and not house.acceptor.watching, "it is full")
+    late = await Caller.connect(house, first=GET)
+    for _ in range(5):
+        house.acceptor.relieve()
+        sweep(house, 1.0)
+        await turns()
+    assert len(house.site.connections) == 2
+
+    gate.set()
+    await busy.read_to(b"hello")
+    await part.send_raw(GET[1:])
+    await part.read_to(b"hello")
+    sweep(house, 1.0)
+    await _relieve_until_served(house, late)
+    await leave(house, part, busy, late)
+
+
+async def _relieve_until_served(house: House, late: Caller) -> None:
+    """Make room as a worker's tick does, until who waits is answered."""
+    reading = asyncio.create_task(late.read_to(b"hello"))
+    while not reading.done():
+        house.acceptor.relieve()
+        await asyncio.sleep(0.01)
+    await reading
+
+
+@on_both_loops
+async def test_a_full_worker_serves_a_stream_of_new_clients_though_none_of_the_old_leaves() -> None:
+    house = await house_of(Scene(hello), 8)
+    callers = []
+    for _ in range(40):
+        callers.append(await Caller.connect(house, first=GET))
+        await _relieve_until_served(house, callers[-1])
+    await leave(house, *callers)
+
+
+def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
+    async def main() -> None:
+        scene = Scene(hello)
+        clients = [scene.connect() for _ in range(64)]
+        for age, client in enumerate(clients):
+            assert isinstance(client.protocol, HttpProtocol)
+            client.protocol.sweep(float(age))
+
+        room = Room(scene.site, 64, lambda: 0)
+        assert room.make() == 4
+        assert room.make() == 0, "those four have not gone yet"
+        assert [client.closing for client in clients] == [True] * 4 + [False] * 60
+        await turns()
+        assert room.make() == 4
+
+    asyncio.run(main())
+
+
+@on_both_loops
+async def test_connections_are_made_room_of_only_when_they_are_idle() -> None:
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await asyncio.Event().wait()
+
+    scene = Scene(application, limits=Limits(body=1000))
+    states: dict[str, FakeTransport] = {name: scene.connect() for name in ("begun", "busy", "lingering")}
+    states["begun"].feed(b"G")
+    states["busy"].feed(GET)
+    states["lingering"].feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n")
+    unread = states["unread"] = scene.connect()
+    unread.peer.send(b"G")
+    held = states["held"] = scene.connect(holds=True)
+    held.protocol._write(b"x")  # type: ignore[attr-defined]  # as if a response were still to be taken
+    await turns()
+    idle = scene.connect()
+
+    assert Room(scene.site, 1000, lambda: 0).make() == 1
+    assert idle.closing
+    assert not any(client.closing for client in states.values())
+
+
+# ── requests ──
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@on_both_loops
+async def test_a_request_over_the_limit_is_answered_503_and_its_connection_kept(tls: bool) -> None:
+    gates: dict[str, asyncio.Event] = {"/a": asyncio.Event(), "/b": asyncio.Event()}
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["path"] in gates:
+            await gates[scope["path"]].wait()
+        await hello(scope, receive, send)
+
+    scene = Scene(application)
+    house = await house_of(scene, 100, tls=tls)
+    house.site.most_exchanges = 2
+    busy = []
+    for path in gates:
+        busy.append(await Caller.connect(house, tls=tls))
+        await busy[-1].send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    await until(lambda: len(house.site.exchanges) == 2, "two are under way")
+    late = await Caller.connect(house, tls=tls)
+    for _ in range(2):
+        await late.send(GET)
+        answer = await late.read_to(b"under way\n")
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"\r\nretry-after: 1\r\n" in answer.lower()
+        assert b"connection: close" not in answer.lower()
+
+    gates["/a"].set()
+    await busy[0].read_to(b"hello")
+    await until(lambda: len(house.site.exchanges) == 1, "it has ended")
+    await late.send(GET)
+    await late.read_to(b"hello")
+    gates["/b"].set()
+    await leave(house, late, *busy)
+
+    assert sum('" 503 ' in line for line in scene.access_lines) == 2
+    assert scene.log == ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "kept"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nwhole", True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\npart of it", True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\npart of it", False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", True),
+        (b"GET / HTTP/1.0\r\n\r\n", False),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", True),
+    ],
+)
+@on_both_loops
+async def test_a_503_leaves_the_connection_as_the_request_allows(request_: bytes, kept: bool) -> None:
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    scene = Scene(application)
+    scene.site.most_exchanges = 1
+    busy, late = scene.connect(), scene.connect()
+    busy.feed(GET)
+    await turns()
+    late.feed(request_)
+    await turns()
+
+    assert late.sent.startswith(b"HTTP/1.1 503 ")
+    assert (b"Connection: close" in late.sent) is not kept
+    assert late.over is not kept
+    assert len(scene.site.exchanges) == 1
+
+
+@on_both_loops
+async def test_pipelined_requests_over_the_limit_are_answered_in_order() -> None:
+    gate = asyncio.Event()
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await hello(scope, receive, send)
+
+    scene = Scene(application)
+    scene.site.most_exchanges = 1
+    busy, late = scene.connect(), scene.connect()
+    busy.feed(GET)
+    await turns()
+    late.feed(GET * 3)
+    await turns(20)
+    gate.set()
+    await turns()
+    late.feed(GET)
+    await turns()
+
+    assert late.sent.count(b"HTTP/1.1 503 ") == 3
+    assert late.sent.endswith(b"\r\n\r\nhello")

@@ -1,0 +1,366 @@
+"""How long a connection waits for its client, and what it does then; the time is an argument of its sweep."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.requests import DISCARD_BOUND
+from appserve.asgi.transport import READ_BOUND
+from appserve.http.deadlines import Patience
+from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+PATIENCE = Patience(first=10, idle=20, head=30, body=40, body_rate=100, write=50)
+FOR_EVER = Patience(first=0, idle=0, head=0, body=0, body_rate=0, write=0)
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def post(length: int) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length
+
+
+def start() -> dict[str, Any]:
+    return {"type": "http.response.start", "status": 200}
+
+
+def part(data: bytes, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+async def hello(scope: Any, receive: Receive, send: Send) -> None:
+    await send(start())
+    await send(part(b"hello"))
+
+
+class Clock:
+    """Sweeps a connection once a second."""
+
+    def __init__(self, client: FakeTransport) -> None:
+        assert isinstance(client.protocol, HttpProtocol)
+        self.protocol = client.protocol
+        self.client = client
+        self.now = 1000.0
+
+    async def run(self, seconds: int, feed: Callable[[], bytes] = lambda: b"") -> None:
+        """So many seconds go by; in each the client sends what `feed` gives."""
+        for _ in range(seconds):
+            data = feed()
+            if data and not self.client.over:
+                self.client.feed(data)
+            await turns()
+            self.protocol._site.attended = self.now
+            self.protocol.sweep(self.now)
+            await turns()
+            self.now += 1.0
+
+
+def statuses(scene: Scene) -> list[str]:
+    return [line.split('" ')[1].split()[0] for line in scene.access_lines]
+
+
+@on_both_loops
+async def test_a_new_connection_that_says_nothing_is_closed_without_a_word() -> None:
+    scene = Scene(hello, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    await clock.run(11)
+    assert not client.closing
+
+    await clock.run(2)
+    assert client.closing
+    assert (client.sent, scene.access_lines, scene.log) == (b"", [], "")
+    scene.site.tally.publish(1, 0, 0)
+    assert scene.row.totals().timeouts == 1
+
+
+@on_both_loops
+async def test_between_requests_a_connection_may_be_silent_for_a_time_of_its_own() -> None:
+    scene = Scene(hello, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    await clock.run(9)
+    client.feed(GET)
+    await clock.run(20)
+    assert not client.closing
+
+    await clock.run(3)
+    assert client.closing
+    assert statuses(scene) == ["200"]
+
+
+@on_both_loops
+async def test_a_head_is_due_as_a_whole_however_it_trickles() -> None:
+    scene = Scene(hello, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    letters = iter(b"GET /" + b"a" * 100)
+    await clock.run(30, lambda: bytes([next(letters)]))
+    assert client.sent == b""
+
+    await clock.run(3, lambda: bytes([next(letters)]))
+    assert client.sent.startswith(b"HTTP/1.1 408 ")
+    assert statuses(scene) == ["408"]
+
+
+async def receives(scope: Any, receive: Receive, send: Send) -> None:
+    """Receives to the end; a client that left gets no answer."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RuntimeError("as frameworks do")
+        if not message["more_body"]:
+            break
+    await hello(scope, receive, send)
+
+
+@on_both_loops
+async def test_a_body_that_does_not_come_is_answered_408_and_its_application_told() -> None:
+    told = []
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        told.append(await receive())
+        await send(start())
+
+    scene = Scene(application, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    client.feed(post(100_000) + b"x")
+    await clock.run(41)
+    assert told == []
+
+    await clock.run(2)
+    assert told == [{"type": "http.disconnect"}]
+    assert client.sent.startswith(b"HTTP/1.1 408 ")
+    assert statuses(scene) == ["408"]
+    assert "ERROR" not in scene.log
+
+
+@on_both_loops
+async def test_a_body_that_was_not_asked_for_is_not_due() -> None:
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    clock = Clock(client := Scene(application, patience=PATIENCE).connect())
+    client.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+    await clock.run(100)
+
+    assert client.sent == b""
+    assert not client.closing
+
+
+@on_both_loops
+async def test_a_body_that_comes_too_slowly_is_answered_408() -> None:
+    scene = Scene(receives, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    client.feed(post(100_000))
+    await clock.run(38, lambda: b"x" * 10)
+    assert client.sent == b""
+
+    await clock.run(5, lambda: b"x" * 10)
+    assert client.sent.startswith(b"HTTP/1.1 408 ")
+    assert client.ended
+    assert statuses(scene) == ["408"]
+    assert "ERROR" not in scene.log
+    assert scene.site.exchanges == set()
+
+
+@on_both_loops
+async def test_a_body_that_comes_quickly_enough_may_take_its_time() -> None:
+    scene = Scene(receives, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    client.feed(post(200 * 150))
+    await clock.run(150, lambda: b"x" * 200)
+
+    assert statuses(scene) == ["200"]
+
+
+@on_both_loops
+async def test_a_slow_body_of_a_response_that_has_begun_is_told_to_the_application() -> None:
+    told = []
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(part(b"one ", True))
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        told.append(message)
+        await send(part(b"two"))
+
+    scene = Scene(application, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    client.feed(post(100_000))
+    await clock.run(45, lambda: b"x" * 10)
+
+    assert told == [{"type": "http.disconnect"}]
+    assert client.sent.endswith(b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
+    assert client.ended
+    assert statuses(scene) == ["200"]
+
+
+@on_both_loops
+async def test_a_silent_body_is_not_waited_for_when_the_response_is_complete() -> None:
+    scene = Scene(hello, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    client.feed(post(DISCARD_BOUND - 1) + b"x")
+    await clock.run(41)
+    assert client.sent.endswith(b"hello")
+    assert not client.over
+
+    await clock.run(2)
+    assert client.ended
+    assert statuses(scene) == ["200"]
+    await clock.run(7)
+    assert client.aborted, "and it lingers no longer than that"
+
+
+@pytest.mark.parametrize("size", [10, 2 * READ_BOUND], ids=["read", "paused"])
+@on_both_loops
+async def test_the_time_in_which_the_application_does_not_receive_is_never_the_clients(size: int) -> None:
+    gate = asyncio.Event()
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await receives(scope, receive, send)
+
+    scene = Scene(application, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    client.feed(post(3 * READ_BOUND) + b"x" * size)
+    await clock.run(500)
+    assert not client.over
+    assert client.reading is (size < READ_BOUND)
+
+    gate.set()
+    await clock.run(40)
+    assert client.sent == b"", "now it is the client's, from its beginning"
+    assert client.reading
+    await clock.run(3)
+    assert client.sent.startswith(b"HTTP/1.1 408 ")
+
+
+@on_both_loops
+async def test_an_application_that_pauses_between_parts_is_waited_for() -> None:
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        for _ in range(20):
+            await receive()
+            await pause.wait()
+        await hello(scope, receive, send)
+
+    pause = asyncio.Event()
+    scene = Scene(application, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    client.feed(post(2_000_000))
+    for _ in range(19):
+        pause.clear()
+        client.feed(b"x" * 100)
+        await clock.run(39)
+        pause.set()
+        await turns()
+
+    assert not client.over
+
+
+@on_both_loops
+async def test_a_client_that_takes_nothing_is_aborted_and_its_response_counted_as_it_was() -> None:
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await send(start())
+        while True:
+            await send(part(b"x" * 65536, True))
+
+    scene = Scene(application, patience=PATIENCE)
+    clock = Clock(client := scene.connect(holds=True))
+    client.feed(GET)
+    await clock.run(51)
+    assert not client.aborted
+
+    await clock.run(2)
+    assert client.aborted
+    await turns()
+    assert statuses(scene) == ["200"]
+    assert scene.site.exchanges == set()
+
+
+@on_both_loops
+async def test_a_client_that_takes_too_little_to_make_room_is_waited_for() -> None:
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await send(start())
+        while True:
+            await send(part(b"x" * 65536, True))
+
+    scene = Scene(application, patience=PATIENCE)
+    clock = Clock(client := scene.connect(holds=True))
+    client.feed(GET)
+    await clock.run(40)
+    client.peer.recv(50_000)
+    assert not clock.protocol._can_write(), "this shows nothing: there was room"
+    await clock.run(50)
+    assert not client.aborted
+
+    await clock.run(10)
+    assert client.aborted
+
+
+@on_both_loops
+async def test_without_limits_nothing_ends() -> None:
+    scene = Scene(receives, patience=FOR_EVER)
+    clients = [scene.connect() for _ in range(4)]
+    clients[1].feed(GET)
+    clients[2].feed(GET[:9])
+    clients[3].feed(post(10) + b"x")
+    for client in clients:
+        await Clock(client).run(10_000 // len(clients))
+
+    assert not any(client.over for client in clients)
+
+
+# ── what came while the event loop was held up ──
+
+
+@pytest.mark.parametrize("data", [b"", GET, GET[:5]], ids=["first", "idle", "head"])
+@on_both_loops
+async def test_nobody_is_late_whose_bytes_wait_to_be_read(data: bytes) -> None:
+    scene = Scene(hello, patience=PATIENCE)
+    clock = Clock(client := scene.connect())
+    if data:
+        client.feed(data)
+    await turns()
+    client.peer.send(b"what the event loop did not look at yet")
+    await clock.run(100)
+    assert not client.over
+
+    client.get_extra_info("socket").recv(1000)
+    await clock.run(1)
+    assert client.over
+
+
+@on_both_loops
+async def test_nobody_is_late_who_took_something_that_the_loop_did_not_notice() -> None:
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await send(start())
+        while True:
+            await send(part(b"x" * 65536, True))
+
+    scene = Scene(application, patience=PATIENCE)
+    clock = Clock(client := scene.connect(holds=True))
+    client.feed(GET)
+    await turns()
+    with pytest.raises(BlockingIOError):
+        while True:
+            client.peer.recv(1 << 20)
+    await clock.run(100)
+    assert not client.aborted
+
+
+@on_both_loops
+async def test_an_idle_connection_with_unread_input_is_not_closed_as_idle() -> None:
+    scene = Scene(hello)
+    client = scene.connect()
+    client.peer.send(GET)
+    assert isinstance(client.protocol, HttpProtocol)
+
+    assert not client.protocol.close_if_idle()
+    assert not client.closing
+    client.get_extra_info("socket").recv(1000)
+    assert client.protocol.close_if_idle()
+    assert client.closing
