@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.server import HELLO, Server, command
+from tests.integration.server import HELLO, Server, Threaded, command
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +40,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         address = ["--bind", "127.0.0.1:0"] if bind else []
         # Files that a test changes within a second must be compiled again.
         fresh = {"PYTHONDONTWRITEBYTECODE": "1", **(environ or {})}
+        if isinstance((files or {}).get("app.py"), Threaded):
+            fresh["APPSERVE_WORKER_CLASS"] = "threads"
         full = [*prefix, *command(target, *address, *arguments)]
         server = Server(full, tmp_path, fresh, f"server-{len(servers)}")
         servers.append(server)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.integration.peers import Front
 from tests.integration.server import Server, await_fact
 
 
@@ -17,8 +18,9 @@ class Load:
     refused      how many clients found nobody listening
     """
 
-    def __init__(self, server: Server, clients: int) -> None:
+    def __init__(self, server: Server | Front, clients: int, method: str) -> None:
         self.server = server
+        self.method = method
         self.complaints: list[str] = []
         self.victims: list[str] = []
         self.refused = 0
@@ -33,7 +35,7 @@ class Load:
             answered = ""
             try:
                 while not self.stop.is_set():
-                    connection.request("GET", "/")
+                    connection.request(self.method, "/")
                     response = connection.getresponse()
                     answered = response.read().decode()
                     self.asked[number] += 1
@@ -63,9 +65,9 @@ class Load:
 
 
 @contextmanager
-def small_load(server: Server, clients: int = 4) -> Iterator[Load]:
+def small_load(server: Server | Front, clients: int = 4, method: str = "GET") -> Iterator[Load]:
     """Clients that ask while the body of the with-statement runs; all are served before it and after it."""
-    load = Load(server, clients)
+    load = Load(server, clients, method)
     threads = [threading.Thread(target=load.ask, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()

@@ -50,6 +50,13 @@ async def app(scope, receive, send):
 """
 
 
+class Threaded(str):
+    """The source of an application that a threads worker is to serve."""
+
+
+HELLO_THREADS = Threaded(HELLO)
+
+
 def await_fact(fact: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     """Wait until `fact()` is true."""
     deadline = time.monotonic() + patience
@@ -148,7 +155,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        return int(self.await_line(r"listening on http://(?:[\d.]+|\[.*\]):(\d+)$")[0][1])
+        return int(self.await_line(r"listening on https?://(?:[\d.]+|\[.*\]):(\d+)(?: \(|$)")[0][1])
 
     @property
     def url(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.load import small_load
-from tests.integration.server import HELLO, HELLO_ASGI, READY, Server, await_fact
+from tests.integration.server import HELLO, HELLO_ASGI, HELLO_THREADS, READY, Server, await_fact
 
 Serve = Callable[..., Server]
 
@@ -22,7 +22,7 @@ if pathlib.Path("broken").exists():
 """
 
 
-@pytest.mark.parametrize("source", [HELLO, HELLO_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
 def test_a_worker_that_served_and_is_killed_is_back_within_a_second(serve: Serve, source: str) -> None:
     server = serve("app:app", "-w", "2", files={"app.py": source})
     workers = server.await_ready(2)
@@ -61,7 +61,7 @@ def test_a_killed_worker_costs_only_the_connections_that_it_owned(serve: Serve) 
         connection.close()
 
 
-@pytest.mark.parametrize("source", [HELLO, HELLO_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
 def test_kills_under_load_cost_only_connections_of_the_killed(serve: Serve, source: str) -> None:
     server = serve("app:app", "-w", "3", files={"app.py": source})
     server.await_ready(3)

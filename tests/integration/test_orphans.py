@@ -7,8 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.server import HELLO, HELLO_ASGI, Server, await_fact, is_alive, processes_of_session
-from tests.integration.test_signals import WAITS, WAITS_ASGI, begin_to_wait, read_to_end
+from tests.integration.server import (
+    HELLO,
+    HELLO_ASGI,
+    HELLO_THREADS,
+    Server,
+    await_fact,
+    is_alive,
+    processes_of_session,
+)
+from tests.integration.test_signals import WAITS, WAITS_ASGI, WAITS_THREADS, begin_to_wait, read_to_end
 
 Serve = Callable[..., Server]
 
@@ -27,7 +35,7 @@ def await_nobody(server: Server, patience: float = 30.0) -> None:
     )
 
 
-@pytest.mark.parametrize("source", [HELLO, HELLO_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
 def test_idle_workers_are_gone_within_two_seconds(serve: Serve, source: str) -> None:
     server = serve("app:app", "-w", "3", files={"app.py": source})
     server.await_ready(3)
@@ -44,7 +52,7 @@ def test_idle_workers_are_gone_within_two_seconds(serve: Serve, source: str) -> 
     kept.close()
 
 
-@pytest.mark.parametrize("source", [WAITS, WAITS_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [WAITS, WAITS_THREADS, WAITS_ASGI], ids=["sync", "threads", "asgi"])
 def test_a_busy_worker_finishes_its_request_and_leaves(serve: Serve, source: str) -> None:
     server = serve(files={"app.py": source})
     client = begin_to_wait(server)
@@ -56,7 +64,7 @@ def test_a_busy_worker_finishes_its_request_and_leaves(serve: Serve, source: str
     await_nobody(server)
 
 
-@pytest.mark.parametrize("source", [WAITS, WAITS_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [WAITS, WAITS_THREADS, WAITS_ASGI], ids=["sync", "threads", "asgi"])
 def test_a_worker_that_does_not_finish_is_gone_when_the_graceful_timeout_is_over(
     serve: Serve, source: str
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.integration.server import (
     HELLO,
     HELLO_ASGI,
+    HELLO_THREADS,
     READY,
     Server,
     await_fact,
@@ -118,7 +119,7 @@ def test_descriptors_of_a_worker_are_those_of_the_table(serve: Serve) -> None:
         )
 
 
-@pytest.mark.parametrize("source", [HELLO, HELLO_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
 def test_workers_share_the_listener_and_nothing_else(serve: Serve, source: str) -> None:
     """A worker that held a sibling's channel would hide the master's death from it, and could speak for
     it."""
@@ -163,7 +164,7 @@ def test_signal_dispositions_of_the_master(serve: Serve) -> None:
     assert masks["SigBlk"] == set()
 
 
-@pytest.mark.parametrize("source", [HELLO, HELLO_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
 def test_signal_dispositions_of_a_worker(serve: Serve, source: str) -> None:
     server = serve(files={"app.py": source})
     masks = signals_of(server.await_ready()[1])

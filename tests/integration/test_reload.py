@@ -10,6 +10,7 @@ from tests.integration.load import small_load
 from tests.integration.server import (
     HELLO,
     HELLO_ASGI,
+    HELLO_THREADS,
     READY,
     Server,
     await_fact,
@@ -216,7 +217,7 @@ def test_a_worker_that_dies_while_the_canary_boots_is_replaced(serve: Serve) -> 
     server.await_line("generation 2 serves with 2 workers")
 
 
-@pytest.mark.parametrize("source", [HELLO, HELLO_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
 def test_twenty_reloads_under_load_lose_nothing(serve: Serve, source: str) -> None:
     server = serve("app:app", "-w", "2", files={"app.py": source})
     server.await_ready(2)

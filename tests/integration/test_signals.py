@@ -12,7 +12,9 @@ from tests.integration.load import small_load
 from tests.integration.server import (
     HELLO,
     HELLO_ASGI,
+    HELLO_THREADS,
     Server,
+    Threaded,
     await_fact,
     is_alive,
     kill,
@@ -35,6 +37,8 @@ def app(environ, start_response):
     return [b"done"]
 """
 
+WAITS_THREADS = Threaded(WAITS)
+
 WAITS_ASGI = """
 import asyncio, pathlib
 
@@ -54,7 +58,9 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"done"})
 """
 
-BOTH = pytest.mark.parametrize("source", [WAITS, WAITS_ASGI], ids=["sync", "asgi"])
+EVERY_CLASS = pytest.mark.parametrize(
+    "source", [WAITS, WAITS_THREADS, WAITS_ASGI], ids=["sync", "threads", "asgi"]
+)
 
 
 def begin_to_wait(server: Server) -> socket.socket:
@@ -69,7 +75,7 @@ def read_to_end(client: socket.socket) -> bytes:
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
-@BOTH
+@EVERY_CLASS
 def test_term_answers_what_is_in_flight_and_ends_with_0(serve: Serve, source: str) -> None:
     server = serve("app:app", "-w", "2", files={"app.py": source})
     server.await_ready(2)
@@ -87,7 +93,7 @@ def test_term_answers_what_is_in_flight_and_ends_with_0(serve: Serve, source: st
     assert processes_of_session(server.pid) == []
 
 
-@pytest.mark.parametrize("source", [HELLO, HELLO_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
 def test_term_under_load_loses_nothing_on_established_connections(serve: Serve, source: str) -> None:
     server = serve("app:app", "-w", "2", files={"app.py": source})
     server.await_ready(2)
@@ -104,7 +110,7 @@ def test_term_under_load_loses_nothing_on_established_connections(serve: Serve, 
     assert "killed" not in server.log
 
 
-@BOTH
+@EVERY_CLASS
 def test_term_ends_idle_workers_within_a_moment(serve: Serve, source: str) -> None:
     server = serve("app:app", "-w", "2", files={"app.py": source})
     server.await_ready(2)
@@ -127,7 +133,7 @@ def test_int_and_quit_cut_what_is_in_flight_after_two_seconds(serve: Serve, numb
     client.close()
 
 
-@BOTH
+@EVERY_CLASS
 def test_a_second_term_hurries_and_a_third_forces(serve: Serve, source: str) -> None:
     server = serve("app:app", "--graceful-timeout", "600", files={"app.py": source})
     client = begin_to_wait(server)
@@ -178,7 +184,7 @@ def test_signals_without_a_meaning_yet_do_not_hurt_the_master(serve: Serve, numb
     assert server.get().status == 200
 
 
-@pytest.mark.parametrize("source", [HELLO, HELLO_ASGI], ids=["sync", "asgi"])
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
 def test_stray_signals_mean_nothing_to_a_worker(serve: Serve, source: str) -> None:
     server = serve(files={"app.py": source})
     worker = server.await_ready()[1]
@@ -191,7 +197,7 @@ def test_stray_signals_mean_nothing_to_a_worker(serve: Serve, source: str) -> No
     assert [worker] == server.worker_pids()
 
 
-@BOTH
+@EVERY_CLASS
 def test_term_to_a_worker_retires_it_and_another_takes_its_place(serve: Serve, source: str) -> None:
     server = serve("app:app", "-w", "2", files={"app.py": source})
     workers = server.await_ready(2)
