@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks.contenders import CONTENDERS, Contender
+from tests.benchmarks.contenders import PLAIN, Contender, Suite
 from tests.benchmarks.cost import cpu_seconds, memory_bytes
-from tests.benchmarks.load import CASES, INSTALL_WRK, run_wrk
+from tests.benchmarks.load import CASES, INSTALL_WRK, Measured, run_handshakes, run_wrk
 from tests.benchmarks.report import Sample, describe_machine, markdown, save
 from tests.benchmarks.running import Running, Unfit, running
 
@@ -23,8 +23,8 @@ WARM_UP = 1.0  # seconds of load before anything is measured
 PACKAGES = ("appserve", "gunicorn", "uvicorn", "granian", "uvloop", "httptools")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = read_options(arguments)
+def main(arguments: Sequence[str] | None = None, suite: Suite = PLAIN) -> int:
+    options = read_options(arguments, suite)
     cores = sorted(os.sched_getaffinity(0))[:2]
     if shutil.which("wrk") is None:
         print(INSTALL_WRK, file=sys.stderr)
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(cores) < 2:
         print("two cores are needed, one for the server and one for the load", file=sys.stderr)
         return 2
-    contenders = [one for one in CONTENDERS if one.name in options.servers]
+    contenders = [one for one in suite.contenders if one.name in options.servers]
     missing = [one for one in contenders if not one.program.exists()]
     for one in missing:
         print(f"{one.name} is left out: {one.program} is not installed", file=sys.stderr)
@@ -50,26 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    page = markdown(samples, options.cases, conditions)
+    page = markdown(samples, suite, options.cases, conditions)
     save(options.results, page, samples, conditions)
     print(f"\n{page}\nwritten to {options.results}/results.md and results.json")
     return 0
 
 
-def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    names = [one.name for one in CONTENDERS]
-    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=(__doc__ or "").partition("\n")[0])
+def read_options(arguments: Sequence[str] | None, suite: Suite) -> argparse.Namespace:
+    names = [one.name for one in suite.contenders]
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=suite.about)
     parser.add_argument("--rounds", type=int, default=5, help="of every server (default 5)")
     parser.add_argument("--seconds", type=float, default=3, help="of load for a case (default 3)")
     parser.add_argument("--connections", type=int, default=64, help="kept open by wrk (default 64)")
     parser.add_argument(
         "--servers", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names)
     )
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="which requests")
+    parser.add_argument("--cases", nargs="+", choices=suite.cases, default=suite.cases, help="which requests")
     parser.add_argument(
         "--quick", action="store_true", help="two rounds of one second: a look, no measurement"
     )
-    parser.add_argument("--results", type=Path, default=Path(".bench"), help="folder of the results")
+    parser.add_argument("--results", type=Path, default=suite.results, help="folder of the results")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 2, 1
@@ -98,7 +98,7 @@ def measure(
     samples = []
     with running(contender, cores[0]) as server:
         for case in options.cases:
-            run_wrk(server.url, case, seconds=WARM_UP, connections=options.connections, core=cores[1])
+            put_load_on(server, case, WARM_UP, options, cores)
             sample = measure_case(server, contender, number, case, options, cores)
             print(
                 f"round {number}  {contender.name:14} {case:8} {sample.cost * 1e6:7.2f} µs CPU/request "
@@ -119,7 +119,7 @@ def measure_case(
     cores: Sequence[int],
 ) -> Sample:
     before = cpu_seconds(server.pid)
-    load = run_wrk(server.url, case, seconds=options.seconds, connections=options.connections, core=cores[1])
+    load = put_load_on(server, case, options.seconds, options, cores)
     used = cpu_seconds(server.pid) - before
     if load.refused or not load.requests:
         raise Unfit(f"{contender.name}: case {case}: {load.requests} answers, {load.refused} of them errors")
@@ -137,6 +137,14 @@ def measure_case(
         broken=load.broken,
         refused=load.refused,
     )
+
+
+def put_load_on(
+    server: Running, case: str, seconds: float, options: argparse.Namespace, cores: Sequence[int]
+) -> Measured:
+    if CASES[case].handshakes:
+        return run_handshakes(server.port, seconds=seconds, core=cores[1])
+    return run_wrk(server.url, case, seconds=seconds, connections=options.connections, core=cores[1])
 
 
 if __name__ == "__main__":

@@ -14,11 +14,15 @@ APPLICATIONS = "tests.benchmarks.applications"
 
 @dataclass(frozen=True)
 class Contender:
-    """A server in the comparison; `command` gives its arguments for a port."""
+    """A server in the comparison; `command` gives its arguments for a port.
+
+    `secure` is whether it speaks TLS.
+    """
 
     name: str
     interface: str
     command: Callable[[int], list[str]]
+    secure: bool = False
 
     @property
     def program(self) -> Path:
@@ -32,7 +36,19 @@ class Target:
 
     ours: str
     peer: str
-    at_most: float
+    at_most: float | None  # None: the ratio is told, and nothing demanded of it
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What is compared in one run. The targets are for `target_cases`; in others the ratio is only told."""
+
+    about: str
+    contenders: tuple[Contender, ...]
+    cases: tuple[str, ...]
+    targets: tuple[Target, ...]
+    target_cases: tuple[str, ...]
+    results: Path  # the folder, unless another one is asked for
 
 
 CONTENDERS = (
@@ -86,12 +102,18 @@ CONTENDERS = (
     ),
 )
 
-TARGET_CASES = ("hello", "browser")
-"""The cases that the targets are for; in others the ratio is only told."""
-
 TARGETS = (
     Target("appserve-sync", "granian-wsgi", 0.80),
     Target("appserve-sync", "gunicorn-sync", 0.10),
     Target("appserve-asgi", "uvicorn", 0.85),
     Target("appserve-asgi", "granian-asgi", 0.70),
+)
+
+PLAIN = Suite(
+    about="appserve beside its peers, one after the other, round after round",
+    contenders=CONTENDERS,
+    cases=("hello", "browser", "varied", "proxied"),
+    targets=TARGETS,
+    target_cases=("hello", "browser"),
+    results=Path(".bench"),
 )

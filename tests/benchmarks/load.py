@@ -1,6 +1,7 @@
-"""The load: wrk with a fixed request, and what it measured."""
+"""The load: wrk with a fixed request, or handshakes by `openssl s_time`, and what they measured."""
 
 import json
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Case:
 
     fields: tuple[tuple[str, str], ...]
     variants: int = 1
+    handshakes: bool = False  # by openssl instead of wrk: one client, with a new TLS session each time
 
 
 CASES = {
@@ -43,6 +45,12 @@ CASES = {
     "browser": Case(BROWSER_FIELDS),
     # No two in a row have the same target, Cookie and Referer: what a server remembers helps it less.
     "varied": Case(BROWSER_FIELDS, variants=512),
+    # As a proxy passes it on. wrk calls from this machine, which servers trust where they trust any proxy.
+    "proxied": Case((*BROWSER_FIELDS, ("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Proto", "https"))),
+    # The server closes after each response, so each request has a connection of its own. With TLS wrk
+    # resumes its session, as browsers do, where the server lets it.
+    "close": Case((("Connection", "close"),)),
+    "handshake": Case((), handshakes=True),
 }
 
 _VARIANTS = """
@@ -75,7 +83,7 @@ end
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of wrk; the latencies are seconds."""
+    """One run; the latencies are seconds, and 0 where the tool does not tell them."""
 
     requests: int
     seconds: float
@@ -105,6 +113,23 @@ def run_wrk(url: str, case: str, *, seconds: float, connections: int, core: int)
         )
     line = next(line for line in finished.stdout.splitlines() if line.startswith("result "))
     return Measured(**json.loads(line.removeprefix("result ")))
+
+
+def run_handshakes(port: int, *, seconds: float, core: int) -> Measured:
+    """One request on each connection, one after the other, none with a session that is resumed."""
+    command = [
+        *("taskset", "--cpu-list", str(core), "openssl", "s_time", "-connect", f"127.0.0.1:{port}"),
+        *("-new", "-www", "/", "-time", str(max(1, round(seconds)))),
+    ]
+    finished = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=seconds + 30, stdin=subprocess.DEVNULL
+    )
+    found = re.search(
+        r"(\d+) connections in (\d+) real seconds, (\d+) bytes read per connection", finished.stdout
+    )
+    if found is None or not int(found[3]):
+        raise ValueError(f"openssl s_time did not measure anything: {finished.stdout} {finished.stderr}")
+    return Measured(int(found[1]), float(found[2]), p50=0, p99=0, broken=0, refused=0)
 
 
 def _script(case: Case) -> str:

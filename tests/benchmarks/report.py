@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.contenders import TARGET_CASES, TARGETS, Target
+from tests.benchmarks.contenders import Suite, Target
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Verdict:
     """A target, and what was measured: the median, least and greatest ratio of the rounds."""
 
     target: Target
+    counts: bool  # in this case
     case: str
     ratio: float
     least: float
@@ -49,10 +50,10 @@ class Verdict:
 
     @property
     def met(self) -> bool:
-        return self.ratio <= self.target.at_most
+        return self.target.at_most is None or self.ratio <= self.target.at_most
 
     def __str__(self) -> str:
-        if self.case not in TARGET_CASES:
+        if not self.counts or self.target.at_most is None:
             return "no target"
         return "met" if self.met else "MISSED"
 
@@ -64,21 +65,22 @@ def ratios(samples: Iterable[Sample], ours: str, peer: str, case: str) -> list[f
     return [costs[ours, number] / costs[peer, number] for number in rounds]
 
 
-def verdicts(samples: Sequence[Sample], cases: Iterable[str]) -> list[Verdict]:
+def verdicts(samples: Sequence[Sample], suite: Suite, cases: Iterable[str]) -> list[Verdict]:
     found = []
     for case in cases:
-        for target in TARGETS:
+        for target in suite.targets:
             if shares := ratios(samples, target.ours, target.peer, case):
-                found.append(Verdict(target, case, median(shares), min(shares), max(shares)))
+                counts = case in suite.target_cases
+                found.append(Verdict(target, counts, case, median(shares), min(shares), max(shares)))
     return found
 
 
-def markdown(samples: Sequence[Sample], cases: Sequence[str], conditions: str) -> str:
+def markdown(samples: Sequence[Sample], suite: Suite, cases: Sequence[str], conditions: str) -> str:
     """The whole result as a page: a table a case, then the targets."""
     lines = ["# Benchmark", "", conditions, ""]
     for case in cases:
         lines += [f"## {case}", "", *_table([sample for sample in samples if sample.case == case]), ""]
-    lines += ["## Targets", "", *_targets(verdicts(samples, cases)), ""]
+    lines += ["## Targets", "", *_targets(verdicts(samples, suite, cases)), ""]
     return "\n".join(lines)
 
 
@@ -94,13 +96,17 @@ def _table(samples: Sequence[Sample]) -> list[str]:
             f"{median(sample.cost for sample in of) * 1e6:.2f}",
             f"{min(sample.cost for sample in of) * 1e6:.2f}",
             f"{median(sample.rate for sample in of):,.0f}",
-            f"{median(sample.p50 for sample in of) * 1e3:.2f}",
-            f"{median(sample.p99 for sample in of) * 1e3:.2f}",
+            _milliseconds(median(sample.p50 for sample in of)),
+            _milliseconds(median(sample.p99 for sample in of)),
             f"{median(sample.memory for sample in of) / 1e6:.1f}",
             f"{median(sample.start for sample in of) * 1e3:.0f}",
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return rows
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f}" if seconds else "–"
 
 
 def _targets(found: Sequence[Verdict]) -> list[str]:
@@ -109,11 +115,15 @@ def _targets(found: Sequence[Verdict]) -> list[str]:
         "|---|---|---|---:|---:|---:|---|",
     ]
     rows += [
-        f"| {one.case} | {one.target.ours} | {one.target.peer} | {one.target.at_most:.2f} | {one.ratio:.3f} "
+        f"| {one.case} | {one.target.ours} | {one.target.peer} | {_limit(one.target)} | {one.ratio:.3f} "
         f"| {one.least:.3f} … {one.greatest:.3f} | {one} |"
         for one in found
     ]
     return rows
+
+
+def _limit(target: Target) -> str:
+    return "" if target.at_most is None else f"{target.at_most:.2f}"
 
 
 def describe_machine(cores: Sequence[int]) -> str:

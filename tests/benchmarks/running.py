@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -30,11 +31,12 @@ class Unfit(Exception):
 class Running:
     pid: int
     port: int
+    secure: bool
     start_seconds: float  # from exec to the first right answer
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}/"
 
 
 @contextmanager
@@ -49,21 +51,21 @@ def running(contender: Contender, core: int) -> Iterator[Running]:
         )
         try:
             try:
-                _await_answer(process, port)
+                _await_answer(process, port, contender.secure)
                 started = time.monotonic() - begun
                 for case in CASES:
-                    verify(port, case)
+                    verify(port, case, contender.secure)
             except Unfit as fault:
                 output.seek(0)
                 raise Unfit(f"{contender.name}: {fault}\n{output.read()[-2000:]}") from None
-            yield Running(process.pid, port, started)
+            yield Running(process.pid, port, contender.secure, started)
         finally:
             _end(process)
 
 
-def verify(port: int, case: str) -> None:
+def verify(port: int, case: str, secure: bool) -> None:
     """Two requests on one connection (or two, where the server closes) get the application's answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = _connect(port, secure)
     try:
         for _ in range(2):
             connection.request("GET", "/", headers=dict(CASES[case].fields))
@@ -75,13 +77,22 @@ def verify(port: int, case: str) -> None:
         connection.close()
 
 
-def _await_answer(process: subprocess.Popen[bytes], port: int) -> None:
+def _connect(port: int, secure: bool) -> http.client.HTTPConnection:
+    if not secure:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    anybody = ssl.create_default_context()
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=anybody)
+
+
+def _await_answer(process: subprocess.Popen[bytes], port: int, secure: bool) -> None:
     end = time.monotonic() + START_LIMIT
     while time.monotonic() < end:
         if process.poll() is not None:
             raise Unfit(f"ended with {process.returncode} before it answered")
         try:
-            return verify(port, "hello")
+            return verify(port, "hello", secure)
         except (OSError, http.client.HTTPException):
             time.sleep(0.005)
     raise Unfit(f"no answer within {START_LIMIT:.0f} s")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.benchmarks.contenders import PLAIN
 from tests.benchmarks.load import BROWSER_FIELDS
 from tests.benchmarks.report import Sample, markdown, ratios, verdicts
 
@@ -40,14 +41,14 @@ def test_a_target_is_met_by_the_median_of_the_rounds() -> None:
     samples = []
     for number, cpu in enumerate([0.010, 0.015, 0.020]):
         samples += [replace(OURS, round=number, cpu=cpu), replace(PEER, round=number)]
-    (verdict,) = verdicts(samples, ["hello"])
+    (verdict,) = verdicts(samples, PLAIN, ["hello"])
     assert (verdict.least, verdict.ratio, verdict.greatest) == pytest.approx((0.5, 0.75, 1.0))
     assert verdict.met
-    assert "| met |" in markdown(samples, ["hello"], "a machine")
+    assert "| met |" in markdown(samples, PLAIN, ["hello"], "a machine")
 
 
 def test_a_target_that_is_missed_is_called_so() -> None:
-    page = markdown([replace(OURS, cpu=0.017), PEER], ["hello"], "a machine")
+    page = markdown([replace(OURS, cpu=0.017), PEER], PLAIN, ["hello"], "a machine")
     assert "| 0.850 | 0.850 … 0.850 | MISSED |" in page
 
 

@@ -375,6 +375,14 @@ def test_a_path_with_a_comma_is_one_path_on_the_command_line(folder):
     assert given.settings.certfile == ("/etc/a,b.pem",)
 
 
+def test_files_are_meant_from_where_the_server_was_started(folder):
+    (folder / "site").mkdir()
+    given = resolved(folder, {"chdir": ("site",), "certfile": ("a.pem", "/b.pem"), "ca_certs": ("c.pem",)})
+
+    assert given.settings.certfile == (f"{folder}/a.pem", "/b.pem")
+    assert given.settings.ca_certs == f"{folder}/c.pem"
+
+
 def test_the_platform_names_the_proxies_that_are_believed(folder):
     given = resolve({"application": ("a:b",)}, {"FORWARDED_ALLOW_IPS": "10.0.0.1,10.0.0.2"}, str(folder))
 
