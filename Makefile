@@ -10,7 +10,7 @@ WORKERS ?= 4
 
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check format docs bench build clean
+.PHONY: help run test check format docs fuzz bench bench-tls build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,7 +19,9 @@ help:
 	@echo "make check    ruff, mypy --strict and the unit tests: seconds"
 	@echo "make format   let ruff rewrite what it can"
 	@echo "make docs     write the generated pages again"
+	@echo "make fuzz     a minute of random requests against the HTTP core (ARGS='--seconds 600' for longer)"
 	@echo "make bench    compare with gunicorn, uvicorn and granian (ARGS='--quick' for a short look)"
+	@echo "make bench-tls   the same over TLS"
 	@echo "make build    the wheel and the source distribution, in dist/"
 	@echo "make clean    remove everything that make has made"
 
@@ -40,11 +42,18 @@ format: $(VENV)/.tools
 	@$(VENV)/bin/ruff check --fix-only
 	@$(VENV)/bin/ruff format
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.tools
 	@$(VENV)/bin/python -m appserve.config.document
+	@$(VENV)/bin/python -m tests.conformance.document
+
+fuzz: $(VENV)/.tools
+	@$(VENV)/bin/python -m tests.conformance.fuzz $(ARGS)
 
 bench: $(BENCH)/.installed
 	@exec $(BENCH)/venv/bin/python -m tests.benchmarks --results $(BENCH) $(ARGS)
+
+bench-tls: $(BENCH)/.installed
+	@exec $(BENCH)/venv/bin/python -m tests.benchmarks.tls --results $(BENCH)/tls $(ARGS)
 
 build: $(VENV)/.tools
 	@rm -rf build dist

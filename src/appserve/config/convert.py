@@ -238,7 +238,7 @@ class Choice:
 
 class Text:
     """A text on one line. `refine` gives it in its usual form, or raises ValueError. A secret is
-    not printed with the other settings."""
+    not printed with the other settings; a path starts from where the server was started, wherever it goes."""
 
     def __init__(
         self,
@@ -247,8 +247,10 @@ class Text:
         refine: Callable[[str], str] | None = None,
         *,
         secret: bool = False,
+        is_path: bool = False,
     ) -> None:
         self.secret = secret
+        self.is_path = is_path
         self.metavar = metavar
         self.explain = explain
         self.refine = refine

@@ -9,6 +9,7 @@ what a reload must renew for a change to take effect. Nothing else has to be wri
 A row that is listed works. Durations are float seconds, sizes are bytes, lists are tuples.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -88,6 +89,17 @@ class Row:
             return "********"
         return self.kind.show(value) or f"({self.empty})"
 
+    def anchored(self, value: Any, folder: str) -> Any:
+        """A value whose paths are meant from `folder`, as it can be used anywhere."""
+        item = self.repeated.item if self.repeated else self.kind
+        if not value or not (isinstance(item, Text) and item.is_path):
+            return value
+        return (
+            tuple(os.path.join(folder, one) for one in value)
+            if self.repeated
+            else os.path.join(folder, value)
+        )
+
     @property
     def is_secret(self) -> bool:
         """Whether nobody who reads a screen or a log may see it."""
@@ -166,7 +178,7 @@ def _refine_peers(text: str) -> str:
 _WORKERS = Whole(1, 1024)
 _BIND = Text("ADDRESS", "`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`", _refine_bind)
 _FOLDER = Text("FOLDER", "a path")
-_FILE = Text("FILE", "a path")
+_FILE = Text("FILE", "a path", is_path=True)
 _PEERS = Text("PEERS", "an address (`10.0.0.7`), a network (`10.0.0.0/8`), `unix` or `*`", _refine_peers)
 
 APPLICATION = "Application"
@@ -377,7 +389,8 @@ class Settings:
         "Answer 503 to a request that has waited for the application for longer than this; 0 never does.",
         more="For sync and threads workers, whose requests wait for their turn. A client that has waited so "
         "long has often given up, and its request would only make the next ones later. The answer has "
-        "`Retry-After`.",
+        "`Retry-After`. Of a TCP connection on Linux the time in the backlog counts as well; of others (a "
+        "unix socket) nobody knows it, and only the time since the worker has seen the request does.",
         applies=Applies.WORKERS,
         example=10.0,
     )

@@ -73,7 +73,7 @@ def resolve(
         found.append(NO_APPLICATION)
     if found:
         raise ConfigError(found)
-    settings = Settings(**{name: value for name, (value, _) in given.items()})
+    settings = Settings(**{name: BY_NAME[name].anchored(value, cwd) for name, (value, _) in given.items()})
     return Resolved(settings, {name: source for name, (_, source) in given.items()}, tuple(warnings))
 
 
