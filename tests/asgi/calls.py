@@ -53,7 +53,7 @@ class House:
         (self._listener,) = bind_all(["127.0.0.1:0"])
         self._listener.listen(100)
         self.address = self._listener.socket.getsockname()
-        self.room = Room(site, most, lambda: len(self.acceptor.arriving))
+        self.room = Room(site, most, lambda: len(self.acceptor.arriving), "worker 1")
         self.acceptor = Acceptor(
             site.loop,
             [self._listener],

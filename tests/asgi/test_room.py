@@ -142,12 +142,21 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
             assert isinstance(client.protocol, HttpProtocol)
             client.protocol.sweep(float(age))
 
-        room = Room(scene.site, 64, lambda: 0)
+        now = 0.0
+        room = Room(scene.site, 64, lambda: 0, "worker 1", lambda: now)
         assert room.make() == 4
         assert room.make() == 0, "those four have not gone yet"
         assert [client.closing for client in clients] == [True] * 4 + [False] * 60
         await turns()
         assert room.make() == 4
+        told = "worker 1 has its 64 connections and closes those that are idle"
+        assert scene.log.count(told) == 1
+        now = 61.0
+        await turns()
+        refilled = [scene.connect() for _ in range(8)]
+        assert room.make() == 4
+        assert scene.log.count(told) == 2
+        assert not refilled[0].closing
 
     asyncio.run(main())
 
@@ -170,7 +179,7 @@ async def test_connections_are_made_room_of_only_when_they_are_idle() -> None:
     await turns()
     idle = scene.connect()
 
-    assert Room(scene.site, 1000, lambda: 0).make() == 1
+    assert Room(scene.site, 1000, lambda: 0, "worker 1").make() == 1
     assert idle.closing
     assert not any(client.closing for client in states.values())
 

@@ -84,8 +84,11 @@ class TransportProtocol(asyncio.Protocol):
         self._transport.abort()
 
     def abort(self) -> None:
-        """End the connection now, with a reset if anything was not sent."""
-        self._transport.abort()
+        """End the connection now, with a reset if anything was not sent: an end would look like the whole."""
+        if self._transport.get_write_buffer_size():
+            self.reset()
+        else:
+            self._transport.abort()
 
     # ── waiting ──
 

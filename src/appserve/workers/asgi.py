@@ -127,7 +127,12 @@ class _Worker:
         if context is not None:
             self._site.scheme = "https"
         self._door = Door(self._site, Refusals(orders.log, orders.row), context, make_greetings(settings))
-        self._room = Room(self._site, settings.worker_connections, self._arriving)
+        self._room = Room(
+            self._site,
+            settings.worker_connections,
+            self._arriving,
+            f"worker {orders.slot} (pid {os.getpid()})",
+        )
         self._acceptor: Acceptor | None = None
         self._ticks = 0
         self._news = asyncio.Event()  # the leash has heard something, or a connection has ended
