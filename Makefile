@@ -7,7 +7,10 @@ VENV    ?= .venv
 BENCH   ?= .bench
 BIND    ?= 127.0.0.1:8000
 WORKERS ?= 4
+# Tests mostly wait, so more of them than there are cores run side by side; a file's stay together.
+TESTERS ?= 4
 
+PYTEST := -m pytest --numprocesses $(TESTERS) --dist loadfile
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help run test check format docs fuzz bench bench-tls build clean
@@ -30,13 +33,13 @@ run: $(VENV)/.installed
 	@exec $(VENV)/bin/appserve appserve.demo:app --bind $(BIND) --workers $(WORKERS) $(ARGS)
 
 test: $(VENV)/.tools
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python $(PYTEST) $(ARGS)
 
 check: $(VENV)/.tools
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/python -m pytest -m "not integration" $(ARGS)
+	@$(VENV)/bin/python $(PYTEST) -m "not integration" $(ARGS)
 
 format: $(VENV)/.tools
 	@$(VENV)/bin/ruff check --fix-only

@@ -22,7 +22,8 @@ OTHERS = set(
     # docker, useradd, pip, make bench, pytest, mypy, ruff
     "--from --publish --rm --tag --time --no-create-home --shell --system --uid --no-cache-dir --no-index"
     " --wheel-dir --disable-pip-version-check --editable --group --quiet --upgrade --cases --quick"
-    " --results --rounds --seconds --servers --randomly-seed --strict --check --fix-only --outdir".split()
+    " --results --rounds --seconds --servers --numprocesses --dist --randomly-seed --strict --check"
+    " --fix-only --outdir".split()
 )
 
 

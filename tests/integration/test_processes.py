@@ -257,7 +257,7 @@ def app(environ, start_response):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             stat = open(f"/proc/{pid}/stat").read()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         zombies += stat.rpartition(")")[2].split()[0] == "Z"
     start_response("200 OK", [])

@@ -473,7 +473,7 @@ def test_a_reload_with_files_that_cannot_be_used_changes_nothing_and_says_why(se
     mark = server.mark()
     server.signal(signal.SIGHUP)
 
-    why = r'keyfile "server.key": the private key is not that of certfile "server.pem"'
+    why = rf'keyfile "{tmp_path}/server.key": the private key is not that of certfile "{tmp_path}/server.pem"'
     server.await_line(rf"ERROR .* failed to start: {why}", since=mark)
     server.await_line(r"generation 2 given up: .*; generation 1 goes on", since=mark)
     assert "shop.example" in shown(server, "shop.example")
