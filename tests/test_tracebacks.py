@@ -1,12 +1,14 @@
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from appserve.errors import AppMistake
+from appserve.http.fields import Fields
 from appserve.http.stamp import Stamp
-from appserve.tracebacks import application_traceback, has_application_frames
+from appserve.tracebacks import application_stack, application_traceback, has_application_frames
 from appserve.wsgi.response import read_status
 
 
@@ -78,3 +80,48 @@ def test_causes_are_shown():
     assert "KeyError: 'missing'" in text
     assert "The above exception was the direct cause" in text
     assert text.endswith("RuntimeError: for a reason")
+
+
+def test_the_stack_of_a_thread_begins_with_the_application():
+    found: list[str] = []
+
+    def application(value: bytes) -> bytes:
+        found.append(application_stack(sys._getframe()))
+        return value
+
+    Fields(lambda name: name, application, lambda field: field).form(b"Name", b"value")
+
+    first, line = found[0].splitlines()[:2]
+    assert first.endswith("in application")
+    assert "found.append" in line
+    assert "appserve/http/fields.py" not in found[0]
+
+
+def test_what_the_application_calls_of_ours_is_part_of_its_stack():
+    found: list[str] = []
+
+    def spell(field: bytes) -> tuple[bytes, bytes]:
+        found.append(application_stack(sys._getframe()))
+        return field, field
+
+    def application(value: bytes) -> bytes:
+        fields.write_field(value)
+        return value
+
+    fields = Fields(lambda name: name, application, spell)
+    fields.form(b"Name", b"value")
+
+    assert [line.rpartition(" in ")[2] for line in found[0].splitlines() if ", in " in line] == [
+        "application",
+        "write_field",
+        "spell",
+    ]
+
+
+def test_the_stack_of_a_thread_that_is_not_in_the_application_is_whole():
+    def bootstrap() -> str:
+        return application_stack(sys._getframe())
+
+    text = bootstrap()
+    assert "in bootstrap" in text
+    assert "in test_the_stack_of_a_thread_that_is_not_in_the_application_is_whole" in text

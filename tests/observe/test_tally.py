@@ -1,7 +1,16 @@
 import pytest
 
-from appserve.observe.scoreboard import LATENCY_BUCKETS, TICK_NS, Row, Scoreboard, latency_bucket, size_for
-from appserve.observe.tally import CLIENT_LEFT, Tally
+from appserve.observe.scoreboard import (
+    BUSY_SINCE_NS,
+    IN_FLIGHT,
+    LATENCY_BUCKETS,
+    TICK_NS,
+    Row,
+    Scoreboard,
+    latency_bucket,
+    size_for,
+)
+from appserve.observe.tally import CLIENT_LEFT, Counts, Showcase, Tally, publish
 
 SECOND = 10**9
 
@@ -111,3 +120,86 @@ def test_publishing_again_counts_nothing_twice(tally: Tally, row: Row):
         tally.publish(1, 0, 0)
 
     assert row.totals().requests == sum(row.totals().latency) == sum(row.totals().responses) == 1
+
+
+# ── several threads ──
+
+
+def test_what_threads_have_counted_for_themselves_is_added_up(row: Row):
+    threads = [Counts() for _ in range(3)]
+    for number, thread in enumerate(threads, 1):
+        thread.begin(b"GET /", SECOND)
+        assert thread.end(100 * number, SECOND * (number + 1)) == SECOND * number
+        thread.count(CLIENT_LEFT)
+        thread.accepted, thread.app_errors, thread.timeouts = number, 2 * number, 3 * number
+    publish(row, threads, 9 * SECOND, 5, 2)
+
+    totals = row.totals()
+    assert (totals.requests, totals.aborted, totals.responses) == (6, 3, (1, 1, 1, 0, 0))
+    assert (totals.accepted, totals.app_errors, totals.timeouts) == (6, 12, 18)
+    assert (totals.busy_seconds, sum(totals.latency)) == (6.0, 3)
+    assert (row.words[TICK_NS], row.words[IN_FLIGHT]) == (9 * SECOND, 2)
+    publish(row, threads, 9 * SECOND, 5, 2)
+    assert row.totals() == totals
+
+
+def test_the_request_that_is_shown_is_the_oldest_of_those_that_run(row: Row):
+    showcase = Showcase(row)
+    first, second = threads = [Counts(), Counts()]
+    assert showcase.look(threads) == 0
+    first.begin(b"GET /first", 5)
+    second.begin(b"GET /second", 7)
+    assert showcase.look(threads) == 2
+    assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /first", 5)
+
+    first.end(200, 9)
+    assert showcase.look(threads) == 1
+    assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /second", 7)
+
+    second.end(200, 10)
+    assert showcase.look(threads) == 0
+    assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /second", 0)
+
+
+def test_a_request_that_waits_for_its_client_is_not_shown_as_one_that_runs(row: Row):
+    showcase = Showcase(row)
+    thread = Counts()
+    thread.begin(b"GET /", 5)
+    thread.pause(6)
+    assert showcase.look([thread]) == 1
+    assert row.words[BUSY_SINCE_NS] == 0
+
+    thread.resume(16)
+    assert showcase.look([thread]) == 1
+    assert row.words[BUSY_SINCE_NS] == 15
+    assert thread.end(200, 20) == 5
+
+
+def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: Row):
+    showcase = Showcase(row)
+    set_request = row.set_request
+
+    class Interrupted:
+        """The row, while another thread looks as well."""
+
+        words = row.words
+
+        def set_request(self, label: bytes) -> None:
+            showcase.put(b"GET /other", 9)
+            set_request(label)
+
+    showcase._row = Interrupted()  # type: ignore[assignment]
+    showcase.put(b"GET /one", 5)
+
+    assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /one", 5)
+
+
+def test_a_call_that_nobody_ends_is_over_for_its_thread(row: Row):
+    thread = Counts()
+    thread.begin(b"GET /", 5)
+    thread.pause(6)
+    thread.rest()
+
+    assert Showcase(row).look([thread]) == 0
+    thread.begin(b"GET /", 10)
+    assert thread.end(200, 11) == 1

@@ -227,9 +227,7 @@ class Fleet:
         self.kernel = Kernel()
         self.poller = FakePoller(schedule, self.kernel)
         monkeypatch.setattr(module, "SimpleQueue", lambda: Queue(schedule))
-        monkeypatch.setattr(module, "RLock", lambda: Lock(schedule))
         monkeypatch.setattr(module, "Thread", self.make_thread)
-        monkeypatch.setattr(module.os, "register_at_fork", lambda **named: None)
         self.logged: list[str] = []
         self.row = Row(memoryview(bytearray(ROW_SIZE)))
         service: Any = SimpleNamespace(
@@ -239,14 +237,18 @@ class Fleet:
             log=SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace)),
             counted_by=lambda tally: None,
         )
+        guard = Lock(schedule)
         self.pool: pool.Pool = module.Pool(
-            service, cast(Any, self.poller), self.on_own, self.departed, 0.0, threads, self.row, 1, 0.0
+            service,
+            cast(Any, self.poller),
+            self.on_own,
+            self.departed,
+            guard,
+            *(0.0, threads, self.row, 1, 0.0),
         )
         accepting = SimpleNamespace(accept=self.kernel.accept)
         listener: Any = SimpleNamespace(fileno=lambda: LISTENER, socket=accepting)
-        self.door = Door(
-            [listener], cast(Any, self.poller), service.log, self.admit, lambda: None, self.pool.guard
-        )
+        self.door = Door([listener], cast(Any, self.poller), service.log, self.admit, lambda: None, guard)
         self.pool.start(self.door)
         self.door.unbar(Bar.EARLY)
         self.clients = [Client(schedule, self.kernel, schedule.random.randint(1, 6)) for _ in range(clients)]

@@ -27,13 +27,15 @@ MUTANTS = {
         "                    watch_once(connection.fd, READ if needed is NEXT_READ else WRITE)\n"
         "                    # From here on it may be somebody else's.\n"
         "                    out.pop()\n",
-        "                    out.pop()\n                    watch_once(connection.fd, READ if needed is NEXT_READ else WRITE)\n",
+        "                    out.pop()\n"
+        "                    watch_once(connection.fd, READ if needed is NEXT_READ else WRITE)\n",
     ),
     "a thread that has let go says that nobody has it": ("out.pop()", "out.clear()"),
     "a number is free before its connection is forgotten": (
-        "        with self.guard:\n            del self.connections[connection.fd]\n"
-        "            connection.socket.close()\n",
-        "        connection.socket.close()\n        del self.connections[connection.fd]\n",
+        "    def _hand_over(",
+        "    def _close(self, connection: WsgiConnection) -> None:\n"
+        "        connection.socket.close()\n        del self.connections[connection.fd]\n\n"
+        "    def _hand_over(",
     ),
     "one that the loop hands over between two batches is still watched": (
         "            self._poller.remove(connection.fd)  # it is watched",

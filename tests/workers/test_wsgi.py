@@ -501,8 +501,9 @@ def test_without_descriptors_it_neither_spins_nor_ends(serve: Serve):
 
 def test_without_descriptors_those_that_are_idle_make_room(serve: Serve):
     worker = serve(files=12)
-    half, *silent = [worker.connect() for _ in range(30)]
-    half.send(GET[:-1])
+    half = worker.connect()
+    half.send(GET[:-1])  # before others come, for whose sake it would be closed if it had said nothing
+    silent = [worker.connect() for _ in range(29)]
     used = worker.connect()
 
     assert used.ask().status == 200
@@ -524,6 +525,7 @@ def test_a_large_body_without_descriptors_is_refused_and_nobody_else(serve: Serv
 
     assert large.response("POST").status == 503
     assert held[0].ask(GET[-1:]).status == 200
+    worker.await_log("has no room on disk for slow clients: Too many open files in ")
 
 
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EPERM])
@@ -824,6 +826,30 @@ def test_a_process_of_the_application_that_comes_back_serves_nobody(serve: Serve
     worker.await_word(REQUESTS, 6)
     assert "application error" not in worker.log
     assert ("ValueError: in the child" in worker.log) == (how == "raises")
+
+
+def test_a_process_of_the_application_writes_nothing_into_a_response_that_waits(serve: Serve, tmp_path: Path):
+    """It has the file in which the rest of the response waits for its reader."""
+    trace = tmp_path / "trace"
+    piece = 1 << 20
+
+    def application(environ: Environ, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", str(20 * piece))])
+        yield b"w" * 10 * piece
+        pid = os.fork()
+        for _ in range(10):
+            yield (b"w" if pid else b"c") * piece
+        trace.write_text(str(pid))
+
+    worker = serve(application)
+    client = worker.connect(small=True)
+    client.send(GET)
+    until(lambda: trace.exists() and trace.read_text())
+    child = int(trace.read_text())
+    assert child > 0, "the child has come to the end"
+    until(lambda: is_over(child))
+
+    assert set(client.response().body) == set(b"w")
 
 
 def is_over(pid: int) -> bool:

@@ -1,5 +1,6 @@
 import errno
 import os
+import tempfile
 import threading
 
 import pytest
@@ -249,3 +250,19 @@ def test_it_is_a_queue_whatever_is_done_to_it(steps: list[bytes | int]):
             assert room(quota) <= 50 - len(model)
         spool.clear()
         assert room(quota) == 50
+
+
+def test_it_is_known_why_there_was_no_room(monkeypatch):
+    quota = Quota(10)
+    assert not SpoolFile(quota).write(bytes(11))
+    assert quota.shortage == "0 of 10 bytes are taken (see --limit-spool)"
+
+    quota.shortage = ""
+    full = SpoolFile(quota)
+    assert full.write(b"abc")
+    assert quota.shortage == ""
+    monkeypatch.setattr(
+        os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
+    )
+    assert not full.write(b"d")
+    assert quota.shortage == f"No space left in {tempfile.gettempdir()}"

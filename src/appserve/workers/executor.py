@@ -10,7 +10,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from appserve import forked
 from appserve.net.poller import GONE, READ, WRITE, Poller
@@ -21,6 +21,9 @@ from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.service import Service
 
 EVENTS = {Next.READ: READ, Next.WRITE: WRITE, Next.AGAIN: 0}
+
+Guard = AbstractContextManager[object]
+"""What is held while a connection is neither the kernel's nor in the dictionary, and by who forks."""
 
 Ready = Iterable[tuple[int, int]]
 """What a poller tells: (descriptor, events)."""
@@ -43,10 +46,12 @@ class Executor(ABC):
         poller: Poller,
         on_own: Callable[[int], None],
         departed: Callable[[], None],
+        guard: Guard,
         queue_timeout: float,
     ) -> None:
         """on_own(fd)   is called for an event on what is no connection
         departed()   is called when a connection has ended
+        guard        is held while a connection is closed
         queue_timeout   seconds that a request may wait for its turn; 0 for ever
         """
         self.connections: dict[int, WsgiConnection] = {}
@@ -56,6 +61,7 @@ class Executor(ABC):
         self._poller = poller
         self._on_own = on_own
         self._departed = departed
+        self._guard = guard
         self._queue_limit = int(queue_timeout * 1e9)
         self._is_forked = False
 
@@ -106,6 +112,12 @@ class Executor(ABC):
     def drop(self, connection: WsgiConnection) -> None:
         """Close one that is not out."""
 
+    def _close(self, connection: WsgiConnection) -> None:
+        """The end of a connection that gave back all but its socket; any thread's that has it."""
+        with self._guard:
+            del self.connections[connection.fd]
+            connection.socket.close()
+
     @abstractmethod
     def turned(self, now: float) -> None:
         """The loop has turned once; `now` is monotonic seconds."""
@@ -118,6 +130,7 @@ class Executor(ABC):
         """Runs in a process that the application forked: it would keep connections open that we close."""
         self._is_forked = True
         self._poller.close()
+        self._service.quota.disown()
         for connection in self.connections.values():
             connection.disown()
 
@@ -138,10 +151,11 @@ class Inline(Executor):
         poller: Poller,
         on_own: Callable[[int], None],
         departed: Callable[[], None],
+        guard: Guard,
         queue_timeout: float,
         tally: Tally,
     ) -> None:
-        super().__init__(service, poller, on_own, departed, queue_timeout)
+        super().__init__(service, poller, on_own, departed, guard, queue_timeout)
         self._tally = tally
         self._watched: dict[int, Next] = {}  # only those that are not watched for reading
 
@@ -207,12 +221,15 @@ class Inline(Executor):
 
     def drop(self, connection: WsgiConnection) -> None:
         fd = connection.fd
-        if self.connections.pop(fd, None) is None:
+        if self.connections.get(fd) is not connection:
             return
         self._watched.pop(fd, None)
-        self._poller.remove(fd)
-        connection.close()
-        self._departed()
+        try:
+            self._poller.remove(fd)
+            connection.release()
+        finally:
+            self._close(connection)
+            self._departed()
 
     def turned(self, now: float) -> None:
         if self._service.access is not None:

@@ -36,12 +36,11 @@ saves 2 µs a request, and stalls everybody when one is not quick.
 """
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import RLock, Thread, get_ident
+from threading import Thread, get_ident
 
 from appserve import forked
 from appserve.errors import AppStartError
@@ -50,7 +49,7 @@ from appserve.observe.scoreboard import REQUESTS, Row
 from appserve.observe.tally import Showcase, publish
 from appserve.workers.desk import Desk, StuckWatch
 from appserve.workers.door import Bar, Door
-from appserve.workers.executor import EVENTS, Executor, Ready
+from appserve.workers.executor import EVENTS, Executor, Guard, Ready
 from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.pace import BRIEF
 from appserve.wsgi.service import Service
@@ -68,7 +67,6 @@ class Pool(Executor):
     """Threads that serve connections, as many as `size`. See the top of the file.
 
     desks   what each of them does
-    guard   is held while a connection is accepted or closed, and by who forks
     """
 
     def __init__(
@@ -77,6 +75,7 @@ class Pool(Executor):
         poller: Poller,
         on_own: Callable[[int], None],
         departed: Callable[[], None],
+        guard: Guard,
         queue_timeout: float,
         size: int,
         row: Row,
@@ -84,7 +83,7 @@ class Pool(Executor):
         limit: float,
     ) -> None:
         """`limit`: seconds in the application after which a request is told of; 0 for never."""
-        super().__init__(service, poller, on_own, departed, queue_timeout)
+        super().__init__(service, poller, on_own, departed, guard, queue_timeout)
         self._size = size
         self._row = row
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -101,18 +100,10 @@ class Pool(Executor):
         self._show_at = 0.0
         self._last_start = 0  # when a request that had to wait for a thread got one
         self._blocked: deque[tuple[int, int]] = deque()  # nobody got a thread: for how long, until when (ns)
-        self.guard = RLock()
 
     def start(self, door: Door) -> None:
         """Start the threads: all of them at once, because who cannot have them should not begin to serve."""
         self._door = door
-        # A child that is forked between an accept and the dictionary would hold a connection that nobody
-        # there knows of, and one that is forked in the middle of a close (socket.close() forgets the number
-        # before it gives up the lock of the interpreter) one that cannot be closed any more. Reentrant: the
-        # fork may be a signal handler's, in the middle of an accept.
-        os.register_at_fork(
-            before=self.guard.acquire, after_in_parent=self.guard.release, after_in_child=self.guard.release
-        )
         self._poller.hang_bell()
         try:
             for desk in self.desks:
@@ -246,12 +237,6 @@ class Pool(Executor):
             self._queue.put(None)
         if not self._busy:
             self._poller.close()  # else threads still use it, and the process ends anyway
-
-    def _close(self, connection: WsgiConnection) -> None:
-        """The end of a connection; any thread's that has it."""
-        with self.guard:
-            del self.connections[connection.fd]
-            connection.socket.close()
 
     # ── the threads' side ──
 

@@ -13,7 +13,7 @@ import gc
 import os
 import socket
 import time
-from contextlib import AbstractContextManager, nullcontext
+from _thread import RLock  # threading would be imported for this alone
 
 from appserve.http.stamp import Stamp
 from appserve.net.poller import Poller, make_poller
@@ -52,8 +52,8 @@ LAST_WORDS = 0.5
 ROOM = 16
 """A worker that holds as many connections as it may makes room for this part of them at once."""
 
-CROWDED_AGAIN = 60.0
-"""Seconds after which it is told again that a worker has too many connections."""
+TOLD_AGAIN = 60.0
+"""Seconds after which it is told again that a worker has too many connections, or no room on disk."""
 
 
 def serve(application: Application, orders: Orders) -> int:
@@ -88,14 +88,18 @@ class WsgiWorker:
         )
         self._poller: Poller = make_poller()
         self._tally: Counts = Counts() if threads else Tally(orders.row)
+        self._quota = Quota(orders.settings.limit_spool)
         self._service = self._make_service(threads)
-        self._executor, guard = self._make_executor(threads)
+        self._guard = RLock()
+        self._executor = self._make_executor(threads)
         self._connections = self._executor.connections
-        self._door = Door(orders.listeners, self._poller, orders.log, self._admit, self._fall_short, guard)
+        self._door = Door(
+            orders.listeners, self._poller, orders.log, self._admit, self._fall_short, self._guard
+        )
         self._most = settings.worker_connections
         self._is_crowded = False  # it may hold too many connections
         self._is_short = False  # it could not accept one for want of descriptors
-        self._told_crowded = float("-inf")
+        self._told_crowded = self._told_shortage = float("-inf")
         self._attention = 0.0  # seconds that the loop has been attentive to its clients
         self._swept = 0.0
         self._drained = False
@@ -112,7 +116,7 @@ class WsgiWorker:
             fields=cgi_fields(),
             stamp=self._stamp,
             patience=make_patience(settings),
-            quota=Quota(settings.limit_spool),
+            quota=self._quota,
             pace=self._pace,
             log=orders.log,
             access=orders.access,
@@ -123,21 +127,26 @@ class WsgiWorker:
             encrypt=make_encryption(settings, orders.log.warning),
         )
 
-    def _make_executor(self, threads: int) -> tuple[Executor, AbstractContextManager[object]]:
-        """Also what is held while a connection is accepted."""
+    def _make_executor(self, threads: int) -> Executor:
         orders = self._orders
         settings = orders.settings
-        common = (self._service, self._poller, self._on_own, self._departed, settings.queue_timeout)
+        calls = (self._on_own, self._departed, self._guard)
+        common = (self._service, self._poller, *calls, settings.queue_timeout)
         if isinstance(self._tally, Tally):
-            return Inline(*common, self._tally), nullcontext()
+            return Inline(*common, self._tally)
         from appserve.workers.pool import Pool  # nothing that a sync worker should pay for
 
-        pool = Pool(*common, threads, orders.row, orders.slot, settings.timeout)
-        return pool, pool.guard
+        return Pool(*common, threads, orders.row, orders.slot, settings.timeout)
 
     def run(self) -> int:
         """Turn until the worker may leave."""
         os.register_at_fork(after_in_child=self._executor.disown)
+        # A child that a thread forks between an accept and the dictionary would hold a connection that nobody
+        # there knows of, and one that is forked in the middle of a close (socket.close() forgets the number
+        # before it lets go of the interpreter) one that cannot be closed any more. Reentrant: the fork may be
+        # a signal handler's, in the middle of an accept.
+        guard = self._guard
+        os.register_at_fork(before=guard.acquire, after_in_parent=guard.release, after_in_child=guard.release)
         gc.collect()
         gc.freeze()  # what the import made stays: the collector need not look at it again
         leash, poller = self._leash, self._poller
@@ -234,7 +243,7 @@ class WsgiWorker:
         """There are more than there may be: so many have to go, and some with them."""
         has_idle = self._close_idle(len(self._connections) - self._most + self._most // ROOM)
         now = time.monotonic()
-        if now - self._told_crowded >= CROWDED_AGAIN:
+        if now - self._told_crowded >= TOLD_AGAIN:
             self._told_crowded = now
             does = "closes those that are idle" if has_idle else "accepts nobody, and none is idle"
             self._log.warning(
@@ -276,7 +285,19 @@ class WsgiWorker:
         if len(self._connections) >= self._most:
             self._mind_crowd()
         self._door.rearm()
+        self._tell_shortage(now)
         self._log.flush()
+
+    def _tell_shortage(self, now: float) -> None:
+        """The spool had no room: uploads are refused, and responses wait for their readers."""
+        shortage = self._quota.shortage
+        if shortage and now - self._told_shortage >= TOLD_AGAIN:
+            self._quota.shortage = ""
+            self._told_shortage = now
+            self._log.warning(
+                f"worker {self._orders.slot} (pid {os.getpid()}) has no room on disk for slow clients: "
+                f"{shortage}"
+            )
 
     # ── leaving ──
 

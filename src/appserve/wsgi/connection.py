@@ -297,4 +297,5 @@ class WsgiConnection(Arrival):
     def disown(self) -> None:
         """Runs in a process that the application forked: the client is the worker's alone."""
         self.socket.close()
+        self._outbox.disown()
         self._http.close_after_response()

@@ -236,6 +236,11 @@ class Outbox:
         self._forget_file()
         self.pending = False
 
+    def disown(self) -> None:
+        """Runs in a process that the application forked: it shares the file in which the rest of the response
+        waits, and nothing that it says belongs there."""
+        self._lost(errno.EPIPE, os.strerror(errno.EPIPE))
+
 
 def _refuse_to_send(data: object, /) -> NoReturn:
     raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

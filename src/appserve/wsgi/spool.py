@@ -13,18 +13,26 @@ SEGMENT = 4 << 20
 
 
 class Quota:
-    """How many bytes all spools of this process may hold together."""
+    """How many bytes all spools of this process may hold together.
 
-    __slots__ = ("_left", "_lock")
+    shortage   why there was no room when it was last asked for; whoever tells it sets it back to ""
+    """
+
+    __slots__ = ("_left", "_limit", "_lock", "shortage")
 
     def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._left = limit
         self._lock = allocate_lock()
+        self.shortage = ""
 
     def take(self, size: int) -> bool:
         """Reserve `size` bytes; False if there is no room for them."""
         with self._lock:
             if size > self._left:
+                self.shortage = (
+                    f"{self._limit - self._left} of {self._limit} bytes are taken (see --limit-spool)"
+                )
                 return False
             self._left -= size
             return True
@@ -33,6 +41,10 @@ class Quota:
         """Return what was reserved."""
         with self._lock:
             self._left += size
+
+    def disown(self) -> None:
+        """Runs in a process that the application forked: a thread may have the lock that is not there."""
+        self._lock = allocate_lock()
 
 
 class SpoolFile:
@@ -60,8 +72,9 @@ class SpoolFile:
             written = 0
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], self._end + written)
-        except OSError:
+        except OSError as error:
             self._quota.give(len(data))
+            self._quota.shortage = f"{error.strerror} in {tempfile.gettempdir()}"
             return False
         self._taken += len(data)
         self._end += len(data)

@@ -1,0 +1,184 @@
+"""One worker's share of the listeners."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appserve.net.listeners import Listener, bind_all
+from appserve.net.poller import Poller, make_poller
+from appserve.observe.log import Log
+from appserve.workers.door import Bar, Door
+
+
+class Hall:
+    """A door, and who came in by it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.listener: Listener = bind_all([f"unix:{folder}/socket"])[0]
+        self.listener.listen(100)
+        self.poller: Poller = make_poller()
+        self._log = (folder / "log").open("w+b")
+        self.inside: list[socket.socket] = []
+        self.refusal: OSError | None = None
+        self.clients: list[socket.socket] = []
+        self.fell_short = 0
+        log = Log(self._log.fileno())
+        self.door = Door([self.listener], self.poller, log, self.admit, self.fall_short, nullcontext())
+
+    def admit(self, client: socket.socket, peer: object) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        assert client.getblocking() is False
+        self.inside.append(client)
+
+    def fall_short(self) -> None:
+        self.fell_short += 1
+
+    def come(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        self.clients.append(client)
+        client.settimeout(20)
+        client.connect(self.listener.unix_path)
+        return client
+
+    def knocks(self) -> list[int]:
+        return [fd for fd, _ in self.poller.wait(0)]
+
+    @property
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode()
+
+    def close(self) -> None:
+        for one in (*self.inside, *self.clients):
+            one.close()
+        self.poller.close()
+        self.listener.close(unlink=True)
+        self._log.close()
+
+
+@pytest.fixture
+def hall(tmp_path: Path) -> Iterator[Hall]:
+    one = Hall(tmp_path)
+    yield one
+    one.close()
+
+
+def test_nobody_comes_in_before_the_listeners_listen(hall: Hall):
+    hall.come()
+    assert hall.knocks() == []
+
+    hall.door.unbar(Bar.EARLY)
+    assert hall.knocks() == [hall.listener.fileno()]
+
+
+def test_each_knock_lets_one_in(hall: Hall):
+    hall.door.unbar(Bar.EARLY)
+    for _ in range(2):
+        hall.come()
+    for count in (1, 2):
+        (fd,) = hall.knocks()
+        hall.door.knock(fd)
+        assert len(hall.inside) == count
+    assert hall.knocks() == []
+
+    hall.door.knock(hall.listener.fileno())
+    hall.door.knock(12345)
+    assert len(hall.inside) == 2, "a sibling was quicker, or it was no listener at all"
+
+
+def test_it_is_open_when_nothing_bars_it(hall: Hall):
+    hall.come()
+    hall.door.bar(Bar.CROWDED)
+    hall.door.bar(Bar.NO_THREAD)
+    hall.door.bar(Bar.NO_THREAD)
+    for reason in (Bar.EARLY, Bar.CROWDED):
+        hall.door.unbar(reason)
+        assert hall.knocks() == []
+    hall.door.unbar(Bar.NO_THREAD)
+    hall.door.unbar(Bar.NO_THREAD)
+    assert len(hall.knocks()) == 1
+
+    hall.door.bar(Bar.NO_FILES)
+    assert hall.knocks() == []
+    hall.door.knock(hall.listener.fileno())
+    assert hall.inside == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "awaits"),
+    [(Bar.NO_THREAD, False), (Bar.CROWDED, True), (Bar.NO_FILES, True), (Bar.LEAVING, True)],
+)
+def test_it_is_known_whether_a_departure_changes_something(hall: Hall, reason: Bar, awaits: bool):
+    hall.door.unbar(Bar.EARLY)
+    assert not hall.door.awaits_departures
+    hall.door.bar(reason)
+
+    assert hall.door.awaits_departures is awaits
+
+
+def fail_to_accept(hall: Hall, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def accept(self: socket.socket) -> Any:
+        raise OSError(code, "no")
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    hall.door.knock(hall.listener.fileno())
+    monkeypatch.undo()
+
+
+def test_without_descriptors_it_is_barred_until_one_may_be_free(hall: Hall, monkeypatch: pytest.MonkeyPatch):
+    hall.door.unbar(Bar.EARLY)
+    hall.come()
+    for count in (1, 2, 3):
+        fail_to_accept(hall, monkeypatch, errno.EMFILE)
+        assert hall.knocks() == [], "it would knock again and again"
+        assert hall.fell_short == count
+        hall.door.unbar(Bar.NO_FILES)
+    (fd,) = hall.knocks()
+    hall.door.knock(fd)
+
+    assert len(hall.inside) == 1
+    assert hall.log.count("cannot accept connections for now: no (see the limit of open files)") == 1
+
+
+def test_who_left_before_he_was_accepted_bars_nothing(hall: Hall, monkeypatch: pytest.MonkeyPatch):
+    hall.door.unbar(Bar.EARLY)
+    hall.come()
+    fail_to_accept(hall, monkeypatch, errno.ECONNABORTED)
+
+    assert hall.knocks() == [hall.listener.fileno()]
+    assert hall.log == ""
+
+
+def test_who_cannot_be_admitted_is_closed(hall: Hall):
+    hall.door.unbar(Bar.EARLY)
+    client = hall.come()
+    hall.refusal = OSError(errno.ENOTCONN, "gone")
+    hall.door.knock(hall.listener.fileno())
+
+    assert client.recv(1) == b""
+
+
+def test_at_the_end_those_who_wait_come_in_and_nobody_after_them(hall: Hall):
+    hall.door.unbar(Bar.EARLY)
+    for _ in range(5):
+        hall.come()
+    hall.door.close(most=100)
+    assert len(hall.inside) == 5
+
+    hall.door.unbar(*set(Bar) - {Bar.LEAVING})
+    assert hall.listener.fileno() == -1
+    with pytest.raises(ConnectionRefusedError):
+        hall.come()
+
+
+def test_who_waits_at_listeners_that_do_not_listen_yet_is_not_taken_in(hall: Hall):
+    hall.come()
+    hall.door.close(most=100)
+
+    assert hall.inside == []
