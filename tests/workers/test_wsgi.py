@@ -482,11 +482,16 @@ def test_a_worker_that_lets_clients_wait_lets_them_go_if_it_has_siblings(
     assert worker.ask().closes == (workers > 1)
 
 
+def begin(worker: Worker, part: bytes) -> Client:
+    """A client that has sent something before others come, for whose sake it would be closed otherwise."""
+    client = worker.connect()
+    client.send(part)
+    return client
+
+
 def test_without_descriptors_it_neither_spins_nor_ends(serve: Serve):
     worker = serve(files=12)
-    clients = [worker.connect() for _ in range(30)]
-    for client in clients:
-        client.send(GET[:-1])
+    clients = [begin(worker, GET[:-1]) for _ in range(30)]
     worker.await_log("cannot accept connections for now: Too many open files")
     before, started = worker.cpu_seconds(), time.monotonic()
     worker.await_sweeps(10)
@@ -501,8 +506,7 @@ def test_without_descriptors_it_neither_spins_nor_ends(serve: Serve):
 
 def test_without_descriptors_those_that_are_idle_make_room(serve: Serve):
     worker = serve(files=12)
-    half = worker.connect()
-    half.send(GET[:-1])  # before others come, for whose sake it would be closed if it had said nothing
+    half = begin(worker, GET[:-1])
     silent = [worker.connect() for _ in range(29)]
     used = worker.connect()
 
@@ -516,10 +520,8 @@ def test_without_descriptors_those_that_are_idle_make_room(serve: Serve):
 
 def test_a_large_body_without_descriptors_is_refused_and_nobody_else(serve: Serve):
     worker = serve(files=12)
-    large, *held = [worker.connect() for _ in range(20)]
-    large.send(post(10**6))
-    for client in held:
-        client.send(GET[:-1])
+    large = begin(worker, post(10**6))
+    held = [begin(worker, GET[:-1]) for _ in range(19)]
     worker.await_log("cannot accept")
     large.send(b"a" * 10**6)
 
