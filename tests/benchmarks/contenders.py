@@ -77,6 +77,30 @@ CONTENDERS = (
         ],
     ),
     Contender(
+        "appserve-threads",
+        "wsgi",
+        lambda port: [
+            *("appserve", f"{APPLICATIONS}:wsgi", "--bind", f"127.0.0.1:{port}", "--workers", "1"),
+            *("--threads", "8", "--access-logfile", "none", "--log-level", "warning"),
+        ],
+    ),
+    Contender(
+        "granian-threads",
+        "wsgi",
+        lambda port: [
+            *("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--blocking-threads", "8", "--log-level", "warning", f"{APPLICATIONS}:wsgi"),
+        ],
+    ),
+    Contender(
+        "gunicorn-gthread",
+        "wsgi",
+        lambda port: [
+            *("gunicorn", "--threads", "8", "--workers", "1", "--bind", f"127.0.0.1:{port}"),
+            *("--log-level", "warning", f"{APPLICATIONS}:wsgi"),
+        ],
+    ),
+    Contender(
         "appserve-asgi",
         "asgi",
         lambda port: [
@@ -105,6 +129,8 @@ CONTENDERS = (
 TARGETS = (
     Target("appserve-sync", "granian-wsgi", 0.80),
     Target("appserve-sync", "gunicorn-sync", 0.10),
+    Target("appserve-threads", "granian-threads", None),
+    Target("appserve-threads", "gunicorn-gthread", 0.30),
     Target("appserve-asgi", "uvicorn", 0.85),
     Target("appserve-asgi", "granian-asgi", 0.70),
 )

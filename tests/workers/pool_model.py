@@ -228,6 +228,7 @@ class Fleet:
         self.poller = FakePoller(schedule, self.kernel)
         monkeypatch.setattr(module, "SimpleQueue", lambda: Queue(schedule))
         monkeypatch.setattr(module, "Thread", self.make_thread)
+        monkeypatch.setattr(module.sys, "setswitchinterval", lambda seconds: None)
         self.logged: list[str] = []
         self.row = Row(memoryview(bytearray(ROW_SIZE)))
         service: Any = SimpleNamespace(

@@ -5,6 +5,7 @@ busy, threads that do not come back. What it has in common with a sync worker is
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -116,6 +117,19 @@ def test_the_application_is_told_the_truth(serve: Serve, threads: int, told: byt
 
     assert re.fullmatch(rb"appserve-thread-[12]", name)
     assert multithread == told
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.005, 0.001), (0.02, 0.02)])
+def test_threads_that_compute_let_others_go_on_soon_unless_the_application_has_its_own_mind(
+    serve: Serve, before: float, after: float
+):
+    def application(environ: Environ, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [str(sys.getswitchinterval()).encode()]
+
+    worker = serve(application, prepare=lambda: sys.setswitchinterval(before))
+
+    assert float(worker.ask().body) == pytest.approx(after)
 
 
 def test_the_row_shows_the_oldest_request_that_runs(serve: Serve, gate: Gate, reached: Gate):
