@@ -13,13 +13,14 @@ TESTERS ?= 4
 PYTEST := -m pytest --numprocesses $(TESTERS) --dist loadfile
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check format docs fuzz bench bench-tls build clean
+.PHONY: help run test lint check format docs fuzz bench bench-tls build clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make run      serve the demo application on http://$(BIND) with $(WORKERS) workers"
 	@echo "make test     every test"
-	@echo "make check    ruff, mypy --strict and the unit tests: seconds"
+	@echo "make lint     ruff and mypy --strict: seconds"
+	@echo "make check    the same, and the unit tests: a minute or two"
 	@echo "make format   let ruff rewrite what it can"
 	@echo "make docs     write the generated pages again"
 	@echo "make fuzz     a minute of random requests against the HTTP core (ARGS='--seconds 600' for longer)"
@@ -35,10 +36,12 @@ run: $(VENV)/.installed
 test: $(VENV)/.tools
 	@$(VENV)/bin/python $(PYTEST) $(ARGS)
 
-check: $(VENV)/.tools
+lint: $(VENV)/.tools
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
+
+check: lint
 	@$(VENV)/bin/python $(PYTEST) -m "not integration" $(ARGS)
 
 format: $(VENV)/.tools
