@@ -32,6 +32,16 @@ def test_one_long_call_lets_clients_go_until_it_is_forgotten():
     assert not one.closes
 
 
+def test_a_connection_that_is_dear_is_kept_longer():
+    dear, cheap = pace(is_tls=True), pace()
+    for one in (dear, cheap):
+        one.called(0.9, 100.0)
+
+    assert (dear.closes, cheap.closes) == (False, True)
+    dear.called(0.5, 100.5)
+    assert dear.closes
+
+
 @pytest.mark.parametrize(("seconds", "closes"), [(0.001, False), (0.01, False), (0.02, True), (0.2, True)])
 def test_a_worker_that_is_always_busy_lets_clients_go_if_its_calls_are_long(seconds: float, closes: bool):
     one, now = pace(), 0.0

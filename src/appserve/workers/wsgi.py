@@ -84,7 +84,10 @@ class WsgiWorker:
         self._access = orders.access
         self._stamp = Stamp(time.time())
         self._pace = Pace(
-            keep_alive=settings.keep_alive > 0, has_siblings=settings.workers > 1, is_one=not threads
+            keep_alive=settings.keep_alive > 0,
+            has_siblings=settings.workers > 1,
+            is_one=not threads,
+            is_tls=bool(settings.certfile),
         )
         self._poller: Poller = make_poller()
         self._tally: Counts = Counts() if threads else Tally(orders.row)

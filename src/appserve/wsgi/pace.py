@@ -12,7 +12,8 @@ adds t²/2 ÷ HORIZON, and what was added decays. So it is long calls that count
 calls of 1 ms a second come to 0.5 ms, one of 2 s to 200 ms, and is forgotten 37 s later.
 
 Not counted is the wait behind others in the queue: a worker that is merely busy has siblings that are as
-busy, and there would be nothing to gain.
+busy, and there would be nothing to gain. Each worker knows its own calls only: clients gather at those that
+had no long one of late, until they have.
 """
 
 from math import exp
@@ -22,6 +23,9 @@ HORIZON = 10.0
 
 TOO_LONG = 0.005
 """Seconds of expected waiting at which a worker lets its clients go; a new connection costs far less."""
+
+TOO_LONG_TLS = 0.05
+"""The same where a new connection begins with a handshake: with it come round trips, and calculations."""
 
 BRIEF = 1_000_000
 """Nanoseconds of a spell that is not worth counting."""
@@ -33,15 +37,24 @@ class Pace:
     Times are monotonic seconds. One thread changes it; any may read `closes`.
     """
 
-    __slots__ = ("_at", "_ends", "_has_siblings", "_is_one", "closes", "expected")
+    __slots__ = ("_at", "_ends", "_has_siblings", "_is_one", "_is_tls", "closes", "expected")
 
-    def __init__(self, *, keep_alive: bool = True, has_siblings: bool = False, is_one: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        keep_alive: bool = True,
+        has_siblings: bool = False,
+        is_one: bool = True,
+        is_tls: bool = False,
+    ) -> None:
         """keep_alive    whether any connection is kept
         has_siblings  whether others could serve it
         is_one        whether everybody waits during a call, because there is one thread
+        is_tls        whether connections begin with a handshake
         """
         self._has_siblings = has_siblings
         self._is_one = is_one
+        self._is_tls = is_tls
         self._ends = not keep_alive
         self._at = 0.0
         self.expected = 0.0  # seconds that a request would wait
@@ -70,4 +83,5 @@ class Pace:
         self._ends = self.closes = True
 
     def _judge(self) -> None:
-        self.closes = self._ends or (self._has_siblings and self.expected > TOO_LONG)
+        too_long = TOO_LONG_TLS if self._is_tls else TOO_LONG
+        self.closes = self._ends or (self._has_siblings and self.expected > too_long)
