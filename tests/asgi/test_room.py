@@ -120,7 +120,7 @@ async def _relieve_until_served(house: House, late: Caller) -> None:
     reading = asyncio.create_task(late.read_to(b"hello"))
     while not reading.done():
         house.acceptor.relieve()
-        await asyncio.sleep(0.01)
+        await asyncio.wait([reading], timeout=0.01)
     await reading
 
 

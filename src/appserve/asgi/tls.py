@@ -20,21 +20,17 @@ from typing import Any, cast
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.site import Site
 from appserve.errors import Rejected
+from appserve.http.policy import PLAIN_ON_TLS
+from appserve.net.tls_socket import PLAIN_HTTP, RECORD
 
 READ_SIZE = 65536
 """Bytes that are taken from a socket at once."""
-
-RECORD = 16384
-"""Bytes that a record holds at most (RFC 8446 §5.1): a reading of so many takes it whole."""
 
 WRITE_SIZE = 262144
 """Bytes that are encrypted at once: what waits for a client is in memory once, not twice."""
 
 ANSWERS_BOUND = 262144
 """Bytes that may wait for a client which makes TLS itself answer (key updates) and does not read."""
-
-PLAIN_HTTP = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST"})
-"""What OpenSSL calls a first record that is the beginning of a plain GET, POST, HEAD, PUT or CONNECT."""
 
 
 class Phase(IntEnum):
@@ -147,9 +143,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._site.site.log.debug(f"a TLS handshake failed: {reason or type(error).__name__}")
         if reason in PLAIN_HTTP:
             self._phase = PLAIN
-            self._http.refuse(
-                Rejected(400, "plain HTTP on a port that speaks HTTPS: begin the address with https://")
-            )
+            self._http.refuse(Rejected(400, PLAIN_ON_TLS))
         else:
             self._phase = ENDED
             self._flush()  # the alert that says why, which must not be lost to a reset

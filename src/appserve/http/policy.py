@@ -43,6 +43,10 @@ KINDS = {
 FRAMING_KINDS = frozenset({Kind.CONTENT_LENGTH.value, Kind.TRANSFER_ENCODING.value, Kind.EXPECT.value})
 
 
+PLAIN_ON_TLS = "plain HTTP on a port that speaks HTTPS: begin the address with https://"
+"""Why a request without TLS is refused where TLS is spoken."""
+
+
 def read_rules(line: RequestLine, specials: Sequence[Special], limits: Limits) -> Rules:
     """Judge the fields that have a meaning for the connection; `specials` are they, in order.
 

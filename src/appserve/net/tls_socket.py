@@ -21,7 +21,7 @@ RECORD = 16384
 BURST = 64
 """Records that one sending writes at most."""
 
-_PLAIN_HTTP = {"HTTP_REQUEST", "HTTPS_PROXY_REQUEST"}
+PLAIN_HTTP = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST"})
 """What OpenSSL calls a first record that is the beginning of a plain GET, POST, HEAD, PUT or CONNECT."""
 
 
@@ -61,7 +61,7 @@ class TlsSocket:
         except ssl.SSLWantReadError:
             raise _nothing_yet() from None
         except ssl.SSLError as error:
-            if error.reason in _PLAIN_HTTP:
+            if error.reason in PLAIN_HTTP:
                 self._turn_plain()
             raise _broken(error) from error
         return data if len(data) < RECORD else self._read_on(data, size)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from appserve.errors import ClientDisconnected, Rejected
 from appserve.http.deadlines import Waiting, Watch
 from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
+from appserve.http.policy import PLAIN_ON_TLS
 from appserve.observe.tally import CLIENT_LEFT
 from appserve.wsgi.arrival import Arrival
 from appserve.wsgi.service import Service
@@ -209,7 +210,7 @@ class WsgiConnection(Arrival):
         """The client speaks HTTP without TLS: a user who left out the s, most likely, so it is told."""
         self._tls = None
         self._recv = self.socket.recv
-        rejected = Rejected(400, "plain HTTP on a port that speaks HTTPS: begin the address with https://")
+        rejected = Rejected(400, PLAIN_ON_TLS)
         self._http.refuse(rejected)
         return self._reject(rejected)
 
