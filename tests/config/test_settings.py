@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from appserve.config.settings import BY_NAME, GROUPS, ROWS, Applies, Settings, changes
+from appserve.config.rows import Applies
+from appserve.config.settings import BY_NAME, GROUPS, ROWS, Settings, changes
 
 
 def test_every_default_is_a_value_that_its_own_kind_reads():

@@ -12,7 +12,8 @@ import click
 from click.core import ParameterSource
 
 from appserve.config.convert import suggest
-from appserve.config.settings import BY_NAME, GROUPS, ROWS, Resolved, Row
+from appserve.config.rows import Row
+from appserve.config.settings import BY_NAME, GROUPS, ROWS, Resolved
 from appserve.config.sources import COMMAND_LINE, DEFAULT, SETTINGS_FILE, resolve
 from appserve.errors import ConfigError, ExitCode, StartupError
 from appserve.version import __version__

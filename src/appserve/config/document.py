@@ -7,7 +7,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from appserve.config.settings import GROUPS, ROWS, Applies, Row
+from appserve.config.rows import Applies, Row
+from appserve.config.settings import GROUPS, ROWS
 
 _INTRODUCTION = """\
 # Settings

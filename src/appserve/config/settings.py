@@ -1,149 +1,21 @@
-"""Every setting, one row each, and what a row tells.
+"""Every setting, one row each (config/rows.py tells what a row holds).
 
 The dataclass `Settings` is the table. From a row follow its flag, its environment variable, its key in
 appserve.toml, its place in --help, in docs/settings.md and in conf/appserve.toml, how it is checked, and
 what a reload must renew for a change to take effect. Nothing else has to be written to add a setting:
 
-    name: type = _row(default, Kind(), GROUP, "what it does", applies=...)
+    name: type = setting(default, Kind(), GROUP, "what it does", applies=...)
 
 A row that is listed works. Durations are float seconds, sizes are bytes, lists are tuples.
 """
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from enum import Enum
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
-from appserve.config.convert import Boolean, Choice, Kind, Seconds, Several, Size, Text, Whole
+from appserve.config.convert import Boolean, Choice, Seconds, Several, Size, Text, Whole
+from appserve.config.rows import Applies, FromPlatform, Row, setting
 from appserve.http.proxy_fields import ALL_HEADERS, USUAL_HEADERS
 from appserve.net.address import parse_bind
-
-T = TypeVar("T")
-
-
-class Applies(Enum):
-    """What has to be renewed before a changed setting takes effect."""
-
-    WORKERS = "new workers"  # a reload is enough
-    LISTENERS = "listeners"  # bound once, when the server starts
-    RESTART = "restart"  # held by the master for its whole life
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class FromPlatform:
-    """An environment variable that hosting platforms set: it stands for the default."""
-
-    variable: str
-    read: Callable[[str], Any]
-    effect: str  # what it makes of the default, for help
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One setting, as everything that is derived from it sees it."""
-
-    name: str
-    default: Any
-    kind: Kind[Any]
-    group: str
-    help: str  # a sentence or two for --help
-    more: str  # what only the settings page and the example file tell
-    applies: Applies
-    short: str  # "-w", or empty
-    also: tuple[str, ...]  # other spellings of the flag
-    positional: str  # how --help calls it, for the one setting that needs no flag
-    in_file: bool
-    platform: FromPlatform | None
-    empty: str  # what an empty default means, for people
-    example: Any  # what the example file shows when the default is empty
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Every spelling on the command line, the long one first."""
-        if self.positional:
-            return ()
-        return (self.flag, *self.also, *([self.short] if self.short else []))
-
-    @property
-    def off_flag(self) -> str:
-        """The flag that says no, for a Boolean; else empty."""
-        return "--no-" + self.name.replace("_", "-") if isinstance(self.kind, Boolean) else ""
-
-    @property
-    def variable(self) -> str:
-        return "APPSERVE_" + self.name.upper()
-
-    @property
-    def repeated(self) -> Several[Any] | None:
-        """The kind of a list, whose flag can be given again."""
-        return self.kind if isinstance(self.kind, Several) else None
-
-    def show(self, value: object) -> str:
-        """A value as one line for people; what an empty one means is in brackets. A secret is not told."""
-        if value and self.is_secret:
-            return "********"
-        return self.kind.show(value) or f"({self.empty})"
-
-    def anchored(self, value: Any, folder: str) -> Any:
-        """A value whose paths are meant from `folder`, as it can be used anywhere."""
-        item = self.repeated.item if self.repeated else self.kind
-        if not value or not (isinstance(item, Text) and item.is_path):
-            return value
-        return (
-            tuple(os.path.join(folder, one) for one in value)
-            if self.repeated
-            else os.path.join(folder, value)
-        )
-
-    @property
-    def is_secret(self) -> bool:
-        """Whether nobody who reads a screen or a log may see it."""
-        return isinstance(self.kind, Text) and self.kind.secret
-
-    @property
-    def default_shown(self) -> str:
-        """The default as one line for people."""
-        shown = self.kind.show(self.default) or self.empty
-        return f"{shown}, or {self.platform.effect}" if self.platform else shown
-
-
-def _row(
-    default: T,
-    kind: Kind[T],
-    group: str,
-    text: str,
-    *,
-    applies: Applies,
-    more: str = "",
-    short: str = "",
-    also: tuple[str, ...] = (),
-    positional: str = "",
-    in_file: bool = True,
-    platform: FromPlatform | None = None,
-    empty: str = "none",
-    example: T | None = None,
-) -> T:
-    row = {
-        "default": default,
-        "kind": kind,
-        "group": group,
-        "help": text,
-        "more": more,
-        "applies": applies,
-        "short": short,
-        "also": also,
-        "positional": positional,
-        "in_file": in_file,
-        "platform": platform,
-        "empty": empty,
-        "example": default if example is None else example,
-    }
-    return field(default=default, metadata=row)
 
 
 def _bind_from_port(port: str) -> tuple[str, ...]:
@@ -196,7 +68,7 @@ FILES = "Settings"
 class Settings:
     """What the server runs with. Immutable; a reload makes a new one."""
 
-    application: str = _row(
+    application: str = setting(
         "",
         Text("MODULE:ATTRIBUTE", "`MODULE:ATTRIBUTE`, `MODULE` or `MODULE:FACTORY(...)`"),
         APPLICATION,
@@ -208,7 +80,7 @@ class Settings:
         positional="APPLICATION",
         example="main:app",
     )
-    factory: bool = _row(
+    factory: bool = setting(
         False,
         Boolean(),
         APPLICATION,
@@ -216,7 +88,7 @@ class Settings:
         more="With a module alone, its `create_app` or `make_app` is called.",
         applies=Applies.WORKERS,
     )
-    chdir: str = _row(
+    chdir: str = setting(
         "",
         _FOLDER,
         APPLICATION,
@@ -227,7 +99,7 @@ class Settings:
         empty="where the server was started",
         example="/srv/shop",
     )
-    app_dir: tuple[str, ...] = _row(
+    app_dir: tuple[str, ...] = setting(
         (),
         Several(_FOLDER),
         APPLICATION,
@@ -236,7 +108,7 @@ class Settings:
         applies=Applies.WORKERS,
         example=("src",),
     )
-    interface: str = _row(
+    interface: str = setting(
         "auto",
         Choice(("auto", "wsgi", "asgi")),
         APPLICATION,
@@ -246,7 +118,7 @@ class Settings:
         applies=Applies.WORKERS,
     )
 
-    bind: tuple[str, ...] = _row(
+    bind: tuple[str, ...] = setting(
         ("127.0.0.1:8000",),
         Several(_BIND),
         ADDRESSES,
@@ -258,7 +130,7 @@ class Settings:
         short="-b",
         platform=FromPlatform("PORT", _bind_from_port, "0.0.0.0:$PORT when PORT is set"),
     )
-    backlog: int = _row(
+    backlog: int = setting(
         2048,
         Whole(1),
         ADDRESSES,
@@ -267,7 +139,7 @@ class Settings:
         applies=Applies.LISTENERS,
     )
 
-    workers: int = _row(
+    workers: int = setting(
         1,
         _WORKERS,
         PROCESSES,
@@ -276,7 +148,7 @@ class Settings:
         short="-w",
         platform=FromPlatform("WEB_CONCURRENCY", _WORKERS.read, "$WEB_CONCURRENCY when that is set"),
     )
-    worker_class: str = _row(
+    worker_class: str = setting(
         "auto",
         Choice(("auto", "sync", "threads", "asgi")),
         PROCESSES,
@@ -286,7 +158,7 @@ class Settings:
         applies=Applies.WORKERS,
         short="-k",
     )
-    threads: int = _row(
+    threads: int = setting(
         0,
         Whole(0, 4096),
         PROCESSES,
@@ -295,21 +167,21 @@ class Settings:
         applies=Applies.WORKERS,
         example=8,
     )
-    worker_connections: int = _row(
+    worker_connections: int = setting(
         1000,
         Whole(1),
         PROCESSES,
         "How many connections one worker holds open; further ones wait in the backlog.",
         applies=Applies.WORKERS,
     )
-    loop: str = _row(
+    loop: str = setting(
         "auto",
         Choice(("auto", "uvloop", "asyncio")),
         PROCESSES,
         "The event loop of asgi workers; auto is uvloop.",
         applies=Applies.WORKERS,
     )
-    lifespan: str = _row(
+    lifespan: str = setting(
         "auto",
         Choice(("auto", "on", "off")),
         PROCESSES,
@@ -318,7 +190,7 @@ class Settings:
         applies=Applies.WORKERS,
     )
 
-    timeout: float = _row(
+    timeout: float = setting(
         30.0,
         Seconds(),
         PATIENCE,
@@ -328,7 +200,7 @@ class Settings:
         applies=Applies.WORKERS,
         short="-t",
     )
-    graceful_timeout: float = _row(
+    graceful_timeout: float = setting(
         25.0,
         Seconds(),
         PATIENCE,
@@ -337,7 +209,7 @@ class Settings:
         "Kubernetes kills after 30 seconds by default.",
         applies=Applies.WORKERS,
     )
-    keep_alive: float = _row(
+    keep_alive: float = setting(
         75.0,
         Seconds(),
         PATIENCE,
@@ -345,7 +217,7 @@ class Settings:
         more="Have it longer than the same setting of a proxy or load balancer in front.",
         applies=Applies.WORKERS,
     )
-    first_byte_timeout: float = _row(
+    first_byte_timeout: float = setting(
         30.0,
         Seconds(),
         PATIENCE,
@@ -353,21 +225,21 @@ class Settings:
         more="A TLS handshake and a PROXY header are part of that time.",
         applies=Applies.WORKERS,
     )
-    head_timeout: float = _row(
+    head_timeout: float = setting(
         30.0,
         Seconds(),
         PATIENCE,
         "How long a client may take to send the head of a request; 0 is for ever.",
         applies=Applies.WORKERS,
     )
-    body_timeout: float = _row(
+    body_timeout: float = setting(
         60.0,
         Seconds(),
         PATIENCE,
         "How long a client may be silent within a request's body; 0 is for ever.",
         applies=Applies.WORKERS,
     )
-    body_rate: int = _row(
+    body_rate: int = setting(
         100,
         Size(),
         PATIENCE,
@@ -375,14 +247,14 @@ class Settings:
         more="On average, and judged only once a body has been coming in for longer than `body_timeout`.",
         applies=Applies.WORKERS,
     )
-    write_timeout: float = _row(
+    write_timeout: float = setting(
         60.0,
         Seconds(),
         PATIENCE,
         "How long a client may take nothing of a response; 0 is for ever.",
         applies=Applies.WORKERS,
     )
-    queue_timeout: float = _row(
+    queue_timeout: float = setting(
         0.0,
         Seconds(),
         PATIENCE,
@@ -395,21 +267,21 @@ class Settings:
         example=10.0,
     )
 
-    limit_request_line: int = _row(
+    limit_request_line: int = setting(
         8190,
         Size(1),
         LIMITS,
         "The longest request line; a longer one is answered 414.",
         applies=Applies.WORKERS,
     )
-    limit_request_fields: int = _row(
+    limit_request_fields: int = setting(
         100,
         Whole(1),
         LIMITS,
         "The most header fields of a request; more are answered 431.",
         applies=Applies.WORKERS,
     )
-    limit_request_field_size: int = _row(
+    limit_request_field_size: int = setting(
         8190,
         Size(1),
         LIMITS,
@@ -417,14 +289,14 @@ class Settings:
         applies=Applies.WORKERS,
         also=("--limit-request-field_size",),
     )
-    limit_request_body: int = _row(
+    limit_request_body: int = setting(
         1 << 30,
         Size(),
         LIMITS,
         "The longest body of a request; a longer one is answered 413; 0 is no limit.",
         applies=Applies.WORKERS,
     )
-    limit_concurrency: int = _row(
+    limit_concurrency: int = setting(
         0,
         Whole(),
         LIMITS,
@@ -434,7 +306,7 @@ class Settings:
         applies=Applies.WORKERS,
         example=200,
     )
-    limit_spool: int = _row(
+    limit_spool: int = setting(
         1 << 30,
         Size(),
         LIMITS,
@@ -445,7 +317,7 @@ class Settings:
         applies=Applies.WORKERS,
     )
 
-    root_path: str = _row(
+    root_path: str = setting(
         "",
         Text("PATH", "a path", _refine_root_path),
         PROXIES,
@@ -455,7 +327,7 @@ class Settings:
         applies=Applies.WORKERS,
         example="/shop",
     )
-    forwarded_allow_ips: tuple[str, ...] = _row(
+    forwarded_allow_ips: tuple[str, ...] = setting(
         ("127.0.0.1", "::1", "unix"),
         Several(_PEERS, commas=True),
         PROXIES,
@@ -468,7 +340,7 @@ class Settings:
         ),
         empty="nobody",
     )
-    forwarded_headers: tuple[str, ...] = _row(
+    forwarded_headers: tuple[str, ...] = setting(
         USUAL_HEADERS,
         Several(Choice(ALL_HEADERS, metavar="FIELD"), commas=True),
         PROXIES,
@@ -477,7 +349,7 @@ class Settings:
         "of them passes on what a client wrote into the other.",
         applies=Applies.WORKERS,
     )
-    proxy_protocol: str = _row(
+    proxy_protocol: str = setting(
         "off",
         Choice(("off", "v1", "v2", "auto")),
         PROXIES,
@@ -486,7 +358,7 @@ class Settings:
         "reach the server directly could otherwise say that it is somebody else.",
         applies=Applies.WORKERS,
     )
-    proxy_allow_from: tuple[str, ...] = _row(
+    proxy_allow_from: tuple[str, ...] = setting(
         ("127.0.0.1", "::1", "unix"),
         Several(_PEERS, commas=True),
         PROXIES,
@@ -496,7 +368,7 @@ class Settings:
         empty="nobody",
     )
 
-    certfile: tuple[str, ...] = _row(
+    certfile: tuple[str, ...] = setting(
         (),
         Several(_FILE),
         TLS,
@@ -507,7 +379,7 @@ class Settings:
         also=("--ssl-certfile",),
         example=("/etc/ssl/shop.pem",),
     )
-    keyfile: tuple[str, ...] = _row(
+    keyfile: tuple[str, ...] = setting(
         (),
         Several(_FILE),
         TLS,
@@ -517,7 +389,7 @@ class Settings:
         also=("--ssl-keyfile",),
         example=("/etc/ssl/shop.key",),
     )
-    keyfile_password: str = _row(
+    keyfile_password: str = setting(
         "",
         Text("PASSWORD", secret=True),
         TLS,
@@ -527,14 +399,14 @@ class Settings:
         also=("--ssl-keyfile-password",),
         example="secret",
     )
-    tls_version: str = _row(
+    tls_version: str = setting(
         "1.2",
         Choice(("1.2", "1.3")),
         TLS,
         "The lowest version of TLS that is spoken.",
         applies=Applies.WORKERS,
     )
-    ciphers: str = _row(
+    ciphers: str = setting(
         "",
         Text("CIPHERS", "a list as `openssl ciphers` takes it"),
         TLS,
@@ -545,7 +417,7 @@ class Settings:
         empty="forward secret ones, as Python chooses them",
         example="ECDHE+AESGCM",
     )
-    cert_reqs: str = _row(
+    cert_reqs: str = setting(
         "none",
         Choice(("none", "optional", "required"), also={"0": "none", "1": "optional", "2": "required"}),
         TLS,
@@ -553,7 +425,7 @@ class Settings:
         applies=Applies.WORKERS,
         also=("--ssl-cert-reqs",),
     )
-    ca_certs: str = _row(
+    ca_certs: str = setting(
         "",
         _FILE,
         TLS,
@@ -563,21 +435,21 @@ class Settings:
         example="/etc/ssl/clients.pem",
     )
 
-    access_logfile: str = _row(
+    access_logfile: str = setting(
         "-",
         Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile),
         LOGS,
         "Where each request is recorded: - is standard output, none turns it off.",
         applies=Applies.RESTART,
     )
-    log_level: str = _row(
+    log_level: str = setting(
         "info",
         Choice(("debug", "info", "warning", "error", "critical")),
         LOGS,
         "What the error log (on standard error) leaves out: everything below this level.",
         applies=Applies.RESTART,
     )
-    name: str = _row(
+    name: str = setting(
         "",
         Text("NAME"),
         LOGS,
@@ -588,7 +460,7 @@ class Settings:
         example="shop",
     )
 
-    config: str = _row(
+    config: str = setting(
         "",
         Text("FILE", "a path"),
         FILES,

@@ -1,0 +1,138 @@
+"""What a row of the table of settings tells: its flag, its variable, how it is shown, what renews it.
+
+The table itself is in config/settings.py.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from appserve.config.convert import Boolean, Kind, Several, Text
+
+T = TypeVar("T")
+
+
+class Applies(Enum):
+    """What has to be renewed before a changed setting takes effect."""
+
+    WORKERS = "new workers"  # a reload is enough
+    LISTENERS = "listeners"  # bound once, when the server starts
+    RESTART = "restart"  # held by the master for its whole life
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FromPlatform:
+    """An environment variable that hosting platforms set: it stands for the default."""
+
+    variable: str
+    read: Callable[[str], Any]
+    effect: str  # what it makes of the default, for help
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One setting, as everything that is derived from it sees it."""
+
+    name: str
+    default: Any
+    kind: Kind[Any]
+    group: str
+    help: str  # a sentence or two for --help
+    more: str  # what only the settings page and the example file tell
+    applies: Applies
+    short: str  # "-w", or empty
+    also: tuple[str, ...]  # other spellings of the flag
+    positional: str  # how --help calls it, for the one setting that needs no flag
+    in_file: bool
+    platform: FromPlatform | None
+    empty: str  # what an empty default means, for people
+    example: Any  # what the example file shows when the default is empty
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Every spelling on the command line, the long one first."""
+        if self.positional:
+            return ()
+        return (self.flag, *self.also, *([self.short] if self.short else []))
+
+    @property
+    def off_flag(self) -> str:
+        """The flag that says no, for a Boolean; else empty."""
+        return "--no-" + self.name.replace("_", "-") if isinstance(self.kind, Boolean) else ""
+
+    @property
+    def variable(self) -> str:
+        return "APPSERVE_" + self.name.upper()
+
+    @property
+    def repeated(self) -> Several[Any] | None:
+        """The kind of a list, whose flag can be given again."""
+        return self.kind if isinstance(self.kind, Several) else None
+
+    def show(self, value: object) -> str:
+        """A value as one line for people; what an empty one means is in brackets. A secret is not told."""
+        if value and self.is_secret:
+            return "********"
+        return self.kind.show(value) or f"({self.empty})"
+
+    def anchored(self, value: Any, folder: str) -> Any:
+        """A value whose paths are meant from `folder`, as it can be used anywhere."""
+        item = self.repeated.item if self.repeated else self.kind
+        if not value or not (isinstance(item, Text) and item.is_path):
+            return value
+        return (
+            tuple(os.path.join(folder, one) for one in value)
+            if self.repeated
+            else os.path.join(folder, value)
+        )
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether nobody who reads a screen or a log may see it."""
+        return isinstance(self.kind, Text) and self.kind.secret
+
+    @property
+    def default_shown(self) -> str:
+        """The default as one line for people."""
+        shown = self.kind.show(self.default) or self.empty
+        return f"{shown}, or {self.platform.effect}" if self.platform else shown
+
+
+def setting(
+    default: T,
+    kind: Kind[T],
+    group: str,
+    text: str,
+    *,
+    applies: Applies,
+    more: str = "",
+    short: str = "",
+    also: tuple[str, ...] = (),
+    positional: str = "",
+    in_file: bool = True,
+    platform: FromPlatform | None = None,
+    empty: str = "none",
+    example: T | None = None,
+) -> T:
+    metadata = {
+        "default": default,
+        "kind": kind,
+        "group": group,
+        "help": text,
+        "more": more,
+        "applies": applies,
+        "short": short,
+        "also": also,
+        "positional": positional,
+        "in_file": in_file,
+        "platform": platform,
+        "empty": empty,
+        "example": default if example is None else example,
+    }
+    return field(default=default, metadata=metadata)
