@@ -1,5 +1,8 @@
 import io
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import pytest
@@ -134,6 +137,14 @@ def answers(file: Any, calls: list[tuple[str, tuple[Any, ...]]]) -> list[object]
     return [*said, list(file), file.read()]
 
 
+@contextmanager
+def on_disk(text: bytes) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile() as file:
+        file.write(text)
+        file.seek(0)
+        yield file
+
+
 @settings(deadline=None)
 @given(
     pieces=st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([b"\n", b"a\n", b"\nb", b"a" * 9]))),
@@ -144,13 +155,22 @@ def test_in_memory_or_on_disk_it_answers_every_call_like_a_file(
 ):
     text = b"".join(pieces)
     calls = [call for call in calls if call[0] != "seek" or len(call[1]) == 1 or -call[1][0] <= len(text)]
-    expected = answers(io.BytesIO(text), calls)
+    short = answers(io.BytesIO(text), calls)
+    with on_disk(text) as file:
+        long = answers(file, calls)
     for memory in (10_000, len(text), 25, 0):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "MEMORY", memory)
             body = collect(*pieces)
-            assert answers(body.open(), calls) == expected
+            assert answers(body.open(), calls) == (short if len(text) <= memory else long)
             body.discard()
+
+
+def test_only_in_how_far_a_hint_goes_do_python_s_files_differ():
+    """The io module says: no more lines once they exceed the hint. BytesIO stops when they reach it."""
+    with on_disk(b"\n\n") as file:
+        assert file.readlines(1) == [b"\n", b"\n"]
+    assert io.BytesIO(b"\n\n").readlines(1) == [b"\n"]
 
 
 @pytest.mark.parametrize("size", [10, MEMORY + 10])
