@@ -1,9 +1,9 @@
 """What a slow request costs the quick ones beside it: `python -m tests.benchmarks.head_of_line`.
 
 Four workers; fifty kept-alive connections, on each of which a quick request is due every few hundredths of a
-second; and every few seconds one request that takes two seconds. Told is how long the quick ones took from
-when they were due, with the new connection that some of them need. Those that are due while one waits are
-counted too: a connection is a proxy's, most likely, and the next request somebody else's.
+second; and every few seconds, on any of them, one that takes two seconds. Told is how long the quick ones
+took from when they were due, with the new connection that some of them need. Those that are due while one
+waits are counted too: a connection is a proxy's, most likely, and the next request somebody else's.
 
 A connection that is kept by a worker waits for whatever that worker does. `off` is without the remedy
 (appserve/wsgi/pace.py), `on` is with it; an asgi worker needs none as long as its application does not block.
@@ -76,10 +76,20 @@ async def asgi(
 
 @dataclass
 class Measured:
-    """Seconds that quick requests took, with when they were due, and how many connections there were."""
+    """Seconds that quick requests took, with when they were due; how many connections there were; when the
+    next slow request is due."""
 
     took: list[tuple[float, float]] = field(default_factory=list)
     connections: int = 0
+    slow_at: float = 0.0
+
+    def takes_slow(self) -> bool:
+        """Whether a slow request is due; who asks makes it."""
+        now = time.monotonic()
+        if now < self.slow_at:
+            return False
+        self.slow_at = now + EVERY * random.uniform(0.5, 1.5)
+        return True
 
     def row(self, since: float) -> str:
         """p50 p90 p99 max in milliseconds, of those due after `since`; and how many."""
@@ -116,27 +126,17 @@ class Client:
             self._streams = None
 
     async def live(self, until: float) -> None:
-        """Ask whenever it is due."""
+        """Ask whenever a request is due."""
         due = time.monotonic()
         while due < until:
             await asyncio.sleep(due - time.monotonic())
+            if due + SLOW < until and self._measured.takes_slow():
+                await self.ask("/slow")
+                due = time.monotonic()
             await self.ask("/")
             self._measured.took.append((due, time.monotonic() - due))
             due += random.uniform(*BETWEEN)
         self.close()
-
-
-async def be_slow(port: int, until: float) -> None:
-    """One slow request after the other, each on a connection of its own."""
-    running: set[asyncio.Task[None]] = set()
-    await asyncio.sleep(1.0)
-    while time.monotonic() + SLOW < until:
-        client = Client(port, Measured())
-        task = asyncio.create_task(client.ask("/slow"))
-        running.add(task)
-        task.add_done_callback(lambda _, client=client: client.close())  # type: ignore[misc]
-        await asyncio.sleep(EVERY)
-    await asyncio.gather(*running)
 
 
 @asynccontextmanager
@@ -173,8 +173,8 @@ async def measure(worker_class: str, remedy: str, seconds: float) -> None:
     async with running(worker_class, remedy) as port:
         began = time.monotonic()
         until = began + seconds
-        clients = [Client(port, measured).live(until) for _ in range(CLIENTS)]
-        await asyncio.gather(be_slow(port, until), *clients)
+        measured.slow_at = began + 1.0
+        await asyncio.gather(*[Client(port, measured).live(until) for _ in range(CLIENTS)])
     name = f"{worker_class:8} {remedy:4}"
     print(f"{name} all         {measured.row(0.0)} {measured.connections:8}")
     print(f"{name} second half {measured.row(began + seconds / 2)}", flush=True)

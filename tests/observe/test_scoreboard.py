@@ -48,6 +48,24 @@ def test_no_two_words_of_a_row_are_the_same_and_all_lie_before_the_text() -> Non
     assert 96 * 8 + scoreboard.TEXT_SIZE <= scoreboard.ROW_SIZE
 
 
+def test_siblings_are_the_others_that_serve() -> None:
+    made = board(4)
+    rows = [claimed(made, at) for at in range(4)]
+    for row, state in zip(rows, (WorkerState.READY, WorkerState.READY, WorkerState.DRAINING), strict=False):
+        row.enter(state, 5_000)
+
+    assert made.siblings(rows[0]) == [rows[1]]
+    assert made.siblings(rows[3]) == rows[:2]
+
+
+def test_how_long_a_call_has_been_running() -> None:
+    row = claimed(board())
+    assert row.busy_seconds(now=100.0) == 0.0
+    row.words[scoreboard.BUSY_SINCE_NS] = 98_500_000_000
+    assert row.busy_seconds(now=100.0) == pytest.approx(1.5)
+    assert row.busy_seconds(now=98.0) == 0.0, "the clock was read before the call began"
+
+
 def test_what_one_maps_the_other_reads() -> None:
     fd, memory = make_shared(size_for(2), "scoreboard")
     made = Scoreboard.format(memory, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 from appserve.config.settings import Settings
 from appserve.net.listeners import Listener
 from appserve.observe.log import Level, Log
-from appserve.observe.scoreboard import ROW_SIZE, Row
+from appserve.observe.scoreboard import Scoreboard, size_for
 from appserve.system import blackbox
 from appserve.workers.channel import Channel, make_channel_pair
 from appserve.workers.orders import Orders
@@ -25,6 +25,7 @@ def make_orders(
     """
     ours, theirs = make_channel_pair()
     fd = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    board = Scoreboard.format(bytearray(size_for(1)), 1)
     orders = Orders(
         slot=3,
         generation=1,
@@ -32,7 +33,8 @@ def make_orders(
         settings=settings or Settings(application="app:app"),
         listeners=listeners,
         channel=theirs,
-        row=Row(memoryview(bytearray(ROW_SIZE))),
+        board=board,
+        row=board.row(0),
         log=Log(fd, Level.DEBUG),
         access=None,
         blackbox_fd=blackbox.make_box("test"),

@@ -143,7 +143,8 @@ class Worker:
         for listener in self.listeners:
             listener.listen(2048)
         self.address = self.listeners[0].socket.getsockname()
-        self.row = Scoreboard.format(mmap.mmap(-1, size_for(1)), 1).row(0)
+        self.board = Scoreboard.format(mmap.mmap(-1, size_for(2)), 2)
+        self.row = self.board.row(0)
         self.row.claim(1, 1, time.monotonic_ns())
         self.channel, theirs = make_channel_pair()
         MASTER_ENDS.add(self.channel)
@@ -185,6 +186,7 @@ class Worker:
                 settings=settings,
                 listeners=tuple(self.listeners),
                 channel=channel,
+                board=self.board,
                 row=self.row,
                 log=Log(log, Level.INFO),
                 access=AccessLog(access),

@@ -19,14 +19,17 @@ from appserve.observe.scoreboard import (
     ACCEPTED,
     BUSY_SINCE_NS,
     CONNECTIONS,
+    EXPECTED_WAIT_NS,
     REQUESTS,
     TIMEOUTS,
+    Row,
     WorkerState,
 )
 from appserve.workers.channel import Listening, Retire, SiblingDied, Stop
 from appserve.workers.wsgi import WsgiWorker
 from appserve.wsgi import arrival
 from appserve.wsgi.connection import PIPELINED, WsgiConnection
+from appserve.wsgi.pace import TOO_LONG
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
 
 # Python 3.12 and later: pytest-timeout has a thread, which the forked process does not need.
@@ -464,11 +467,23 @@ def test_a_request_that_waits_behind_a_response_which_its_client_takes_slowly_is
 # ── the pace ──
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+def be_sibling(worker: Worker, expected_wait: float = 0.0) -> Row:
+    """Another worker's row of the scoreboard: it serves, and says how long one would wait there."""
+    row = worker.board.row(1)
+    row.claim(2, 1, time.monotonic_ns())
+    row.enter(WorkerState.READY, time.monotonic_ns())
+    row.words[EXPECTED_WAIT_NS] = int(expected_wait * 1e9)
+    worker.await_sweeps()
+    return row
+
+
+@pytest.mark.parametrize("has_sibling", [False, True])
 def test_a_worker_that_lets_clients_wait_lets_them_go_if_it_has_siblings(
-    serve: Serve, gate: Gate, workers: int
+    serve: Serve, gate: Gate, has_sibling: bool
 ):
-    worker = serve(waiting_at(gate), workers=workers, threads=1)
+    worker = serve(waiting_at(gate), threads=1)
+    if has_sibling:
+        be_sibling(worker)
     slow, quick = worker.connect(), worker.connect()
     assert not quick.ask().closes
     reach_application(worker, slow)
@@ -479,7 +494,22 @@ def test_a_worker_that_lets_clients_wait_lets_them_go_if_it_has_siblings(
     slow.response()
     quick.response()
 
-    assert worker.ask().closes == (workers > 1)
+    assert worker.ask().closes == has_sibling
+    worker.await_sweeps()
+    assert worker.row.words[EXPECTED_WAIT_NS] > TOO_LONG * 1e9, "and its siblings see it"
+
+
+def test_it_lets_clients_go_for_what_its_sibling_has_met_until_that_is_gone(serve: Serve):
+    worker = serve(threads=1)
+    sibling = be_sibling(worker, expected_wait=3 * TOO_LONG)
+    assert worker.ask().closes
+
+    sibling.clear()
+    worker.await_sweeps()
+    assert not worker.ask().closes
+
+
+# ── without descriptors ──
 
 
 def begin(worker: Worker, part: bytes) -> Client:

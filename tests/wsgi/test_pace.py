@@ -16,7 +16,7 @@ TalkTo = Callable[..., Talk]
 
 
 def pace(**facts: bool) -> Pace:
-    return Pace(has_siblings=True, **facts)
+    return Pace(siblings=3, **facts)
 
 
 def test_one_long_call_lets_clients_go_until_it_is_forgotten():
@@ -62,7 +62,7 @@ def test_a_rare_call_of_a_tenth_of_a_second_is_no_reason():
 
 
 def test_without_siblings_nobody_is_sent_away():
-    one = Pace(has_siblings=False)
+    one = Pace(siblings=0)
     one.called(100.0, 100.0)
 
     assert one.expected > TOO_LONG
@@ -75,6 +75,54 @@ def test_where_others_can_be_served_during_a_call_only_what_blocks_them_counts()
     assert not one.closes
 
     one.blocked(0.5, 101.0)
+    assert one.closes
+
+
+def test_it_is_who_serves_now_that_counts_and_not_who_was_to():
+    one = pace()
+    one.called(2.0, 100.0)
+    one.hear([])
+    assert not one.closes
+
+    one.hear([(0.0, 0.0)])
+    assert one.closes
+
+
+def test_what_siblings_have_met_may_come_here_too():
+    one = pace()
+    one.look(100.0)
+    one.hear([(0.2, 0.0), (0.0, 0.0), (0.0, 0.0)])
+    assert one.closes
+
+    one.hear([(4 * TOO_LONG - 0.001, 0.0), (0.0, 0.0), (0.0, 0.0)])
+    assert not one.closes
+
+
+def test_a_sibling_s_call_counts_while_it_runs():
+    one = pace()
+    one.look(100.0)
+    one.hear([(0.0, 0.5), (0.0, 0.0), (0.0, 0.0)])
+    assert not one.closes
+
+    one.hear([(0.0, 1.0), (0.0, 0.0), (0.0, 0.0)])
+    assert one.closes
+
+
+def test_a_sibling_s_running_call_is_no_wait_where_others_can_be_served_during_it():
+    one = pace(is_one=False)
+    one.look(100.0)
+    one.hear([(0.0, 100.0)])
+    assert not one.closes
+
+    one.hear([(0.2, 100.0)])
+    assert one.closes
+
+
+def test_siblings_that_meet_nothing_do_not_outvote_what_was_met_here():
+    one = pace()
+    one.called(0.5, 100.0)
+    one.hear([(0.0, 0.0)] * 15)
+
     assert one.closes
 
 

@@ -100,6 +100,7 @@ class Family:
             settings=settings,
             listeners=self._listeners,
             channel=theirs,
+            board=self._board,
             row=row,
             log=self._log,
             access=self._access,

@@ -82,19 +82,19 @@ def has_served(member: Member) -> bool:
 
 def lost_request(member: Member, now: float) -> tuple[str, float] | None:
     """The request that a sync worker took with it, without its query, and its age in seconds."""
-    since = member.row.words[BUSY_SINCE_NS] / 1e9
-    if not since:
+    if not member.row.words[BUSY_SINCE_NS]:
         return None
-    return member.row.current_request().decode("latin-1"), max(0.0, now - since)
+    return member.row.current_request().decode("latin-1"), member.row.busy_seconds(now)
 
 
 def _doing(member: Member, now: float) -> str:
     request = member.row.current_request().decode("utf-8", "backslashreplace")
     if not request:
         return "no request yet"
-    since = member.row.words[BUSY_SINCE_NS] / 1e9
+    if not member.row.words[BUSY_SINCE_NS]:
+        return f"last request {request}"
     # An event loop has many requests at once, and shows the one that began last.
-    return f"serving {request} for {max(0.0, now - since):.1f} s" if since else f"last request {request}"
+    return f"serving {request} for {member.row.busy_seconds(now):.1f} s"
 
 
 def _stacks(member: Member) -> str:

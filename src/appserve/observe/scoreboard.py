@@ -62,6 +62,9 @@ REFUSED: Final = 29  # connections that were turned away before their first requ
 LATENCY: Final = 32  # a histogram, see latency_bucket()
 LATENCY_BUCKETS: Final = 32
 
+# A word that the worker writes for its siblings.
+EXPECTED_WAIT_NS: Final = 64  # WSGI: for how long a request would find it occupied (wsgi/pace.py)
+
 _COUNTERS: Final = slice(ACCEPTED, LATENCY + LATENCY_BUCKETS)
 _TEXT_AT: Final = 96 * _WORD
 TEXT_SIZE: Final = 240
@@ -194,6 +197,11 @@ class Row:
         last turn of the loop."""
         return self.words[BUSY_SINCE_NS] or self.words[TICK_NS]
 
+    def busy_seconds(self, now: float) -> float:
+        """For how long the current call of the application has been running; 0 when there is none."""
+        since = self.words[BUSY_SINCE_NS]
+        return max(0.0, now - since / 1e9) if since else 0.0
+
     @property
     def served_anything(self) -> bool:
         return self.words[REQUESTS] > 0
@@ -257,6 +265,10 @@ class Scoreboard:
 
     def row(self, at: int) -> Row:
         return self.rows[at]
+
+    def siblings(self, row: Row) -> list[Row]:
+        """The other workers that serve."""
+        return [one for one in self.rows if one is not row and one.words[STATE] == WorkerState.READY]
 
     def __len__(self) -> int:
         return len(self.rows)

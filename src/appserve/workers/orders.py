@@ -13,7 +13,7 @@ from appserve.http.limits import Limits
 from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
-from appserve.observe.scoreboard import Row
+from appserve.observe.scoreboard import Row, Scoreboard
 from appserve.workers.channel import Channel
 
 if TYPE_CHECKING:  # read by those workers only that need it
@@ -29,7 +29,10 @@ USUAL_THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Everything one worker is born with. `slot` is the number it goes by; `born` is monotonic."""
+    """Everything one worker is born with. `slot` is the number it goes by; `born` is monotonic.
+
+    `row` is its own of the `board`; of the others' it only reads.
+    """
 
     slot: int
     generation: int
@@ -37,6 +40,7 @@ class Orders:
     settings: Settings
     listeners: tuple[Listener, ...]
     channel: Channel
+    board: Scoreboard
     row: Row
     log: Log
     access: AccessLog | None

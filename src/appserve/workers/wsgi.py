@@ -18,7 +18,7 @@ from _thread import RLock  # threading would be imported for this alone
 from appserve.http.stamp import Stamp
 from appserve.net.poller import Poller, make_poller
 from appserve.observe.refusals import Refusals
-from appserve.observe.scoreboard import WorkerState
+from appserve.observe.scoreboard import EXPECTED_WAIT_NS, WorkerState
 from appserve.observe.tally import Counts, Tally
 from appserve.workers.app import Application
 from appserve.workers.door import Bar, Door
@@ -85,7 +85,7 @@ class WsgiWorker:
         self._stamp = Stamp(time.time())
         self._pace = Pace(
             keep_alive=settings.keep_alive > 0,
-            has_siblings=settings.workers > 1,
+            siblings=settings.workers - 1,
             is_one=not threads,
             is_tls=bool(settings.certfile),
         )
@@ -273,7 +273,7 @@ class WsgiWorker:
         self._attention += min(now - self._swept, ATTENTION)
         self._swept = now
         self._stamp.renew(time.time())
-        self._pace.look(now)
+        self._mind_pace(now)
         self._leash.tick()
         self._executor.look(time.monotonic_ns())
         for connection in list(self._connections.values()):
@@ -290,6 +290,14 @@ class WsgiWorker:
         self._door.rearm()
         self._tell_shortage(now)
         self._log.flush()
+
+    def _mind_pace(self, now: float) -> None:
+        """Tell siblings how long a request would wait here, and see how long it would there."""
+        pace, row = self._pace, self._orders.row
+        pace.look(now)
+        row.words[EXPECTED_WAIT_NS] = int(pace.expected * 1e9)
+        siblings = self._orders.board.siblings(row)
+        pace.hear([(one.words[EXPECTED_WAIT_NS] / 1e9, one.busy_seconds(now)) for one in siblings])
 
     def _tell_shortage(self, now: float) -> None:
         """The spool had no room: uploads are refused, and responses wait for their readers."""

@@ -12,10 +12,14 @@ adds t²/2 ÷ HORIZON, and what was added decays. So it is long calls that count
 calls of 1 ms a second come to 0.5 ms, one of 2 s to 200 ms, and is forgotten 37 s later.
 
 Not counted is the wait behind others in the queue: a worker that is merely busy has siblings that are as
-busy, and there would be nothing to gain. Each worker knows its own calls only: clients gather at those that
-had no long one of late, until they have.
+busy, and there would be nothing to gain.
+
+A long call may come to any worker, and those that had none of late would gather the clients that others let
+go. So each looks once a second at what the others expect, and for how long their calls have been running, and
+goes by the mean of all if that is longer.
 """
 
+from collections.abc import Sequence
 from math import exp
 
 HORIZON = 10.0
@@ -37,22 +41,23 @@ class Pace:
     Times are monotonic seconds. One thread changes it; any may read `closes`.
     """
 
-    __slots__ = ("_at", "_ends", "_has_siblings", "_is_one", "_is_tls", "closes", "expected")
+    __slots__ = ("_at", "_ends", "_heard", "_is_one", "_is_tls", "_siblings", "closes", "expected")
 
     def __init__(
         self,
         *,
         keep_alive: bool = True,
-        has_siblings: bool = False,
+        siblings: int = 0,
         is_one: bool = True,
         is_tls: bool = False,
     ) -> None:
         """keep_alive    whether any connection is kept
-        has_siblings  whether others could serve it
+        siblings      how many others could serve it
         is_one        whether everybody waits during a call, because there is one thread
         is_tls        whether connections begin with a handshake
         """
-        self._has_siblings = has_siblings
+        self._siblings = siblings
+        self._heard = 0.0  # what all siblings expect, added up
         self._is_one = is_one
         self._is_tls = is_tls
         self._ends = not keep_alive
@@ -68,7 +73,7 @@ class Pace:
     def blocked(self, seconds: float, now: float) -> None:
         """For so long, until `now`, nobody could be served."""
         self.look(now)
-        self.expected += seconds * seconds / (2 * HORIZON)
+        self.expected += _share(seconds)
         self._judge()
 
     def look(self, now: float) -> None:
@@ -78,10 +83,25 @@ class Pace:
             self._at = now
         self._judge()
 
+    def hear(self, siblings: Sequence[tuple[float, float]]) -> None:
+        """Of each that could serve our clients: what it expects, and the seconds that its call has been
+        running, which it does not count before the end. To be called about once a second."""
+        self._siblings = len(siblings)
+        self._heard = sum(expected for expected, _ in siblings)
+        if self._is_one:
+            self._heard += sum(_share(running) for _, running in siblings)
+        self._judge()
+
     def end(self) -> None:
         """From now on every answer is its connection's last."""
         self._ends = self.closes = True
 
     def _judge(self) -> None:
         too_long = TOO_LONG_TLS if self._is_tls else TOO_LONG
-        self.closes = self._ends or (self._has_siblings and self.expected > too_long)
+        mean = (self.expected + self._heard) / (1 + self._siblings)
+        self.closes = self._ends or (self._siblings > 0 and max(self.expected, mean) > too_long)
+
+
+def _share(seconds: float) -> float:
+    """What a spell of so long adds to the seconds that a request is expected to wait."""
+    return seconds * seconds / (2 * HORIZON)
