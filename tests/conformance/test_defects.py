@@ -17,6 +17,9 @@ from tests.conformance import fuzz, test_responses
 from tests.conformance.core import check, run
 from tests.conformance.corpus import ANSWERS, REQUESTS
 
+# Nothing here waits for anything, so it takes as long as the machine is busy.
+pytestmark = pytest.mark.timeout(600)
+
 EDITED, AGAIN, FIELDS, CHUNKS, RESPONSES = (
     "cases of the corpus, edited",
     "one case again and again",

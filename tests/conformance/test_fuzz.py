@@ -14,6 +14,9 @@ from tests.conformance.mutations import SOURCES, cut
 EXAMPLES = {"cases of the corpus, edited": 300}
 """Of the others there are fewer."""
 
+# Nothing here waits for anything, so it takes as long as the machine is busy.
+pytestmark = pytest.mark.timeout(600)
+
 quick = settings(
     max_examples=120, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
