@@ -99,6 +99,8 @@ def _check_framing(status: int, known: dict[bytes, bytes], version: str) -> None
         raise Malformed(f"Transfer-Encoding {coding!r} in a {status} to HTTP/{version} (RFC 9112 §6.1)")
     if length is not None and (not length.isdigit() or status < 200 or status == 204):
         raise Malformed(f"Content-Length {length!r} in a {status} (RFC 9110 §8.6)")
+    if status == 205 and length != b"0":
+        raise Malformed(f"Content-Length {length!r} in a 205 (RFC 9110 §15.3.6)")
 
 
 def _read_chunks(data: bytes) -> tuple[bytes, bytes] | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from appserve.http.deadlines import Patience, Waiting, Watch
+from appserve.http.deadlines import LINGER_LONGEST, LINGER_SILENCE, Patience, Waiting, Watch
 
 PATIENCE = Patience(first=20, idle=75, head=30, body=60, body_rate=0, write=50)
 LIMITS = {Waiting.FIRST: 20, Waiting.IDLE: 75, Waiting.HEAD: 30, Waiting.BODY: 60, Waiting.READER: 50}
@@ -46,6 +46,23 @@ def test_0_is_for_ever(waiting: Waiting):
     watch = Watch()
 
     assert not any(watch.overdue(waiting, 0, now, Patience(0, 0, 0, 0, 100, 0)) for now in (0.0, 1e9))
+
+
+def test_a_peer_that_was_sent_our_last_response_and_is_silent_is_not_waited_for():
+    watch = Watch()
+    assert not watch.overdue(Waiting.END, 0, 0.0, PATIENCE)
+    assert not watch.overdue(Waiting.END, 5, 1.0, PATIENCE)
+
+    assert not watch.overdue(Waiting.END, 5, 1.0 + LINGER_SILENCE, PATIENCE)
+    assert watch.overdue(Waiting.END, 5, 1.1 + LINGER_SILENCE, PATIENCE)
+
+
+def test_a_peer_may_go_on_sending_after_our_last_response_but_not_for_ever():
+    watch = Watch()
+
+    sent = [watch.overdue(Waiting.END, second, float(second), PATIENCE) for second in range(60)]
+
+    assert sent.index(True) == LINGER_LONGEST + 1
 
 
 RATED = Patience(first=0, idle=0, head=0, body=10, body_rate=100, write=0)

@@ -159,6 +159,21 @@ def test_a_length_is_dropped_from_204_and_kept_in_304_and_for_head():
     assert after(HEAD).respond(200, [], b"") == whole()
 
 
+@pytest.mark.parametrize("request_bytes", [GET, HEAD])
+@pytest.mark.parametrize("fields", [[], [LENGTH_5]])
+def test_the_body_of_a_205_is_dropped_and_its_length_is_0(
+    request_bytes: bytes, fields: list[tuple[bytes, bytes]]
+):
+    at_once, in_pieces = after(request_bytes), after(request_bytes)
+    head = after(request_bytes).respond(205, [], b"")
+
+    assert head.count(b"ength") == head.count(b"\r\nContent-Length: 0\r\n") == 1
+    assert at_once.respond(205, fields, b"hello") == head
+    assert in_pieces.start_response(205, fields, b"", b"hello") == head
+    assert in_pieces.send_body(b" again", False) == b""
+    assert state(at_once) == state(in_pieces) == (Writing.DONE, 0, True)
+
+
 def test_http_1_0_is_told_what_becomes_of_the_connection():
     assert b"\r\nConnection: close\r\n" in after(GET_1_0).respond(200, [], b"")
     assert b"\r\nConnection: keep-alive\r\n" in after(GET_1_0_KEPT).respond(200, [LENGTH_5], b"hello")
@@ -438,3 +453,4 @@ def test_it_can_be_asked_how_much_of_a_body_may_follow():
         connection = after(request_bytes)
         connection.start_response(status, fields)
         assert connection.left_to_write == left
+        assert connection.is_bodiless == (left == 0)

@@ -8,6 +8,13 @@ ends a wait after 30 to 32 s.
 from dataclasses import dataclass
 from enum import IntEnum
 
+LINGER_SILENCE = 2.0
+"""Seconds without a byte after which a peer that had been sending is taken to have seen our last response."""
+
+LINGER_LONGEST = 30.0
+"""Seconds for which it may go on sending: an upload that was refused, by a client that reads when it has
+sent all of it."""
+
 
 class Waiting(IntEnum):
     """What a connection waits for. The time spent in APPLICATION is never the peer's fault."""
@@ -18,6 +25,7 @@ class Waiting(IntEnum):
     HEAD = 3  # for the rest of a request head
     BODY = 4  # for more of a request body
     READER = 5  # for the peer to take what was written
+    END = 6  # for the peer to stop sending, after it has taken our last response
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Patience:
             return self.body
         if waiting is Waiting.READER:
             return self.write
+        if waiting is Waiting.END:
+            return LINGER_SILENCE
         return 0.0
 
 
@@ -70,7 +80,7 @@ class Watch:
         """Whether the wait has lasted longer than `patience` allows, or goes on too slowly.
 
         `mark` is any number that grows with progress: for FIRST, IDLE and HEAD how many requests came
-        before, for BODY the bytes received, for READER the bytes taken. `now` is monotonic seconds.
+        before, for BODY and END the bytes received, for READER the bytes taken. `now` is monotonic seconds.
         """
         if waiting is not self._waiting or mark < self._mark:
             self._waiting = waiting
@@ -81,6 +91,8 @@ class Watch:
         if mark != self._mark:
             self._mark = mark
             self._since = now
+            if waiting is Waiting.END:
+                return now - self._began > LINGER_LONGEST
             if waiting is not Waiting.BODY or not patience.body_rate:
                 return False
             took = now - self._began

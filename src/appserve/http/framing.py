@@ -2,14 +2,19 @@
 
 from enum import IntEnum
 
-BODILESS = frozenset({204, 304})
-"""The final statuses whose responses never have a body (RFC 9110 §6.4.1)."""
+RESET_CONTENT = 205
+
+BODILESS = frozenset({204, RESET_CONTENT, 304})
+"""The final statuses whose responses never have a body (RFC 9110 §6.4.1, §15.3.6).
+
+Peers look for one after a 205 all the same (RFC 9112 §6.3), so that says that its length is 0.
+"""
 
 
 class Framing(IntEnum):
     """What tells the peer where the body ends."""
 
-    NONE = 0  # there is none: HEAD, 204, 304
+    NONE = 0  # there is none: HEAD, 204, 205, 304
     LENGTH = 1  # Content-Length
     CHUNKED = 2
     CLOSE = 3  # the end of the connection, for HTTP/1.0

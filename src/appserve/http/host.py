@@ -2,10 +2,9 @@
 
 import re
 
-# reg-name and IPv4address are one character class (RFC 3986 §3.2.2); an IP literal is taken by its
-# characters: whether the address exists is the application's business, that nothing else can hide in it ours.
+# reg-name and IPv4address are one character class (RFC 3986 §3.2.2).
 AUTHORITY = re.compile(
-    rb"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+;=:]+)\]"
+    rb"(?:\[(?:([0-9A-Fa-f:.]+)|v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+;=:]+)\]"
     rb"|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*)(?::([0-9]*))?"
 )
 
@@ -15,8 +14,20 @@ def is_valid_authority(value: bytes) -> bool:
     match = AUTHORITY.fullmatch(value)
     if match is None:
         return False
-    port = match[1]
+    literal, port = match.groups()
+    if literal is not None and not _is_ipv6(literal.decode("ascii")):
+        return False
     return not port or (len(port) <= 5 and int(port) <= 65535)
+
+
+def _is_ipv6(address: str) -> bool:
+    from ipaddress import IPv6Address  # few are asked by their number, and the others need not pay for it
+
+    try:
+        IPv6Address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def split_authority(authority: str) -> tuple[str, int | None]:

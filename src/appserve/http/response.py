@@ -11,7 +11,7 @@ from typing import Generic
 
 from appserve.errors import AppMistake
 from appserve.http.fields import Fields, Meaning, Note
-from appserve.http.framing import BODILESS, Framing, response_framing
+from appserve.http.framing import BODILESS, RESET_CONTENT, Framing, response_framing
 from appserve.http.messages import F, R, Writing
 from appserve.http.stamp import Stamp
 from appserve.http.status import REASONS, STATUS_LINES
@@ -212,14 +212,16 @@ class ResponseWriter(Generic[F, R]):
         """Decide what delimits the body when the application's length does not; gives the length or -1.
 
         `body_length` is -1 unless the whole body is at hand; then a length that the application left out is
-        known. To HEAD only a body says what GET's would be, and to 204 and 304 none does.
+        known. To HEAD only a body says what GET's would be, and to 204 and 304 none does; that of a 205 is 0.
         """
         is_known = length < 0 <= body_length and status not in BODILESS
         if is_known and (body_length or not self._is_head_request):
             length = body_length
             parts.append(b"Content-Length: %d\r\n" % length)
-        elif status == 204 and length >= 0:
+        elif length >= 0 and (status == 204 or status == RESET_CONTENT):
             parts[:] = [part for part in parts if not part.lower().startswith(b"content-length:")]
+        if status == RESET_CONTENT:
+            parts.append(b"Content-Length: 0\r\n")
         self._framing = response_framing(self._is_head_request, self._is_1_1, status, length)
         if self._framing is FRAMING_CHUNKED:
             parts.append(b"Transfer-Encoding: chunked\r\n")
@@ -295,6 +297,12 @@ class ResponseWriter(Generic[F, R]):
         if self._framing is FRAMING_LENGTH:
             return self._left_to_write
         return 0 if self._framing is FRAMING_NONE else -1
+
+    @property
+    def is_bodiless(self) -> bool:
+        """Whether the response that has begun has no body, whatever the application gives: that to HEAD, a
+        204, a 205, a 304."""
+        return self._framing is FRAMING_NONE
 
     @property
     def ends_by_close(self) -> bool:

@@ -11,6 +11,7 @@ from tests.conformance.answer import (
 from tests.conformance.case import CLOSES, head
 
 BODILESS = "RFC 9110 §6.4.1: no content, whatever the fields say"
+RESET = "RFC 9110 §15.3.6: no content; RFC 9112 §6.3: but it is framed"
 NO_LENGTH = "RFC 9110 §8.6: no Content-Length in a 204"
 
 CASES = (
@@ -109,6 +110,22 @@ CASES = (
             request=head("HEAD / HTTP/1.0"),
             then=CLOSES,
         ),
+    ),
+    *answers(
+        "a 205, with a body or without",
+        RESET,
+        "the head, with a length of 0",
+        *(
+            Answer(name, RESET, fields, body, b"", "length", 205, has=((b"content-length", (b"0",)),))
+            for name, fields, body in (
+                ("205", (), b""),
+                ("205 with a length", LENGTH_OF_5, b"hello"),
+                ("205 with pieces and no length", (), (b"he", b"llo")),
+                ("205 with a length and pieces", LENGTH_OF_5, (b"he", b"llo")),
+            )
+        ),
+        Answer("205 to HEAD", RESET, LENGTH_OF_5, b"hello", b"", "none", 205, HEAD),
+        Answer("205 to HTTP/1.0", RESET, (), (b"hello",), b"", "length", 205, OLD_KEPT),
     ),
     *answers(
         "a 204 or 304, with a body or without",

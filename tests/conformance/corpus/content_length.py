@@ -209,7 +209,7 @@ CASES = (
         _bad("a length in a fold", "RFC 9112 §5.2: obs-fold", "Content-Length:", " 5"),
     ),
     *rule(
-        "a `Content-Length` of 19 digits or more",
+        "a `Content-Length` of 19 digits or more, besides zeros in front",
         OVERFLOW,
         "Content-Length: 18446744073709551621",
         _bad("a length of 2^63", OVERFLOW, "Content-Length: 9223372036854775808"),

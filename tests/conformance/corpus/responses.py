@@ -64,13 +64,6 @@ FRAMING = (
         Answer(
             "an empty whole body gets a length", "RFC 9112 §6.3", (), b"", has=((b"content-length", (b"0",)),)
         ),
-        Answer(
-            "205 has a framing",
-            "RFC 9112 §6.3: 205 is framed as any other; RFC 9110 §15.3.6",
-            (),
-            b"",
-            status=205,
-        ),
         Answer("a 404 with a body", "RFC 9112 §6.3", (), b"none", b"none", status=404),
     ),
     *answers(
