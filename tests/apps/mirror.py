@@ -107,8 +107,7 @@ def read_all(environ: Environ) -> dict[str, Any]:
     while piece := environ["wsgi.input"].read(PIECE):
         digest.update(piece)
         length += len(piece)
-    chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
-    return {"length": length, "sha256": digest.hexdigest(), "chunked": chunked}
+    return {"length": length, "sha256": digest.hexdigest()}
 
 
 def stream(gate: str) -> Iterator[bytes]:

@@ -125,10 +125,13 @@ def assert_refused(answer: Response) -> None:
             ["X-Forwarded-Host: shop.example", "X-Forwarded-Port: 8080"],
             {"HTTP_HOST": "shop.example:8080", "SERVER_NAME": "shop.example", "SERVER_PORT": "8080"},
         ),
-        (["X-Forwarded-Port: 8080"], {"HTTP_HOST": "a.example:8080", "SERVER_PORT": "8080"}),
+        (
+            ["X-Forwarded-Port: 8080"],
+            {"HTTP_HOST": "a.example:8080", "SERVER_NAME": "a.example", "SERVER_PORT": "8080"},
+        ),
         (
             ["X-Forwarded-Port: 443", "X-Forwarded-Proto: https"],
-            {"SERVER_PORT": "443", "wsgi.url_scheme": "https", "HTTPS": "on"},
+            {"SERVER_NAME": "a.example", "SERVER_PORT": "443", "wsgi.url_scheme": "https", "HTTPS": "on"},
         ),
         (["X-Forwarded-Prefix: /shop"], {"SCRIPT_NAME": "/shop"}),
         (["X-Forwarded-Prefix: /"], {}),

@@ -15,7 +15,7 @@ from appserve.observe.tally import Tally
 from appserve.wsgi import outbox as module
 from appserve.wsgi.file_wrapper import FilePart, find_part
 from appserve.wsgi.outbox import BURST, MEMORY, PIECE, Outbox
-from appserve.wsgi.spool import Quota
+from appserve.wsgi.spool import Quota, Spool
 from tests.wsgi.talk import PATIENCE, open_descriptors
 
 BIG = os.urandom(3 * 1024 * 1024)
@@ -110,6 +110,37 @@ def test_many_small_pieces_cost_no_more_memory_than_few_large_ones(client: Clien
         client.outbox.write(b"a")
 
     assert client.read(110_000) == BIG[-10_000:] + b"a" * 100_000
+
+
+def test_what_waits_goes_on_while_more_is_written(client: Client):
+    """The application may be at it for long, and nobody else sends in the meantime."""
+    client.outbox.write(BIG)
+    received = client.socket.recv(1 << 20)
+    client.outbox.write(b"a")
+    assert client.has_something()
+
+    while received != BIG + b"a" * (len(received) - len(BIG)):
+        received += client.socket.recv(1 << 20)
+        client.outbox.write(b"a")
+    assert not client.outbox.unsent
+
+
+def test_a_large_piece_goes_on_while_it_is_kept(client: Client, monkeypatch: pytest.MonkeyPatch):
+    """A quick reader has most of it when it is."""
+    received: list[bytes] = []
+    keep = Spool.write
+
+    def read_meanwhile(spool: Spool, data: bytes | memoryview) -> bool:
+        while client.has_something():
+            received.append(client.socket.recv(1 << 20))
+        return keep(spool, data)
+
+    monkeypatch.setattr(Spool, "write", read_meanwhile)
+    client.outbox.write(BIG)
+
+    assert len(received) >= (len(BIG) - MEMORY) // PIECE, "each piece had a turn"
+    data = b"".join(received)
+    assert data + client.read(len(BIG) - len(data)) == BIG
 
 
 def test_a_large_piece_is_not_held_in_memory_while_it_waits(client: Client):
@@ -463,6 +494,18 @@ def test_a_client_that_left_is_lost_and_nothing_is_kept_for_it(client: Client):
     assert client.outbox.missing + client.outbox.taken == len(BIG)
     assert client.quota.take(1 << 30)
     assert len(open_descriptors()) == len(before) - 1
+
+
+@pytest.mark.parametrize("size", [1, 2 * PIECE + 1])
+def test_a_client_that_left_is_lost_at_the_next_write(client: Client, size: int):
+    client.outbox.write(BIG)
+    client.socket.close()
+    with pytest.raises(ClientDisconnected):
+        client.outbox.write(BIG[:size])
+
+    assert (client.outbox.is_lost, client.outbox.pending) == (True, False)
+    assert client.outbox.missing + client.outbox.taken == len(BIG) + size
+    assert client.quota.take(1 << 30)
 
 
 def test_a_client_that_left_before_the_first_byte_is_lost(client: Client):

@@ -139,6 +139,17 @@ def test_a_result_that_lies_about_its_length_is_still_all_there(talk_to: TalkTo)
     assert talk_to(returns(Liar(b"he", b"llo"))).ask().body == b"hello"
 
 
+@pytest.mark.parametrize("error", [TypeError, AttributeError, NotImplementedError])
+def test_a_length_that_nobody_knows_is_not_used(talk_to: TalkTo, error: type[Exception]):
+    class Unknown(Sized):
+        def __len__(self) -> int:
+            raise error("not before the end")
+
+    talk = talk_to(returns(Unknown(b"hello")))
+
+    assert (talk.ask().body, talk.log.text) == (b"hello", "")
+
+
 def test_a_length_that_cannot_be_told_is_the_applications_error(talk_to: TalkTo):
     class Broken(Sized):
         def __len__(self) -> int:
@@ -203,6 +214,17 @@ def test_another_result_is_the_applications_mistake(talk_to: TalkTo, result: Any
     assert talk.ask().status == 500, "the connection goes on"
 
 
+def test_an_iterable_that_fails_is_told_from_what_is_none(talk_to: TalkTo):
+    class Failing:
+        def __iter__(self) -> Iterator[bytes]:
+            raise TypeError("unsupported operand")
+
+    talk = talk_to(returns(Failing()))
+
+    assert talk.ask().status == 500
+    assert "TypeError: unsupported operand" in talk.log.text
+
+
 def test_pieces_leave_as_they_come(talk_to: TalkTo):
     seen: list[bytes] = []
 
@@ -221,6 +243,24 @@ def test_pieces_leave_as_they_come(talk_to: TalkTo):
     assert seen[1].endswith(b"\r\n\r\n5\r\nfirst\r\n")
     assert seen[2] == b"6\r\nsecond\r\n"
     assert talk.receive() == b"0\r\n\r\n"
+
+
+def test_what_waits_leaves_while_the_next_pieces_are_made(talk_to: TalkTo):
+    """PEP 3333 "Buffering and Streaming": the transmission of no block may be delayed."""
+    received = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal received
+        yield b"a" * 2_000_000
+        while received < 2_000_000:
+            received += len(talk.client.recv(1 << 20))
+            yield b"b"
+
+    talk = talk_to(returns(pieces), small=True)
+    talk.send(GET)
+
+    assert received >= 2_000_000
+    assert talk.receive().endswith(b"b\r\n0\r\n\r\n")
 
 
 def test_a_list_leaves_in_one_write_with_its_head(talk_to: TalkTo):
@@ -341,6 +381,22 @@ def test_close_is_called_once_whenever_the_client_leaves(talk_to: TalkTo, when: 
 
     body = Leaving()
     talk = talk_to(returns(body))
+
+    assert talk.send(GET) is CLOSE
+    assert (body.closed, talk.log.text) == (1, "")
+    assert " 499 " in talk.access.text
+
+
+def test_close_is_called_when_the_client_has_left_while_bytes_wait_for_it(talk_to: TalkTo):
+    class Endless(Closing):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"a" * 1_000_000
+            talk.client.close()
+            while True:
+                yield b"a"
+
+    body = Endless()
+    talk = talk_to(returns(body), small=True)
 
     assert talk.send(GET) is CLOSE
     assert (body.closed, talk.log.text) == (1, "")
@@ -886,6 +942,23 @@ def test_head_has_the_head_of_get_and_no_body(talk_to: TalkTo, result: Any, leng
         if length:
             assert response.values(b"content-length") == [b"5"]
     assert talk.log.text == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")]
+)
+def test_a_stream_that_nobody_sees_is_ended(talk_to: TalkTo, method: str, status: str):
+    """It may be endless, and a client that leaves shows only where something is sent."""
+
+    class Endless(Closing):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b"a"
+
+    body = Endless()
+    response = talk_to(returns(body, status=status)).ask(method=method)
+
+    assert (response.status, response.body, body.closed) == (int(status[:3]), b"", 1)
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])

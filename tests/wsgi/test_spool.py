@@ -266,3 +266,14 @@ def test_it_is_known_why_there_was_no_room(monkeypatch):
     )
     assert not full.write(b"d")
     assert quota.shortage == f"No space left in {tempfile.gettempdir()}"
+
+
+def test_without_a_directory_for_temporary_files_there_is_no_room(monkeypatch: pytest.MonkeyPatch):
+    """A container whose file system is read-only, /tmp included."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    quota = Quota(10)
+
+    assert not Spool(quota).write(b"a")
+    assert quota.shortage == "No usable temporary directory found in ['/nowhere'] (see TMPDIR)"
+    assert quota.take(10), "nothing stays taken"

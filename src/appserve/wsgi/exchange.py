@@ -137,8 +137,10 @@ class Exchanges:
         if access is not None:
             referer, agent = environ.get("HTTP_REFERER", ""), environ.get("HTTP_USER_AGENT", "")
         if self._body is not None and head.body_length == CHUNKED:
-            # Some applications read nothing without it; it is the decoded length (RFC 3875 §4.1.2).
+            # What RFC 9112 §7.1.3 makes of it. Some applications read nothing without a length, and some
+            # would decode the body again (PEP 3333 "Other HTTP Features": hop-by-hop fields are ours).
             environ["CONTENT_LENGTH"] = str(self._body.size)
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
         response = Response(http, self._outbox)
         environ["wsgi.early_hints"] = response.send_early_hints
         try:

@@ -81,7 +81,7 @@ class Outbox:
         Blocks only when neither memory nor spool has room.
         """
         # hot: bench sync-hello. The usual case: nothing waits, and the kernel takes all of it.
-        if self.pending:
+        if self.pending and not self._has_caught_up(len(data)):
             self._keep(memoryview(data))
             return
         try:
@@ -114,28 +114,47 @@ class Outbox:
         self.pending = True
         self.flush()
 
+    def _has_caught_up(self, size: int) -> bool:
+        """Send what waits, before `size` further bytes; whether nothing waits any more. Raises
+        ClientDisconnected.
+
+        Nobody else sends while the application is at work, and it may be for long: what waits must not wait
+        for its end (PEP 3333 "Buffering and Streaming"), and a client that has left shows only here.
+        """
+        try:
+            return self.flush()
+        except ClientDisconnected:
+            self.missing += size
+            raise
+
     def _keep(self, data: memoryview) -> None:
         """Append to what waits: in memory, and behind it in the spool."""
         self.pending = True
         if self._file is not None:
             self._after += data
             return
-        if not self._spool:
-            room = MEMORY - len(self._memory)
-            self._memory += data[:room]
-            data = data[room:]
-        for start in range(0, len(data), PIECE):
-            try:
-                self._keep_piece(data[start : start + PIECE])
-            except ClientDisconnected:
-                self.missing += len(data) - start
-                raise
+        kept = 0
+        try:
+            while kept < len(data):
+                kept += self._keep_piece(data[kept : kept + PIECE])
+                if len(data) > PIECE:  # it takes a while, and a quick reader goes on in the meantime
+                    self.flush()
+        except ClientDisconnected:
+            self.missing += len(data) - kept
+            raise
 
-    def _keep_piece(self, piece: memoryview) -> None:
-        if not self._spool.write(piece):
-            # The disk is full, or others have filled our share of it: now the reader sets the pace.
-            self._wait_for_reader(piece)
+    def _keep_piece(self, piece: memoryview) -> int:
+        """Append `piece`, or as much of it as there is room for in memory; gives how much."""
+        kept = 0 if self._spool else min(MEMORY - len(self._memory), len(piece))
+        if kept > 0:
+            self._memory += piece[:kept]
+        else:
+            if not self._spool.write(piece):
+                # The disk is full, or others have filled our share of it: now the reader sets the pace.
+                self._wait_for_reader(piece)
+            kept = len(piece)
         self.pending = True
+        return kept
 
     def _wait_for_reader(self, piece: memoryview) -> None:
         """Wait until there is room for `piece`, and put it there. The time is not the application's.

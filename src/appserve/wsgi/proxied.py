@@ -67,10 +67,13 @@ def _tell_host(environ: Environ, origin: Origin) -> None:
         environ["SERVER_NAME"], _ = split_authority(origin.host)
         environ["SERVER_PORT"] = str(origin.port or DEFAULT_PORTS[scheme][0])
         return
+    # Only a port is told, which belongs to the host that was called.
     environ["SERVER_PORT"] = str(origin.port)
     name, port = split_authority(environ.get("HTTP_HOST", ""))
-    if name and port is None:
-        environ["HTTP_HOST"] = with_port(name, origin.port, scheme)
+    if name:
+        environ["SERVER_NAME"] = name
+        if port is None:
+            environ["HTTP_HOST"] = with_port(name, origin.port, scheme)
 
 
 def _mount(environ: Environ, prefix: str, line: RequestLine) -> None:

@@ -164,8 +164,10 @@ class Response:
         try:
             pieces = iter(result)
         except TypeError:
+            if hasattr(result, "__iter__"):
+                raise  # it is one, and fails
             raise AppMistake(f"the application returned {result!r}, which is no iterable of bytes") from None
-        if not self.started and hasattr(type(result), "__len__") and len(result) == 1:
+        if not self.started and hasattr(type(result), "__len__") and _has_one_piece(result):
             # It says that there is no second piece, so the length is known with the first (PEP 3333 "Handling
             # the Content-Length Header").
             self._end(b"".join(map(_as_bytes, pieces)))
@@ -175,6 +177,8 @@ class Response:
                 data = _as_bytes(data)
             if data:
                 self.send(data)
+                if self._connection.is_bodiless:
+                    break  # no one will see the rest, and a stream may be endless
         self._end(b"")
 
     def _end(self, data: bytes) -> None:
@@ -245,6 +249,15 @@ def _raise_again(exc_info: ExcInfo) -> NoReturn:
         raise error.with_traceback(exc_info[2])
     finally:
         del error, exc_info  # else the traceback would hold the frame that holds it
+
+
+def _has_one_piece(result: Any) -> bool:
+    """Whether it is known beforehand; only a length that can be told counts (PEP 3333 "If a call to
+    len(iterable) succeeds")."""
+    try:
+        return len(result) == 1
+    except (TypeError, AttributeError, NotImplementedError):
+        return False
 
 
 def _as_bytes(data: object) -> bytes:

@@ -74,7 +74,7 @@ class SpoolFile:
                 written += os.pwrite(self._fd, data[written:], self._end + written)
         except OSError as error:
             self._quota.give(len(data))
-            self._quota.shortage = f"{error.strerror} in {tempfile.gettempdir()}"
+            self._quota.shortage = _explain(error)
             return False
         self._taken += len(data)
         self._end += len(data)
@@ -158,3 +158,10 @@ def _open_nameless() -> int:
     # TemporaryFile knows O_TMPFILE and its fallbacks; only its descriptor is needed.
     with tempfile.TemporaryFile(prefix="appserve-", buffering=0) as file:
         return os.dup(file.fileno())
+
+
+def _explain(error: OSError) -> str:
+    try:
+        return f"{error.strerror} in {tempfile.gettempdir()}"
+    except OSError as nowhere:  # a read-only file system: no directory that can be written was found
+        return f"{nowhere.strerror} (see TMPDIR)"
