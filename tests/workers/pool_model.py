@@ -74,8 +74,7 @@ class FakePoller:
         self.rung = False
         self.closed = False
 
-    def wait(self, seconds: float) -> list[tuple[int, int]]:
-        self.schedule.wait(lambda: self.rung or self.ready())
+    def wait(self) -> list[tuple[int, int]]:
         ready = self.ready()
         for fd, _ in ready:
             if fd != LISTENER:
@@ -256,6 +255,7 @@ class Fleet:
         self.clients_left = clients
         self.lost: list[Client] = []
         self.sleeps = False
+        self.now = 0.0
         schedule.add(self.turn)
         schedule.add(self.visit)
 
@@ -290,10 +290,15 @@ class Fleet:
     def is_shut_for_good(self) -> bool:
         """Whether the loop sleeps with its door barred although all threads are free, and nobody rings."""
         all_free = cast(Any, self.pool._queue).waiting == len(self.pool.desks)
-        sleeps = self.sleeps and not self.poller.rung and not self.poller.ready()
+        sleeps = self.sleeps and not self.wakes
         return sleeps and all_free and not self.pool._busy and Bar.NO_THREAD in self.door._bars
 
     # ── the loop ──
+
+    @property
+    def wakes(self) -> Any:
+        """Whether the loop has something to do, or has said that it will look again very soon."""
+        return self.poller.rung or self.poller.ready() or self.pool.patience <= pool.PROMPT
 
     @property
     def is_over(self) -> bool:
@@ -303,12 +308,13 @@ class Fleet:
     def turn(self) -> None:
         while not self.is_over:
             self.sleeps = True
-            self.schedule.wait(lambda: self.is_over or self.poller.rung or self.poller.ready())
+            self.schedule.wait(lambda: self.is_over or self.wakes)
             self.sleeps = False
             if self.is_over:
                 break
-            self.pool.serve(self.poller.wait(0.0))
-            self.pool.turned(0.0)
+            self.pool.serve(self.poller.wait())
+            self.now += self.schedule.random.choice((0.0, pool.PROMPT))
+            self.pool.turned(self.now)
             if self.schedule.random.random() < 0.7:
                 self.sweep()
         # One that does not read its response is not listened to either.

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from appserve.net.poller import READ
 from appserve.workers import pool
 from tests.interleaving import Deadlock
 from tests.workers.pool_model import LISTENER, Fleet
@@ -86,4 +87,48 @@ def test_a_thread_that_becomes_free_between_the_loops_look_and_its_going_to_slee
 
     fleet.pool._busy = Shrinking([None])
     fleet.pool._mind_door()
+    assert LISTENER in fleet.poller.watched
+
+
+def come_in(fleet: Fleet) -> None:
+    """Somebody does, and the loop has turned."""
+    fleet.kernel.backlog.append(fleet.clients[0])
+    fleet.door.knock(LISTENER)
+    fleet.pool.turned(0.0)
+
+
+def test_for_who_has_just_come_in_a_thread_is_kept_free(monkeypatch: pytest.MonkeyPatch):
+    """Else the next one comes in with his request, and waits, although a sibling has a thread for him."""
+    fleet = Fleet(0, monkeypatch, threads=1)
+    come_in(fleet)
+    assert LISTENER not in fleet.poller.watched
+
+    fleet.pool.serve([(fleet.clients[0].fd, READ)])
+    fleet.pool.turned(pool.PROMPT)
+    assert LISTENER not in fleet.poller.watched, "now he has it"
+
+
+def test_who_comes_in_and_is_silent_needs_none(monkeypatch: pytest.MonkeyPatch):
+    fleet = Fleet(0, monkeypatch, threads=1)
+    come_in(fleet)
+    assert fleet.pool.patience <= pool.PROMPT, "the loop looks again"
+
+    fleet.pool.turned(pool.PROMPT)
+    assert LISTENER in fleet.poller.watched
+    assert fleet.pool.patience > pool.PROMPT
+
+
+def test_who_has_left_is_expected_no_more(monkeypatch: pytest.MonkeyPatch):
+    fleet = Fleet(0, monkeypatch, threads=1)
+    come_in(fleet)
+    fleet.pool.drop(fleet.pool.connections[fleet.clients[0].fd])
+    fleet.pool.turned(0.0)
+
+    assert LISTENER in fleet.poller.watched
+
+
+def test_two_threads_take_two_at_once(monkeypatch: pytest.MonkeyPatch):
+    fleet = Fleet(0, monkeypatch, threads=2)
+    come_in(fleet)
+
     assert LISTENER in fleet.poller.watched

@@ -25,9 +25,10 @@ from appserve.observe.scoreboard import (
     Row,
     WorkerState,
 )
+from appserve.workers import executor
 from appserve.workers.channel import Listening, Retire, SiblingDied, Stop
 from appserve.workers.wsgi import WsgiWorker
-from appserve.wsgi import arrival
+from appserve.wsgi import arrival, connection
 from appserve.wsgi.connection import PIPELINED, WsgiConnection
 from appserve.wsgi.pace import TOO_LONG
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
@@ -118,6 +119,28 @@ def test_it_serves(serve: Serve):
     worker.await_word(REQUESTS, 4)
     until(lambda: worker.access.count(" 200 ") == 4)
     assert worker.log == ""
+
+
+def test_what_was_answered_is_recorded_before_those_who_were_ready_with_it_are(serve: Serve, gate: Gate):
+    def tell_at_once() -> None:
+        executor.TELL_AFTER = 0
+
+    worker = serve(waiting_at(gate), threads=1, prepare=tell_at_once)
+    first, second, third = clients = [worker.connect() for _ in range(3)]
+    for client in clients:
+        client.ask()
+    reach_application(worker, first)
+    for client in (second, third):
+        client.send(get("/wait"))
+    gate.open(2)
+    first.response()
+
+    until(lambda: second.has_something() or third.has_something())
+    until(lambda: worker.access.count('"GET /wait HTTP/1.1" 200 ') == 2)
+    until(lambda: worker.word(REQUESTS) == 5)
+    gate.open()
+    second.response()
+    third.response()
 
 
 def test_it_serves_over_a_unix_socket(serve: Serve, tmp_path: Path):
@@ -247,7 +270,7 @@ def test_a_client_that_resets_between_two_turns_of_its_requests_hurts_nobody(ser
 
 
 def test_a_client_that_sends_many_requests_at_once_gets_one_turn_of_them_after_the_other(
-    serve: Serve, gate: Gate
+    serve: Serve, gate: Gate, request: pytest.FixtureRequest
 ):
     served: list[str] = []
 
@@ -258,13 +281,15 @@ def test_a_client_that_sends_many_requests_at_once_gets_one_turn_of_them_after_t
             return [" ".join(served).encode()]
         return waiting_at(gate)(environ, start_response)
 
-    worker = serve(application)
+    worker = serve(application, threads=1)
     first, greedy, modest = worker.connect(), worker.connect(), worker.connect()
     greedy.ask()
     modest.ask()
     reach_application(worker, first)
     greedy.send(get("/greedy") * 300)
     modest.send(get("/modest"))
+    if request.node.callspec.params["serve"] == "threads":
+        worker.await_sweeps()  # the loop goes on, and has both of them wait for the thread
     gate.open()
     for _ in range(300):
         greedy.response()
@@ -356,8 +381,17 @@ def test_it_holds_no_more_connections_than_it_may(serve: Serve):
     assert held[0].ask(GET[-1:]).status == 200
 
 
+def new_clients_are_fresh_for(seconds: int) -> Callable[[], None]:
+    """For serve(prepare=...)."""
+
+    def prepare() -> None:
+        connection.FRESH = seconds * 10**9
+
+    return prepare
+
+
 def test_it_makes_room_by_closing_those_that_have_been_idle_longest(serve: Serve):
-    worker = serve(worker_connections=32)
+    worker = serve(worker_connections=32, prepare=new_clients_are_fresh_for(0))
     silent, half, *used = held = [worker.connect() for _ in range(32)]
     half.send(GET[:-1])
     worker.await_word(CONNECTIONS, 32)
@@ -374,6 +408,20 @@ def test_it_makes_room_by_closing_those_that_have_been_idle_longest(serve: Serve
     assert [client.ask().status for client in used[3:]] == [200] * 27
     assert used[1].ask().status == 200
     assert worker.log.count("has its 32 connections and closes those that are idle") == 1
+
+
+def test_a_client_that_has_just_come_is_not_closed_before_it_could_ask(serve: Serve):
+    worker = serve(worker_connections=4, prepare=new_clients_are_fresh_for(3600))
+    held = [worker.connect() for _ in range(4)]
+    worker.await_word(CONNECTIONS, 4)
+    late = worker.connect()
+    late.send(GET)
+    worker.await_sweeps(3)
+
+    assert not late.has_something()
+    assert worker.log.count("has its 4 connections and accepts nobody, and none is idle") == 1
+    assert [client.ask().status for client in held] == [200] * 4
+    assert late.response().status == 200, "now there are some who have been served"
 
 
 def test_room_is_made_for_any_number_of_clients_that_stay(serve: Serve):
@@ -752,12 +800,18 @@ def test_when_its_time_is_up_it_leaves_what_is_unfinished(serve: Serve, order: A
     reading.send(get("/large"))
     until(lambda: worker.row.words[REQUESTS] == 1)
     half.send(b"GET / HT")
+    sending = worker.connect()
+    sending.send(post(9)[:-2] + b"Expect: 100-continue\r\n\r\n")
+    assert sending.socket.recv(1000).startswith(b"HTTP/1.1 100 ")
     started = time.monotonic()
     worker.channel.send(order)
 
     assert worker.exit_code() == 0
     assert time.monotonic() - started < 5.0, "it waited for its next sweep"
-    assert "left 2 connections unfinished: their time was up" in worker.log
+    assert "left 3 connections unfinished: their time was up" in worker.log
+    assert sending.response("POST").status == 503
+    lines = sorted(line.split('"')[1] + line.split('"')[2][:5] for line in worker.access.splitlines())
+    assert lines == ["GET /large HTTP/1.1 499 ", "POST / HTTP/1.1 503 "]
 
 
 def test_a_client_that_does_not_see_the_end_is_not_waited_for_when_it_must_stop(serve: Serve):

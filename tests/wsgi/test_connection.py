@@ -11,6 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from appserve.http.deadlines import LINGER_SILENCE
 from appserve.http.limits import Limits
 from appserve.wsgi import body as body_module
 from appserve.wsgi import connection as module
@@ -100,6 +101,17 @@ def test_a_body_is_complete_when_the_application_is_called(
         assert seen.pop() == (body, str(len(body)))
     assert open_descriptors() == before
     assert talk.quota.take(1 << 30), "the quota was not given back"
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", BIG])
+def test_an_application_is_not_told_of_chunks_that_it_need_not_decode(talk_to: TalkTo, body: bytes):
+    """RFC 9112 §7.1.3; Bottle decodes a body that is said to be chunked, httpbin refuses it."""
+
+    def application(environ: Environ, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [repr([environ["CONTENT_LENGTH"], environ.get("HTTP_TRANSFER_ENCODING")]).encode()]
+
+    assert send_all(talk_to(application), chunked(body)).endswith(f"['{len(body)}', None]".encode())
 
 
 def test_a_body_that_was_not_read_is_not_the_next_request(talk_to: TalkTo):
@@ -340,15 +352,30 @@ def test_a_client_that_may_be_sending_is_not_reset_under_its_response(talk_to: T
     assert talk.end() is CLOSE
 
 
-def test_lingering_has_an_end(talk_to: TalkTo, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "LINGER", 0.0)
+def test_lingering_has_an_end(talk_to: TalkTo):
     talk = talk_to(closing)
     talk.send(GET)
+    assert status_of(talk.receive()) == [200]
+    assert not talk.connection.is_overdue(0.0)
+    talk.send(b"more")
+    assert not talk.connection.is_overdue(1.0)
+    assert not talk.connection.is_overdue(1.0 + LINGER_SILENCE)
 
-    while not talk.connection.is_overdue(0.0):
-        assert talk.connection.lingers
+    assert talk.connection.is_overdue(1.1 + LINGER_SILENCE)
     assert talk.expire() is CLOSE
     assert talk.tally.timeouts == 0, "its response is complete"
+
+
+def test_a_last_response_that_the_kernel_holds_may_be_read_as_slowly_as_any_other(talk_to: TalkTo):
+    talk = talk_to(closing, stall=50.0)
+    talk.send(GET)
+    assert talk.connection.lingers
+    assert not talk.connection.is_overdue(0.0)
+    assert not talk.connection.is_overdue(50.0)
+
+    assert talk.connection.is_overdue(50.1)
+    assert talk.expire() is CLOSE
+    assert talk.tally.timeouts == 1
 
 
 def test_a_client_that_resets_while_we_linger_is_forgotten(talk_to: TalkTo):

@@ -39,16 +39,17 @@ class Counts:
     since    when the current call began; 0 while the application has not got this thread
     paused   since when the application waits for its client; 0 while it does not
     ended    when the last call ended
+    busy_ns  how long all calls have taken
     label    the request line of the current or the last call, without its query
     """
 
     __slots__ = (
-        "_busy_ns",
         "_latency",
         "_responses",
         "aborted",
         "accepted",
         "app_errors",
+        "busy_ns",
         "ended",
         "label",
         "paused",
@@ -60,7 +61,7 @@ class Counts:
     def __init__(self) -> None:
         self._responses = [0] * 10
         self._latency = [0] * 64  # more buckets than the row has, so that no duration needs a check
-        self._busy_ns = 0
+        self.busy_ns = 0
         self.since = 0
         self.paused = 0
         self.ended = 0
@@ -82,7 +83,7 @@ class Counts:
         nanoseconds = now_ns - self.since
         self.since = 0
         self.ended = now_ns
-        self._busy_ns += nanoseconds
+        self.busy_ns += nanoseconds
         self.requests += 1
         self._latency[(nanoseconds // 1000).bit_length()] += 1
         if status == CLIENT_LEFT:
@@ -137,7 +138,7 @@ class Tally(Counts):
         # hot: bench sync-hello. What the class above does, without its call.
         self._words[BUSY_SINCE_NS] = 0
         nanoseconds = now_ns - self.since
-        self._busy_ns += nanoseconds
+        self.busy_ns += nanoseconds
         self.requests += 1
         self._latency[(nanoseconds // 1000).bit_length()] += 1
         if status == CLIENT_LEFT:
@@ -221,7 +222,7 @@ def publish(row: Row, counts: Sequence[Counts], now_ns: int, connections: int, i
     words[ABORTED] = sum(one.aborted for one in counts)
     words[APP_ERRORS] = sum(one.app_errors for one in counts)
     words[TIMEOUTS] = sum(one.timeouts for one in counts)
-    words[BUSY_NS] = sum(one._busy_ns for one in counts)
+    words[BUSY_NS] = sum(one.busy_ns for one in counts)
     for hundreds in range(1, 6):
         words[RESPONSES_1XX + hundreds - 1] = sum(one._responses[hundreds] for one in counts)
     for bucket in range(LATENCY_BUCKETS - 1):

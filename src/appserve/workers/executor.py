@@ -22,6 +22,10 @@ from appserve.wsgi.service import Service
 
 EVENTS = {Next.READ: READ, Next.WRITE: WRITE, Next.AGAIN: 0}
 
+TELL_AFTER = 100_000_000
+"""Nanoseconds of the application after which what was answered is told, though the loop has not turned yet.
+Requests that are ready together can keep it for long, and a worker that is killed tells nothing any more."""
+
 Guard = AbstractContextManager[object]
 """What is held while a connection is neither the kernel's nor in the dictionary, and by who forks."""
 
@@ -169,6 +173,8 @@ class Inline(Executor):
     def serve(self, ready: Ready) -> None:
         # hot: bench sync-hello. Everything a request costs that is not its connection's business.
         connections = self.connections
+        tally = self._tally
+        told = tally.busy_ns
         if self._queue_limit:
             self._note_arrival(ready)
         for fd, events in ready:
@@ -187,6 +193,9 @@ class Inline(Executor):
                     self.drop(connection)
             except Exception:
                 self.give_up(connection)
+            if tally.busy_ns - told > TELL_AFTER:
+                told = tally.busy_ns
+                self._tell()
 
     def _note_arrival(self, ready: Ready) -> None:
         """Requests wait for each other from now on, and some have waited before."""
@@ -232,6 +241,9 @@ class Inline(Executor):
             self._departed()
 
     def turned(self, now: float) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
         if self._service.access is not None:
             self._service.access.flush()
         self._tally.publish_requests()

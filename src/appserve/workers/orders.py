@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # read by those workers only that need it
 USUAL_THREADS = 8
 """Of a worker that was asked for threads and not told how many."""
 
+LAST_WORDS = 0.5
+"""Seconds that the reader of each log has to take a worker's last lines."""
+
 
 @dataclass(frozen=True, slots=True)
 class Orders:
@@ -46,6 +49,12 @@ class Orders:
     access: AccessLog | None
     blackbox_fd: int
     born: float
+
+    def drain_logs(self) -> None:
+        """Write what the logs still owe, the last act of a worker; waits for slow readers, not for long."""
+        if self.access is not None:
+            self.access.drain(LAST_WORDS)
+        self.log.drain(LAST_WORDS)
 
 
 def thread_count(settings: Settings) -> int:
@@ -131,8 +140,8 @@ def make_encryption(
 
 def _check_no_tls(settings: Settings) -> None:
     """Who asked for something about TLS must not get a server without."""
-    given = [name for name in ("keyfile", "ca_certs") if getattr(settings, name)]
-    if settings.cert_reqs != "none":
-        given.append("cert_reqs")
+    none = {"keyfile": (), "keyfile_password": "", "tls_version": "1.2", "ciphers": ""}
+    none |= {"cert_reqs": "none", "ca_certs": ""}
+    given = [name for name, unset in none.items() if getattr(settings, name) != unset]
     if given:
         raise TlsError(f"{', '.join(given)} without certfile: no TLS is spoken without a certificate")

@@ -28,7 +28,8 @@ Slow readers take no thread: what is left of a response is sent by the loop when
 
 A worker whose threads all have something to do does not accept: its siblings may have one that is free. It
 looks at its listeners again when the threads have less to do than there are of them; the thread that sees it
-rings the poller's bell.
+rings the poller's bell. One who has just come in counts as somebody who needs a thread, for as long as his
+request may take to be here: else the worker would take in the next one with it, for whom no thread is left.
 
 Alternatives, measured: threads that share one epoll have a long tail (p99 30 ms against 2); an epoll for each
 thread makes connections wait for one while others are idle; to run quick requests in the loop's own thread
@@ -58,6 +59,9 @@ from appserve.wsgi.service import Service
 BREATH = 0.05
 """Seconds after which the loop shows what the threads have done: the access log's lines, and which request
 runs. Not each turn: that would be a system call for a request."""
+
+PROMPT = 0.005
+"""Seconds for which a thread is kept free for who has just come in; most clients send at once."""
 
 SWITCH = 0.001
 """Seconds after which a thread that computes lets another one go on. Python's own 5 ms come four times in a
@@ -101,6 +105,7 @@ class Pool(Executor):
         self.desks = [Desk(f"appserve-thread-{n}", self._showcase, service) for n in range(1, size + 1)]
         self._stuck = StuckWatch(self.desks, limit, service.log, slot)
         self._door: Door | None = None
+        self._expected: dict[WsgiConnection, float] = {}  # who has just come in, and until when that counts
         self._is_awaited = False  # the loop wants to know when a thread is free
         self._has_ended = False  # a thread has closed a connection, and the loop was not told yet
         self._in_flight = 0
@@ -127,6 +132,7 @@ class Pool(Executor):
         connection.out = []
         self._poller.add_once(connection.fd)
         self.connections[connection.fd] = connection
+        self._expected[connection] = math.inf
 
     def is_out(self, connection: WsgiConnection) -> bool:
         return bool(connection.out)
@@ -156,6 +162,8 @@ class Pool(Executor):
         connection.out.append(None)
         busy = self._busy
         busy.append(None)
+        if self._expected:
+            self._expected.pop(connection, None)
         if self._queue_limit:
             connection.note_arrival(now, self._queue_limit, reads)
         self._queue.put((connection, reads, now if len(busy) > self._size else 0))
@@ -192,6 +200,7 @@ class Pool(Executor):
         if self.connections.get(fd) is not connection:
             return
         try:
+            self._expected.pop(connection, None)
             self._poller.remove(fd)
             connection.release()
         finally:
@@ -209,8 +218,10 @@ class Pool(Executor):
         if self._has_ended:
             self._has_ended = False
             self._departed()
-        self._mind_door()
         self.patience = math.inf if resting else BREATH
+        if self._expected:
+            self._mind_expected(now)
+        self._mind_door()
 
     def _show(self) -> None:
         access = self._service.access
@@ -219,11 +230,22 @@ class Pool(Executor):
         self._row.words[REQUESTS] = sum([desk.requests for desk in self.desks], self._service.tally.requests)
         self._in_flight = self._showcase.look(self.desks)
 
+    def _mind_expected(self, now: float) -> None:
+        """Forget those who came in and sent nothing so far; they may stay silent for long."""
+        expected = self._expected
+        for connection, until in list(expected.items()):
+            if until == math.inf:
+                expected[connection] = now + PROMPT
+            elif now >= until:
+                del expected[connection]
+        if expected:
+            self.patience = min(self.patience, PROMPT)
+
     def _mind_door(self) -> None:
         """Accept while a thread is free."""
         if self._door is None:
             return
-        busy, size = self._busy, self._size
+        busy, size = self._busy, self._size - len(self._expected)
         if len(busy) >= size:
             # First say that it is awaited, then look again: so either the thread that becomes free in between
             # sees it and rings, or it is seen here.

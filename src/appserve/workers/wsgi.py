@@ -46,9 +46,6 @@ SWEEP = 1.0
 ATTENTION = 2 * SWEEP
 """Of a longer pause between two sweeps the application was the cause: no client is charged for it."""
 
-LAST_WORDS = 0.5
-"""Seconds that the readers of the logs have to take the last lines."""
-
 ROOM = 16
 """A worker that holds as many connections as it may makes room for this part of them at once."""
 
@@ -81,7 +78,6 @@ class WsgiWorker:
         self._application = application
         self._orders = orders
         self._log = orders.log
-        self._access = orders.access
         self._stamp = Stamp(time.time())
         self._pace = Pace(
             keep_alive=settings.keep_alive > 0,
@@ -161,15 +157,14 @@ class WsgiWorker:
         self._executor.look(time.monotonic_ns())
         while not self._may_leave():
             self._turn()
-        self._executor.turned(time.monotonic())
-        self._executor.look(time.monotonic_ns())
         if self._connections:
             count = len(self._connections)
             left = "1 connection unfinished: its" if count == 1 else f"{count} connections unfinished: their"
             self._log.warning(f"worker {self._orders.slot} (pid {os.getpid()}) left {left} time was up")
-        if self._access is not None:
-            self._access.drain(LAST_WORDS)
-        self._log.drain(LAST_WORDS)
+            self._cut()
+        self._executor.turned(time.monotonic())
+        self._executor.look(time.monotonic_ns())
+        self._orders.drain_logs()
         return 0
 
     def _turn(self) -> None:
@@ -235,37 +230,38 @@ class WsgiWorker:
         if self._is_short:
             self._is_short = False
             self._close_idle(max(1, len(self._connections) // ROOM))
-        if len(self._connections) > self._most:
-            self._make_room()
+        excess = len(self._connections) - self._most
+        if excess > 0 and self._close_idle(excess + self._most // ROOM):
+            self._tell_crowd("closes those that are idle")
         if len(self._connections) >= self._most and not self._idle():
+            self._tell_crowd("accepts nobody, and none is idle")
             self._door.bar(Bar.CROWDED)
         else:
             self._door.unbar(Bar.CROWDED)  # for the next one there is room, or somebody who can go
 
-    def _make_room(self) -> None:
-        """There are more than there may be: so many have to go, and some with them."""
-        has_idle = self._close_idle(len(self._connections) - self._most + self._most // ROOM)
+    def _tell_crowd(self, does: str) -> None:
         now = time.monotonic()
-        if now - self._told_crowded >= TOLD_AGAIN:
-            self._told_crowded = now
-            does = "closes those that are idle" if has_idle else "accepts nobody, and none is idle"
-            self._log.warning(
-                f"worker {self._orders.slot} (pid {os.getpid()}) has its {self._most} connections and {does} "
-                "(see --worker-connections)"
-            )
+        if now - self._told_crowded < TOLD_AGAIN:
+            return
+        self._told_crowded = now
+        self._log.warning(
+            f"worker {self._orders.slot} (pid {os.getpid()}) has its {self._most} connections and {does} "
+            "(see --worker-connections)"
+        )
 
     def _close_idle(self, wanted: int) -> bool:
-        """Close those that have been idle longest; not one of which a request has begun to come in. Whether
-        there are any."""
+        """Close those that have been idle longest; not one of which a request has begun to come in, or soon
+        may. Whether there are any."""
         idle = sorted(self._idle(), key=lambda connection: connection.since)
         for connection in idle[:wanted]:
             self._executor.ask(connection, WsgiConnection.take_leave)
         return bool(idle)
 
     def _idle(self) -> list[WsgiConnection]:
-        """Those without a request, which nobody has out."""
+        """Those without a request that can go, which nobody has out."""
         is_out = self._executor.is_out
-        return [one for one in list(self._connections.values()) if not is_out(one) and one.is_idle]
+        now = time.monotonic_ns()
+        return [one for one in list(self._connections.values()) if not is_out(one) and one.can_go(now)]
 
     # ── once a second ──
 
@@ -341,6 +337,14 @@ class WsgiWorker:
             if connection.is_idle:
                 executor.ask(connection, WsgiConnection.take_leave)
             elif quickly and connection.lingers:
+                executor.drop(connection)
+
+    def _cut(self) -> None:
+        """Close what there is no more time for, while what is recorded then can still be written."""
+        executor = self._executor
+        for connection in list(self._connections.values()):
+            if not executor.is_out(connection):
+                executor.ask(connection, WsgiConnection.cut)
                 executor.drop(connection)
 
     def _drain(self) -> None:

@@ -16,6 +16,7 @@ from appserve.errors import ClientDisconnected, Rejected
 from appserve.http.deadlines import Waiting, Watch
 from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
 from appserve.http.policy import PLAIN_ON_TLS
+from appserve.net.kernel_queues import count_untaken
 from appserve.observe.tally import CLIENT_LEFT
 from appserve.wsgi.arrival import Arrival
 from appserve.wsgi.service import Service
@@ -29,8 +30,8 @@ READ_SIZE = 65536
 PIPELINED = 16
 """Requests that one connection gets answered in a row before the others have their turn."""
 
-LINGER = 2.0
-"""Seconds that a connection which ends early goes on reading, so that its last response is not lost."""
+FRESH = 500_000_000
+"""Nanoseconds that a new client has for the first byte of its request before it may have to make room."""
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """The SO_LINGER that turns a close into a reset, and drops what the kernel has not sent yet."""
@@ -53,13 +54,13 @@ READ, WRITE, AGAIN, CLOSE = Next.READ, Next.WRITE, Next.AGAIN, Next.CLOSE  # hot
 class WsgiConnection(Arrival):
     """One client. Every method that handles an event returns what is needed next."""
 
-    __slots__ = ("_lingers_since", "_watch")
+    __slots__ = ("_swallowed", "_watch")
 
     def __init__(self, service: Service, client: socket.socket, peer: object) -> None:
         """Raises OSError if the client has left, or is turned away."""
         super().__init__(service, client, peer)
         self._watch = Watch()
-        self._lingers_since = 0.0
+        self._swallowed = -1  # bytes read and dropped since it lingers
 
     # ── events ──
 
@@ -76,7 +77,8 @@ class WsgiConnection(Arrival):
             return READ if self._tls is None or not self._tls.wants_write else WRITE
         except OSError:
             return self._lost() if self._tls is None else self._without_tls(self._tls)
-        if self._lingers_since:
+        if self._swallowed >= 0:
+            self._swallowed += len(data)
             return READ if data else CLOSE
         if data:
             self._http.receive_data(data)
@@ -164,7 +166,7 @@ class WsgiConnection(Arrival):
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
             return CLOSE
-        self._lingers_since = time.monotonic()
+        self._swallowed = 0
         return READ
 
     def _reject(self, rejected: Rejected) -> Next:
@@ -196,14 +198,14 @@ class WsgiConnection(Arrival):
         """There is no TLS with this client, or no more."""
         if tls.speaks_plain:
             return self._refuse_plain()
-        if self._lingers_since:
+        if self.lingers:
             return CLOSE
         self._lost()
         try:
             tls.shutdown(socket.SHUT_WR)
         except OSError:
             return CLOSE
-        self._lingers_since = time.monotonic()  # so that the alert which says why is not lost
+        self._swallowed = 0  # it lingers, so that the alert which says why is not lost
         return READ
 
     def _refuse_plain(self) -> Next:
@@ -218,14 +220,15 @@ class WsgiConnection(Arrival):
 
     def is_overdue(self, now: float) -> bool:
         """Whether the client has kept us waiting for too long. `now` is monotonic seconds of attention."""
-        if self._lingers_since:
-            return time.monotonic() - self._lingers_since > LINGER
         waiting, mark = self._awaited()
         return self._watch.overdue(waiting, mark, now, self._service.patience)
 
     def _awaited(self) -> tuple[Waiting, int]:
         """What is waited for, and a number that changes with progress."""
         http = self._http
+        if self.lingers:
+            untaken = count_untaken(self.socket.fileno())
+            return (Waiting.READER, -untaken) if untaken else (Waiting.END, self._swallowed)
         if self._outbox.pending:
             return Waiting.READER, self._outbox.reached
         if http.reading is READING_BODY:
@@ -239,14 +242,17 @@ class WsgiConnection(Arrival):
 
         The application is not called: AGAIN when what was waited for has come in.
         """
-        if self._lingers_since:
+        if self.lingers:
+            # Closed alone, it would stay with the kernel for minutes when the client takes nothing.
+            self._resets = self._awaited()[0] is Waiting.READER
+            self._service.tally.timeouts += self._resets
             return CLOSE
         if not self._outbox.pending:
             waiting, _ = self._awaited()
             needed = self._take_in()
             if needed is AGAIN and waiting is Waiting.HEAD and self._http.lacks_head:
                 needed = self.proceed()  # which calls nobody without a head
-            if self._lingers_since:
+            if self._swallowed >= 0:
                 return needed
             if needed not in (READ, WRITE):
                 # It came while the application had the thread, so it was not the client who was late.
@@ -263,10 +269,15 @@ class WsgiConnection(Arrival):
         """Whether nothing of a request or a response is under way."""
         return self._http.is_idle and not self._outbox.pending
 
+    def can_go(self, now: int) -> bool:
+        """Whether it may be closed to make room for others (`now` is monotonic ns): it is idle, and a client
+        that has just come was given the time to ask for something."""
+        return self.is_idle and (self._http.cycle > 0 or now - self._since > FRESH)
+
     @property
     def lingers(self) -> bool:
-        """Whether it is over, and only waits for the client to see that."""
-        return self._lingers_since > 0
+        """Whether it is over, and reads on so that its last response is not lost to a reset."""
+        return self._swallowed >= 0
 
     def close_after_response(self) -> None:
         """Let the next response be the last."""
@@ -276,6 +287,14 @@ class WsgiConnection(Arrival):
         """Close an idle connection, unless a request has come in that nobody has seen (AGAIN)."""
         needed = self._take_in()
         return CLOSE if needed is not AGAIN and self.is_idle else needed
+
+    def cut(self) -> Next:
+        """The worker's time is up: a request of which the rest has not come is answered."""
+        if self._head is None:
+            return CLOSE
+        rejected = Rejected(503, "the server is stopping")
+        self._http.refuse(rejected)
+        return self._reject(rejected)
 
     def close(self) -> None:
         """Give everything back. A response that is cut by it is reset, so that the client can tell."""
