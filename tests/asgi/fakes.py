@@ -6,8 +6,8 @@ import inspect
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -37,10 +37,16 @@ def run_on(loop_name: str, main: Coroutine[Any, Any, Any]) -> Any:
         factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     else:
         factory = asyncio.new_event_loop
+    with giving_back(), asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(asyncio.wait_for(main, 20))
+
+
+@contextmanager
+def giving_back() -> Iterator[None]:
+    """Close at the end what the fakes opened meanwhile."""
     with ExitStack() as given_back:
         _given_back.set(given_back)
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(asyncio.wait_for(main, 20))
+        yield
 
 
 def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

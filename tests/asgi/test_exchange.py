@@ -24,21 +24,27 @@ class FakeWire:
         self.paused = False
         self.calls: list[tuple[Any, ...]] = []
         self.wanted = 0
+        self.head: tuple[Any, ...] = ()
         self.mistake: AppMistake | None = None
         self.on_want: Callable[[], None] = lambda: None
 
     def begin(self, exchange: Exchange) -> None:
         self.calls.append(("begin",))
 
-    def respond(self, status: int, fields: tuple[Field, ...], body: bytes) -> None:
+    def make_head(self, status: int, fields: tuple[Field, ...]) -> None:
         if self.mistake:
             raise self.mistake
-        self.calls.append(("respond", status, fields, body))
+        self.head = (status, fields)
 
-    def start_response(self, status: int, fields: tuple[Field, ...], body: bytes) -> None:
+    def respond(self, body: bytes) -> None:
         if self.mistake:
             raise self.mistake
-        self.calls.append(("start", status, fields, body))
+        self.calls.append(("respond", *self.head, body))
+
+    def start_response(self, body: bytes) -> None:
+        if self.mistake:
+            raise self.mistake
+        self.calls.append(("start", *self.head, body))
 
     def send_body(self, data: bytes, more: bool) -> None:
         if self.mistake:

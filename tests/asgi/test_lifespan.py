@@ -34,6 +34,25 @@ class Obedient:
                 return
 
 
+@pytest.mark.parametrize("raises", [False, True])
+@on_both_loops
+async def test_an_application_that_does_not_wait_for_shutdown_keeps_its_state(raises: bool) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        scope["state"]["pool"] = 1
+        await send({"type": "lifespan.startup.complete"})
+        if raises:
+            raise RuntimeError
+
+    lifespan = Lifespan(application, "auto", MemoryLog())
+    await lifespan.startup()
+    assert lifespan.state == {"pool": 1}
+    await turns()
+    assert lifespan.state == {"pool": 1}
+
+    await lifespan.shutdown(5)
+
+
 @on_both_loops
 async def test_startup_state_and_shutdown() -> None:
     application = Obedient()

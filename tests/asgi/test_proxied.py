@@ -92,7 +92,7 @@ def test_client_and_scheme_are_those_that_were_told() -> None:
         (b"shop.example", {b"port": b"8443"}, b"shop.example:8443", ("shop.example", 8443)),
         (b"shop.example", {b"port": b"443", b"proto": b"https"}, b"shop.example", ("shop.example", 443)),
         (b"shop.example:9", {b"port": b"8443"}, b"shop.example:9", ("shop.example", 8443)),
-        (None, {b"port": b"8443"}, None, ("192.0.2.1", 8000)),
+        (None, {b"port": b"8443"}, None, ("192.0.2.1", 8443)),
     ],
 )
 def test_a_told_host_or_port_takes_the_place_of_the_one_that_was_sent(

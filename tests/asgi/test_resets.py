@@ -86,12 +86,12 @@ PHASES = {
         None,
         ("499", "400"),
     ),
-    "application waits for the client": Phase(get("/receives"), 1, None, ("499", "500")),
+    "application waits for the client": Phase(get("/receives"), 1, None, ("499", "499")),
     "application is busy": Phase(get("/waits"), 1, None, ("499", "200")),
-    "response begun and held back": Phase(get("/held"), 1, None, ("499", "500")),
-    "response quiet": Phase(get("/streams-quietly"), 1, b"some", ("200", "200")),
-    "response pours": Phase(get("/pours"), 1, b"xxxx", ("200", "200")),
-    "response not read": Phase(get("/pours"), 1, None, ("200", "200"), fills=True),
+    "response begun and held back": Phase(get("/held"), 1, None, ("499", "499")),
+    "response quiet": Phase(get("/streams-quietly"), 1, b"some", ("499", "200")),
+    "response pours": Phase(get("/pours"), 1, b"xxxx", ("499", "499")),
+    "response not read": Phase(get("/pours"), 1, None, ("499", "499"), fills=True),
     "idle": Phase(get("/done"), 1, b"done", ("200", "200")),
     "next request pipelined": Phase(
         get("/waits") + get("/done"), 1, None, ("499", "200 200"), after_close=("200",)

@@ -141,6 +141,7 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
         for age, client in enumerate(clients):
             assert isinstance(client.protocol, HttpProtocol)
             client.protocol.sweep(float(age))
+        scene.site.attended = 64.0
 
         now = 0.0
         room = Room(scene.site, 64, lambda: 0, "worker 1", lambda: now)
@@ -165,6 +166,8 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
 async def test_connections_are_made_room_of_only_when_they_are_idle() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
+        if scope["path"] == "/quick":
+            await hello(scope, receive, send)
         await asyncio.Event().wait()
 
     scene = Scene(application, limits=Limits(body=1000))
@@ -177,10 +180,20 @@ async def test_connections_are_made_room_of_only_when_they_are_idle() -> None:
     held = states["held"] = scene.connect(holds=True)
     held.protocol._write(b"x")  # type: ignore[attr-defined]  # as if a response were still to be taken
     await turns()
-    idle = scene.connect()
+    new = scene.connect()
+    used = scene.connect()
+    used.feed(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
+    await turns()
 
     assert Room(scene.site, 1000, lambda: 0, "worker 1").make() == 1
-    assert idle.closing
+    assert used.closing
+    assert not new.closing, "it has just come, and may be about to ask for something"
+    for _ in range(2):
+        scene.site.attended += 1.0
+        for client in (*states.values(), new):
+            client.protocol.sweep(scene.site.attended)  # type: ignore[attr-defined]
+    assert Room(scene.site, 1000, lambda: 0, "worker 1").make() == 1
+    assert new.closing
     assert not any(client.closing for client in states.values())
 
 

@@ -259,11 +259,14 @@ async def test_lingering_is_bounded_in_time() -> None:
     caller = await Caller.connect(house, tls=True)
     await caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n")
     await caller.read_to_end()
-    (connection,) = house.site.connections
-    house.site.attended += 6
-    connection.sweep(house.site.attended)
 
-    await until(lambda: not house.site.connections, "it is closed though the client is silent")
+    def is_closed() -> bool:
+        for connection in tuple(house.site.connections):
+            connection.sweep(house.site.attended)
+        house.site.attended += 3
+        return not house.site.connections
+
+    await until(is_closed, "it is closed though the client is silent")
     await leave(house, caller)
 
 
@@ -292,9 +295,34 @@ async def test_a_handshake_that_is_none_ends_the_connection_without_noise(first:
         await leave(house, caller)
 
     log = house.scene.log
-    assert "handshake failed" in log
+    assert "no TLS with 127.0.0.1: " in log
     assert not [level for level in ("INFO", "WARNING", "ERROR", "CRITICAL") if level in log]
     assert house.scene.access_lines == []
+
+
+@on_both_loops
+async def test_a_record_that_cannot_be_decrypted_is_answered_with_an_alert() -> None:
+    """RFC 8446 §5.2: "terminate the connection with a bad_record_mac alert"."""
+    messages = []
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        messages.append(await receive())
+
+    house = await in_house(application)
+    with no_descriptor_lost():
+        caller = await Caller.connect(house, tls=True)
+        await caller.send(GET)
+        await until(lambda: house.site.exchanges, "the application is called")
+        await caller.send_raw(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
+            await caller.read_to_end()
+        await leave(house, caller)
+
+    assert messages == [{"type": "http.disconnect"}]
+    assert [line.split('" ')[1].split()[0] for line in house.scene.access_lines] == ["499"]
+    assert "no TLS with 127.0.0.1: decryption failed or bad record mac" in house.scene.log
+    assert "ERROR" not in house.scene.log
 
 
 @on_both_loops

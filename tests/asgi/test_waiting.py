@@ -9,7 +9,7 @@ import pytest
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.requests import DISCARD_BOUND
 from appserve.asgi.transport import READ_BOUND
-from appserve.http.deadlines import Patience
+from appserve.http.deadlines import LINGER_LONGEST, LINGER_SILENCE, Patience
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -262,7 +262,7 @@ async def test_an_application_that_pauses_between_parts_is_waited_for() -> None:
 
 
 @on_both_loops
-async def test_a_client_that_takes_nothing_is_aborted_and_its_response_counted_as_it_was() -> None:
+async def test_a_client_that_takes_nothing_is_aborted_and_recorded_as_one_that_left() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await send(start())
         while True:
@@ -277,7 +277,7 @@ async def test_a_client_that_takes_nothing_is_aborted_and_its_response_counted_a
     await clock.run(2)
     assert client.aborted
     await turns()
-    assert statuses(scene) == ["200"]
+    assert statuses(scene) == ["499"]
     assert scene.site.exchanges == set()
 
 
@@ -299,6 +299,78 @@ async def test_a_client_that_takes_too_little_to_make_room_is_waited_for() -> No
 
     await clock.run(10)
     assert client.aborted
+
+
+async def last_of(scope: Any, receive: Receive, send: Send) -> None:
+    await send({**start(), "headers": [(b"connection", b"close")]})
+    await send(part(b"x" * 1_000_000))
+
+
+@on_both_loops
+async def test_the_last_response_of_a_connection_may_be_read_as_slowly_as_any_other() -> None:
+    scene = Scene(last_of, patience=PATIENCE)
+    clock = Clock(client := scene.connect(holds=True))
+    client.feed(GET)
+    for _ in range(10):
+        await clock.run(10)
+        client.take(100_000)
+    client.take()
+    assert client.sent.endswith(b"\r\n\r\n" + b"x" * 1_000_000)
+    assert client.ended
+    assert not client.aborted
+
+    for _ in range(2):  # what the kernel holds for it
+        await clock.run(30)
+        client.peer.recv(50_000)
+    await clock.run(30)
+    assert not client.aborted
+
+
+@on_both_loops
+async def test_a_client_that_takes_nothing_of_the_last_response_is_reset() -> None:
+    scene = Scene(last_of, patience=PATIENCE)
+    clock = Clock(client := scene.connect(holds=True))
+    client.feed(GET)
+    await clock.run(30)
+    client.take()
+    await clock.run(51)
+    assert not client.aborted
+
+    await clock.run(1)
+    assert client.aborted
+    scene.site.tally.publish(1, 0, 0)
+    assert scene.row.totals().timeouts == 1
+
+
+@on_both_loops
+async def test_a_client_that_was_sent_all_is_closed_when_it_is_silent() -> None:
+    scene = Scene(hello, patience=FOR_EVER)
+    clock = Clock(client := scene.connect())
+    client.feed(post(10 * DISCARD_BOUND) + b"x")
+    await clock.run(1 + int(LINGER_SILENCE))
+    assert client.ended
+    assert not client.closing
+
+    await clock.run(2)
+    assert client.closing
+    scene.site.tally.publish(1, 0, 0)
+    assert scene.row.totals().timeouts == 0, "its response is complete"
+
+
+@on_both_loops
+async def test_a_client_that_goes_on_sending_after_the_last_response_is_closed_in_the_end() -> None:
+    clock = Clock(client := Scene(hello, patience=FOR_EVER).connect())
+    client.feed(post(10 * DISCARD_BOUND) + b"x")
+    await turns()
+    for _ in range(int(LINGER_LONGEST)):
+        await clock.run(1)
+        client.feed(b"x" * 65536)
+        assert not client.closing
+
+    for _ in range(3):
+        client.feed(b"x" * 65536)
+        await clock.run(1)
+    assert client.closing
 
 
 @on_both_loops

@@ -264,7 +264,9 @@ class Acceptor:
         now = self._loop.time()
         if now - self._complained >= COMPLAINT_SECONDS:
             self._complained = now
-            self._log.error(f"cannot accept connections: {error.strerror} (see the limit of open files)")
+            self._log.error(
+                f"cannot accept connections for now: {error.strerror} (see the limit of open files)"
+            )
 
     async def _adopt(self, connection: socket.socket, address: Any, listener: Listener) -> None:
         try:

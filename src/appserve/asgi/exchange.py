@@ -3,8 +3,9 @@
 An exchange does not know which protocol carries it. It asks its Wire for what only the carrier can do, and
 the carrier tells it what the client does; HTTP/1.1 is in protocol.py.
 
-The head of a response waits until its first body message, as the specification allows: an application that
-fails between the two is then answered with a clean 500, and a response of one body goes out whole.
+The head of a response is judged when it comes, and waits until its first body message, as the specification
+allows: an application that fails between the two is then answered with a clean 500, and a response of one
+body goes out whole.
 
 Two ways for a client to leave, which the application may tell apart:
 
@@ -64,10 +65,13 @@ class Wire(Protocol):
     def begin(self, exchange: "Exchange") -> None:
         """The application is about to be called."""
 
-    def respond(self, status: int, fields: tuple[Field, ...], body: bytes) -> None:
-        """A whole response. Raises AppMistake, and then writes nothing."""
+    def make_head(self, status: int, fields: tuple[Field, ...]) -> None:
+        """Make the head of the response, which is kept. Raises AppMistake, and then another may be made."""
 
-    def start_response(self, status: int, fields: tuple[Field, ...], body: bytes) -> None:
+    def respond(self, body: bytes) -> None:
+        """The head, and all of the body. Raises AppMistake, and then writes nothing."""
+
+    def start_response(self, body: bytes) -> None:
         """The head, and the first part of a body that goes on. Raises AppMistake; see `respond`."""
 
     def send_body(self, data: bytes, more: bool) -> None:
@@ -87,10 +91,8 @@ class Exchange:
         "_body",
         "_body_told",
         "_client",
-        "_headers",
         "_more",
         "_sent_this_turn",
-        "_status",
         "_waiters",
         "_wire",
         "answer",
@@ -100,8 +102,6 @@ class Exchange:
         "told",
     )
 
-    _headers: tuple[Field, ...]  # from http.response.start on, as is the status
-    _status: int
     _sent_this_turn: int  # from the first part of a body on
     task: asyncio.Task[None]  # once the carrier has made it
 
@@ -119,15 +119,17 @@ class Exchange:
 
     async def run(self, application: Application) -> None:
         """Run the application to its end, whatever that is. Never raises."""
-        error: BaseException | None = None
         self._wire.begin(self)
         try:
             await application(self.scope, self.receive, self.send)
-        except BaseException as raised:
+        except BaseException as error:
             # BaseException: a sys.exit() in a request is that request's failure; let through, it would end
-            # the event loop and every other request with it.
-            error = raised
-        self._wire.finish(self, error)
+            # the event loop and every other request with it. It is not kept: its traceback has this frame,
+            # and all that the application held, down to a generator that waits for its end, would live on
+            # until the collector comes by.
+            self._wire.finish(self, error)
+        else:
+            self._wire.finish(self, None)
 
     # ── what the carrier tells ──
 
@@ -223,12 +225,12 @@ class Exchange:
                 self._raise_gone()
             if answer is HELD:
                 if more:
-                    self._wire.start_response(self._status, self._headers, body)
+                    self._wire.start_response(body)
                     self.answer = STARTED
                     self._sent_this_turn = 0
                 else:
                     # hot: bench asgi-hello. The usual response; there is nothing to wait for afterwards.
-                    self._wire.respond(self._status, self._headers, body)
+                    self._wire.respond(body)
             elif answer is STARTED:
                 self._wire.send_body(body, more)
             else:
@@ -249,10 +251,10 @@ class Exchange:
                 status = _read_status(status)
             if not 200 <= status <= 999:
                 raise AppMistake(f"http.response.start with status {status}: expected 200 to 999")
-            self._headers = check_headers(message.get("headers", ()))
-            self._status = status
+            fields = check_headers(message.get("headers", ()))
             if self._client is GONE:
                 self._raise_gone()
+            self._wire.make_head(status, fields)
             self.answer = HELD
         else:
             raise AppMistake(f"unknown ASGI message type {kind!r} for an http scope")

@@ -52,6 +52,7 @@ class Lifespan:
         self._log = log
         self._stage = Stage.NEW
         self._received = 0  # messages that the application was given
+        self._completed = False  # startup was
         self._failure: str | None = None
         self._state: dict[str, Any] = {}
         self._task: asyncio.Task[None] | None = None
@@ -60,8 +61,9 @@ class Lifespan:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """None while the lifespan is not between startup and shutdown."""
-        return self._state if self._stage is Stage.STARTED else None
+        """None unless startup was completed. An application that has then nothing to wait for, and returns,
+        has a state all the same."""
+        return self._state if self._completed else None
 
     async def startup(self) -> None:
         """Send lifespan.startup and wait for the answer, as long as it takes; cancelling this ends the call.
@@ -162,6 +164,7 @@ class Lifespan:
         stage = self._stage
         if stage is Stage.STARTING and kind == "lifespan.startup.complete":
             self._stage = Stage.STARTED
+            self._completed = True
         elif stage is Stage.STARTING and kind == "lifespan.startup.failed":
             self._failure = _text(message)
         elif stage is Stage.STOPPING and kind == "lifespan.shutdown.failed":

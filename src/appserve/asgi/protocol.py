@@ -19,6 +19,7 @@ from appserve.asgi.visits import Visits
 from appserve.errors import Rejected
 from appserve.http.deadlines import Waiting
 from appserve.http.messages import Reading, RequestHead
+from appserve.http.status import STATUS_LINES
 from appserve.observe.tally import CLIENT_LEFT
 
 SMALL_BODY = 65536
@@ -37,16 +38,21 @@ class HttpProtocol(RequestProtocol):
 
     __slots__ = (
         "_continue_due",
+        "_head",
+        "_length",
         "_proxied",
         "_status",
         "_template",
         "_visits",
     )
 
+    _head: list[bytes]  # of the response, from http.response.start on, as are the two below
+    _length: int
+    _status: int
+
     def __init__(self, site: Site, client: Address | None, server: Address | None) -> None:
         super().__init__(site)
         self._visits = Visits(site, site.access) if site.access else None
-        self._status = 0  # of a response that has started
         self._continue_due = False
         self.introduce(client, server, site.scheme)
 
@@ -86,11 +92,7 @@ class HttpProtocol(RequestProtocol):
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None
-            if exchange.answer is STARTED:
-                self._site.tally.aborted += 1
-                self._count(exchange, self._status, self._connection.body_sent)
-            else:
-                self._count(exchange, CLIENT_LEFT, 0)
+            self._count(exchange, CLIENT_LEFT, self._connection.body_sent)
             exchange.client_gone()
         self._site.forget(self)
 
@@ -133,7 +135,8 @@ class HttpProtocol(RequestProtocol):
         if not exchange.gone:
             site = self._site
             if 0 < site.most_exchanges <= len(site.exchanges):
-                self.respond(503, (TEXT, RETRY_AFTER), b"too many requests are under way\n")
+                self.make_head(503, (TEXT, RETRY_AFTER))
+                self.respond(b"too many requests are under way\n")
                 return
             site.exchanges.add(exchange)
             exchange.task = site.loop.create_task(exchange.run(site.application), context=site.context.copy())
@@ -146,26 +149,35 @@ class HttpProtocol(RequestProtocol):
         if label is not self._site.label:
             self._site.show(label)
 
-    def respond(self, status: int, fields: tuple[Field, ...], body: bytes) -> None:
+    def make_head(self, status: int, fields: tuple[Field, ...]) -> None:
+        connection = self._connection
+        parts = [STATUS_LINES[status], connection.stamp.date_server]
+        self._length = connection.write_fields(parts, status, fields)
+        self._head = parts
+        self._status = status
+
+    def respond(self, body: bytes) -> None:
         connection = self._connection
         if connection.reading is READING_BODY:
             self._forgo_long_rest()
-        data = connection.respond(status, fields, body)
+        data = connection.respond_with(self._head, self._status, self._length, body)
         self.written += len(data)
         self._transport.write(data)
-        self._end_response(status)
+        self._end_response(self._status)
 
-    def start_response(self, status: int, fields: tuple[Field, ...], body: bytes) -> None:
-        connection = self._connection
-        data = connection.start_response(status, fields, b"", body)
-        self._status = status
-        self._send(data)
+    def start_response(self, body: bytes) -> None:
+        self._send(self._connection.start_with(self._head, self._status, self._length, body))
 
     def send_body(self, data: bytes, more: bool) -> None:
         connection = self._connection
-        self._send(connection.send_body(data, more))
+        framed = connection.send_body(data, more)
+        self._send(framed)
         if not more:
             self._end_response(self._status)
+        elif self._ended and data and not framed and self._exchange is not None:
+            # A body that is not sent, as in answer to HEAD: no write would ever find out that a client who
+            # has ended its side is gone, and a stream would go on for ever.
+            self._exchange.client_gone()
 
     def want_body(self) -> None:
         exchange = self._exchange
@@ -195,6 +207,10 @@ class HttpProtocol(RequestProtocol):
             if error is None:
                 site.complain(exchange.head, "it returned without finishing its response")
             self._break_off(exchange)
+        elif exchange.told:
+            # It gave up because it was told that the client left. That is no failure, and an answer of ours
+            # would be read by nobody.
+            self._leave_unanswered(exchange)
         elif site.cutting:
             self._reject(503, "the server is stopping")
         else:
@@ -239,6 +255,8 @@ class HttpProtocol(RequestProtocol):
 
     def _refuse(self, rejected: Rejected) -> None:
         """The input cannot be read on: answer that, unless a response is under way."""
+        client = self._template["client"]
+        self._site.log.debug(f"refused a request of {client[0] if client else 'a local client'}: {rejected}")
         exchange = self._exchange
         if exchange is not None and exchange.answer is STARTED:
             exchange.client_left()
@@ -258,6 +276,13 @@ class HttpProtocol(RequestProtocol):
             self._site.tally.count(status)
             if self._visits is not None:
                 self._visits.refuse(connection.refused, status, connection.body_sent)
+        self.close()
+
+    def _leave_unanswered(self, exchange: Exchange) -> None:
+        """End the connection of a client that has left, without a response."""
+        self._exchange = None
+        self._count(exchange, CLIENT_LEFT, 0)
+        exchange.client_gone()  # for what the application has left running
         self.close()
 
     def _break_off(self, exchange: Exchange) -> None:

@@ -90,6 +90,8 @@ def _tell_host(scope: Scope, origin: Origin) -> None:
             del headers[at]
         headers.insert(max(at, 0), (b"host", host.encode("latin-1")))
         scope["server"] = (name.strip("[]"), origin.port or DEFAULT_PORTS[scope["scheme"]][0])
+    elif (server := scope["server"]) is not None and server[1] is not None:
+        scope["server"] = (server[0], origin.port)  # no Host, and not by a unix socket
 
 
 def _mount(scope: Scope, prefix: str, own: str) -> None:

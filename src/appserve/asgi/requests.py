@@ -135,10 +135,9 @@ class RequestProtocol(TransportProtocol):
 
     def _discard(self, data: bytes) -> None:
         """Read on without an exchange: the rest of a body, or what comes in while lingering."""
-        if self._stage is not DISCARDING:
-            self._swallow(len(data))
-            return
         self._swallowed += len(data)
+        if self._stage is not DISCARDING:
+            return
         connection = self._connection
         connection.receive_data(data)
         try:

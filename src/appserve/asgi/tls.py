@@ -21,7 +21,7 @@ from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.site import Site
 from appserve.errors import Rejected
 from appserve.http.policy import PLAIN_ON_TLS
-from appserve.net.tls_socket import PLAIN_HTTP, RECORD
+from appserve.net.tls_socket import PLAIN_HTTP, RECORD, explain
 
 READ_SIZE = 65536
 """Bytes that are taken from a socket at once."""
@@ -139,15 +139,30 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _fail(self, error: Exception) -> None:
         """There will be no TLS. Scanners and curious browsers are many, so it is told to those who debug."""
-        reason = getattr(error, "reason", None)
-        self._site.site.log.debug(f"a TLS handshake failed: {reason or type(error).__name__}")
-        if reason in PLAIN_HTTP:
+        self._tell(error)
+        if getattr(error, "reason", None) in PLAIN_HTTP:
             self._phase = PLAIN
             self._http.refuse(Rejected(400, PLAIN_ON_TLS))
         else:
             self._phase = ENDED
             self._flush()  # the alert that says why, which must not be lost to a reset
             self._http.close()
+
+    def _tell(self, error: Exception) -> None:
+        client = self._http.introduced()[0]
+        peer = client[0] if client else "a local client"
+        self._site.site.log.debug(f"no TLS with {peer}: {explain(error)}")
+
+    def _break(self, error: Exception) -> None:
+        """There is no TLS any more. The client is told why (RFC 8446 §5.2: with an alert), unless more than
+        that waits for it already: nothing would be whole of which a part is missing."""
+        self._tell(error)
+        self._phase = ENDED
+        if self._outgoing.pending and not self._raw.get_write_buffer_size():
+            self._flush()
+            self._raw.close()
+        else:
+            self._raw.abort()
 
     def _decrypt(self) -> None:
         """Hand over what can be read, all at once."""
@@ -165,9 +180,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except ssl.SSLWantReadError:
             pass
         except OSError as error:
-            self._site.site.log.debug(f"a TLS connection broke: {getattr(error, 'reason', None)}")
-            self._phase = ENDED
-            self._raw.abort()
+            self._break(error)
             return
         if self._outgoing.pending:
             self._flush()
@@ -201,9 +214,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             while sent < size:
                 sent += self._tls.write(memoryview(data)[sent:])
         except OSError as error:
-            self._site.site.log.debug(f"a TLS connection broke: {getattr(error, 'reason', None)}")
-            self._phase = ENDED
-            self._raw.abort()
+            self._break(error)
             return
         encrypted = self._outgoing.read()
         self._http.written += len(encrypted) - size

@@ -3,7 +3,8 @@
 reading   is paused while enough waits unread: memory is bounded, and it is the client that waits
 writing   `paused` while the transport holds more than WRITE_BOUND bytes for a client that does not read
 closing   a plain close with input on its way would reset the connection and destroy the response in the
-          client's hands; so the connection lingers: it ends its side, reads on, and closes within bounds
+          client's hands; so the connection lingers: it ends its side, reads on until the client has taken
+          all of it and says no more, and closes
 waiting   is judged once a second, on a clock that stands still while the event loop is held up; and nobody
           is late whose bytes have come and were not looked at yet
 """
@@ -27,10 +28,6 @@ READ_BOUND = 65536
 WRITE_BOUND = 65536
 """Bytes that may wait for a client in the transport before its application does."""
 
-LINGER_BOUND = 64 << 20
-LINGER_SECONDS = 5.0
-"""How much and how long is read from a client that is still sending when its connection is closed."""
-
 IDLE_WAITS = frozenset({Waiting.FIRST, Waiting.IDLE})
 
 
@@ -38,8 +35,8 @@ class TransportProtocol(asyncio.Protocol):
     """The half of a protocol that faces the transport."""
 
     __slots__ = (
-        "_close_at",
         "_ended",
+        "_lingers",
         "_reading_paused",
         "_site",
         "_swallowed",
@@ -55,7 +52,7 @@ class TransportProtocol(asyncio.Protocol):
         self._watch = Watch()
         self.written = 0  # bytes that the network was given to send, ever
         self._swallowed = 0  # bytes read and dropped
-        self._close_at = math.inf
+        self._lingers = False
         self._ended = False  # the client ended its side
         self._reading_paused = False
         self.paused = False
@@ -95,11 +92,13 @@ class TransportProtocol(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Look at the deadlines, about once a second; `now` is Site.attended."""
         transport = self._transport
-        if now >= self._close_at or (self._reading_paused and _poll(transport, 0)):
-            # It lingers for too long; or the client is gone, and nobody else would notice.
-            transport.abort()
+        if self._reading_paused and _poll(transport, 0):
+            transport.abort()  # the client is gone, and nobody else would notice
             return
         unsent = transport.get_write_buffer_size()
+        if self._lingers and not unsent:
+            self._sweep_lingering(now)
+            return
         waiting, mark = (Waiting.READER, self._count_taken(unsent)) if unsent else self._waiting()
         if self._watch.overdue(waiting, mark, now, self._site.patience):
             if self._can_write() if waiting is Waiting.READER else self._has_input():
@@ -112,13 +111,27 @@ class TransportProtocol(asyncio.Protocol):
             else:
                 self._give_up(waiting)
 
+    def _sweep_lingering(self, now: float) -> None:
+        """Everything is with the kernel, and our side has ended."""
+        taken = self._count_taken(0)
+        is_read = taken == self.written
+        waiting, mark = (Waiting.END, self._swallowed) if is_read else (Waiting.READER, taken)
+        if not self._watch.overdue(waiting, mark, now, self._site.patience):
+            return
+        if not is_read:
+            self._site.tally.timeouts += 1
+            self.reset()
+        else:
+            self._transport.abort()
+
     def idle_since(self) -> float:
         """When this connection was first seen idle, by Site.attended; inf if that is to come, -1 if it is not
-        idle."""
+        idle, or its client has just come and may be about to ask for something."""
         waiting, mark = self._waiting()
         if waiting not in IDLE_WAITS or self._ended or self._transport.get_write_buffer_size():
             return -1.0
-        return self._watch.since if self._watch.has_seen(waiting, mark) else math.inf
+        since = self._watch.since if self._watch.has_seen(waiting, mark) else math.inf
+        return since if waiting is Waiting.IDLE or since < self._site.attended else -1.0
 
     def _has_input(self) -> bool:
         """Whether something has come in that was not read yet."""
@@ -181,7 +194,7 @@ class TransportProtocol(asyncio.Protocol):
             transport.close()
             return
         self._swallowed = 0
-        self._close_at = self._site.attended + LINGER_SECONDS
+        self._lingers = True
         try:
             transport.write_eof()
         except OSError:  # asyncio ends our side at once, and the client has reset it
@@ -191,14 +204,8 @@ class TransportProtocol(asyncio.Protocol):
 
     def end_lingering(self) -> None:
         """Read no further, if the connection is only there for its client to read on."""
-        if self._close_at < math.inf:
+        if self._lingers:
             self._transport.close()
-
-    def _swallow(self, size: int) -> None:
-        """So much came in while the connection lingers."""
-        self._swallowed += size
-        if self._swallowed > LINGER_BOUND:
-            self._transport.abort()
 
 
 def _poll(transport: asyncio.Transport, events: int) -> int:

@@ -50,7 +50,7 @@ class AccessLog:
 
         client   the peer's address ("" for a unix socket)
         line     the request line as received: "GET /a?b HTTP/1.1"; what there was of it, when it was refused
-        status   of the response; 499 when the client left before there was one
+        status   of the response; 499 when the client left before it had all of it
         sent     bytes of the response's body
         seconds  from the first byte of the request to the last of its response
         referer, agent   those fields as latin-1, "" where there is none

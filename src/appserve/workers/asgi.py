@@ -248,6 +248,8 @@ class _Worker:
         self._ticks += 1
         if self._acceptor is not None:
             self._acceptor.relieve()
+        if site.access is not None:
+            site.access.flush()  # what a slow reader did not take
         if self._ticks % TICKS_PER_SWEEP == 0:
             for connection in tuple(site.connections):
                 connection.sweep(site.attended)
@@ -338,8 +340,7 @@ class _Worker:
             await asyncio.wait_for(self._loop.shutdown_asyncgens(), min(CANCEL_SECONDS, self._left()))
         except TimeoutError:
             pass
-        if self._orders.access is not None:
-            self._orders.access.flush()
+        self._orders.drain_logs()
 
     def _left(self) -> float:
         """Seconds of the time to leave, and a little when it is over."""
