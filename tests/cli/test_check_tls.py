@@ -45,7 +45,15 @@ def test_what_is_odd_is_a_warning(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--keyfile", "a.pem"], ["--cert-reqs", "required"], ["--ca-certs", "a.pem"]]
+    "arguments",
+    [
+        ["--keyfile", "a.pem"],
+        ["--keyfile-password", "x"],
+        ["--tls-version", "1.3"],
+        ["--ciphers", "ECDHE+AESGCM"],
+        ["--cert-reqs", "required"],
+        ["--ca-certs", "a.pem"],
+    ],
 )
 def test_who_asks_for_tls_does_not_get_a_server_without(capsys, arguments):
     assert check(*arguments) == 5

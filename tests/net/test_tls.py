@@ -234,6 +234,28 @@ def test_a_key_of_another_certificate_is_refused():
     )
 
 
+def test_a_key_of_another_kind_than_the_certificate_is_refused_in_the_same_words(tmp_path):
+    made = certificates()
+    keyfile = str(tmp_path / "rsa.key")
+    openssl(tmp_path, "genrsa", "-out", keyfile, "2048")
+
+    told = refusal(TlsFiles((made.shop.certfile,), (keyfile,)))
+
+    assert told == f'keyfile "{keyfile}": the private key is not that of certfile "{made.shop.certfile}"'
+
+
+def test_a_certificate_that_was_cut_is_refused(tmp_path):
+    made = certificates()
+    cut = tmp_path / "cut.pem"
+    cut.write_text(Path(made.shop.certfile).read_text()[:300])
+
+    told = refusal(TlsFiles((str(cut),), (made.shop.keyfile,)))
+
+    assert told.startswith(
+        f'certfile "{cut}" with keyfile "{made.shop.keyfile}": OpenSSL refuses it: it is damaged'
+    )
+
+
 def test_a_chain_in_the_wrong_order_is_refused(tmp_path):
     made = certificates()
     wrong = tmp_path / "wrong.pem"

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import gc
 import os
+import select
 import socket
 import ssl
 import struct
@@ -66,7 +67,34 @@ def test_an_end_inside_the_handshake_is_the_end():
         assert visit.poll() == b""
 
 
-def test_a_reset_is_an_end_or_an_error():
+def test_a_reset_is_an_error_once_the_handshake_is_done():
+    """As on TCP, though `ssl` tells it like an end before Python 3.13."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    wire = socket.create_connection(listener.getsockname())
+    accepted, _ = listener.accept()
+    listener.close()
+    for end in (wire, accepted):
+        end.setblocking(False)
+    server = TlsSocket(accepted, serving())
+    trusting = certificates().client_context()
+    client = trusting.wrap_socket(wire, server_hostname="shop.example", do_handshake_on_connect=False)
+    while not (client.version() and server.facts()):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        with contextlib.suppress(BlockingIOError):
+            server.recv(READ_SIZE)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert select.select([server], [], [], 10)[0]
+
+    with pytest.raises(OSError) as caught:
+        server.recv(READ_SIZE)
+    assert not isinstance(caught.value, BlockingIOError)
+
+    server.close()
+
+
+def test_a_reset_in_the_handshake_is_an_end_or_an_error():
     """Before Python 3.13 `ssl` tells it like an end; what was received then is incomplete either way."""
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(listener.getsockname())

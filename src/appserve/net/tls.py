@@ -35,6 +35,9 @@ _LARGEST_FILE = 4 << 20
 _PEM_CERTIFICATE = b"CERTIFICATE-----"
 _PEM_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
+_MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
+"""What OpenSSL calls a key that is not the certificate's: of the same kind, of another (RSA and ECDSA)."""
+
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 Warn = Callable[[str], object]
@@ -219,7 +222,7 @@ def _load_certificate(context: ssl.SSLContext, certfile: str, keyfile: str, pass
     except ssl.SSLError as error:
         if asked:
             seen = "the private key cannot be decrypted (is keyfile_password right?)"
-        elif error.reason == "KEY_VALUES_MISMATCH":
+        elif error.reason in _MISMATCHES:
             other = f"certfile {_quote(certfile)}" if keyfile else "the first certificate in the file"
             seen = f"the private key is not that of {other}"
         else:
@@ -243,7 +246,8 @@ def _load_authorities(context: ssl.SSLContext, ca_certs: str) -> None:
 
 
 def _reason(error: ssl.SSLError) -> str:
-    return error.reason.replace("_", " ").lower() if error.reason else str(error)
+    """OpenSSL's, or what it is when it has none, as for a file that was cut."""
+    return error.reason.replace("_", " ").lower() if error.reason else "it is damaged"
 
 
 # ── the settings together ──

@@ -64,6 +64,9 @@ class TlsSocket:
             if error.reason in PLAIN_HTTP:
                 self._turn_plain()
             raise _broken(error) from error
+        if not data and self._is_secure:
+            # `ssl` tells a reset as an end, to which an answer would be due; here it is an OSError.
+            self._tls.getpeername()
         return data if len(data) < RECORD else self._read_on(data, size)
 
     def _read_first(self, size: int) -> bytes:
@@ -186,11 +189,16 @@ def _nothing_yet() -> BlockingIOError:
 
 
 def _broken(error: ssl.SSLError) -> ConnectionAbortedError:
-    """As a loop understands it; the reason in OpenSSL's words, none of which are the client's."""
+    """As a loop understands it."""
+    return ConnectionAbortedError(errno.ECONNABORTED, explain(error))
+
+
+def explain(error: Exception) -> str:
+    """Why there is no TLS with a client, in OpenSSL's words, none of which are the client's."""
     if isinstance(error, ssl.SSLWantReadError):  # in a write, when all is said: it would be asked for ever
-        reason = "the client began a handshake inside a response"
-    elif isinstance(error, ssl.SSLCertVerificationError):
-        reason = f"the client's certificate is refused: {error.verify_message}"
-    else:
-        reason = error.reason.replace("_", " ").lower() if error.reason else str(error)
-    return ConnectionAbortedError(errno.ECONNABORTED, reason)
+        return "the client began a handshake inside a response"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return error.reason.replace("_", " ").lower() if error.reason else str(error)
+    return type(error).__name__
