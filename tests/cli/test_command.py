@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,13 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert (process.returncode, process.stderr) == (0, b"")
 
 
+def test_an_answer_to_a_closed_standard_output_is_no_fault_of_ours() -> None:
+    line = 'exec "$0" -m appserve --version >&-'
+    process = subprocess.run(["sh", "-c", line, sys.executable], stderr=subprocess.PIPE, check=False)
+
+    assert (process.returncode, process.stderr) == (0, b"")
+
+
 def writing_end(path: Path, process: "subprocess.Popen[str]") -> int:
     """The other end of a pipe that the process is reading, once it does."""
     while process.poll() is None:
@@ -316,7 +324,9 @@ def writing_end(path: Path, process: "subprocess.Popen[str]") -> int:
 def test_an_interrupt_while_settings_are_read_is_quiet(tmp_path: Path):
     # A settings file that nobody writes: the command reads until the interrupt.
     os.mkfifo(tmp_path / "appserve.toml")
-    process = started("main:app", cwd=tmp_path)
+    # Who starts these tests may ignore the interrupt, as a shell does for what it runs in the background.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = started("main:app", cwd=tmp_path, preexec_fn=heed)
     fd = writing_end(tmp_path / "appserve.toml", process)
     # Python loses the interrupt if it comes just before the system call that waits: then once more.
     while process.poll() is None:

@@ -86,6 +86,40 @@ def test_no_application_is_an_error_that_says_how_to_name_one(folder):
     )
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        'application = "main:app"\nworkers =',
+        "application = 5",
+        'aplication = "main:app"',
+        '[appserve]\napplication = "a"',
+    ],
+)
+def test_an_application_is_not_missed_when_a_file_that_may_name_it_was_not_understood(folder, file):
+    (folder / "appserve.toml").write_text(file)
+    with pytest.raises(ConfigError) as caught:
+        resolve({}, {}, str(folder))
+
+    (problem,) = caught.value.problems
+    assert problem.startswith("appserve.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ"),
+    [
+        ({"application": ("a\x1b",)}, {}),
+        ({"application": ("",)}, {}),
+        ({}, {"APPSERVE_APPLICATION": "a\x1b"}),
+    ],
+)
+def test_an_application_is_not_missed_when_one_was_named_that_cannot_be_used(folder, arguments, environ):
+    with pytest.raises(ConfigError) as caught:
+        resolve(arguments, environ, str(folder))
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(("APPLICATION ", "APPSERVE_APPLICATION="))
+
+
 def test_who_only_looks_needs_no_application(folder):
     assert resolve({}, {}, str(folder), application_needed=False).settings.application == ""
 

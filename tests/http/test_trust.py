@@ -83,7 +83,7 @@ def test_what_is_no_entry_is_told_what_was_expected(entry: str):
         ("10.0.0.7/8", "10.0.0.0/8"),
         ("10.0.0.1/24", "10.0.0.0/24"),
         ("2001:db8::1/32", "2001:db8::/32"),
-        ("::ffff:10.0.0.7/104", "::ffff:a00:0/104"),
+        ("::ffff:10.0.0.7/104", "10.0.0.0/8"),
     ],
 )
 def test_a_network_with_the_bits_of_a_host_is_told_which_network_it_would_be(entry: str, network: str):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -203,6 +204,39 @@ def test_closed_standard_streams_are_not_given_to_clients(serve: Serve) -> None:
     for pid in (server.pid, worker):
         assert descriptors_of(pid)[0] == "/dev/null"
         assert descriptors_of(pid)[1] == "/dev/null"
+    assert server.stop() == 0
+
+
+def test_an_application_can_write_to_standard_streams_that_were_closed(serve: Serve) -> None:
+    """Python has no sys.stderr for one that is closed, and WSGI no environ without wsgi.errors."""
+    writing = """
+import sys
+
+def app(environ, start_response):
+    environ["wsgi.errors"].write("to wsgi.errors")
+    environ["wsgi.errors"].flush()
+    sys.stdout.write("to standard output")
+    sys.stderr.write("to standard error")
+    start_response("200 OK", [("Content-Length", str(len(sys.stdin.read())))])
+    return []
+"""
+    arguments = ("app:app", "--bind", "unix:app.sock")
+    prefix = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
+    server = serve(*arguments, bind=False, wait=False, files={"app.py": writing}, prefix=prefix)
+
+    def answer() -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            try:
+                client.connect(str(server.folder / "app.sock"))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return b""
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return client.recv(1000)
+
+    await_fact(answer, "it listens")
+    assert answer().startswith(b"HTTP/1.1 200 OK")
+    assert server.stop() == 0
 
 
 def test_without_a_reader_of_its_logs_it_serves(serve: Serve) -> None:
@@ -226,6 +260,35 @@ def test_without_a_reader_of_its_logs_it_serves(serve: Serve) -> None:
     await_fact(is_listening, "it listens")
     for _ in range(1000):
         assert ask().startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
+def test_a_reader_that_is_back_gets_what_was_kept_and_the_count_of_what_was_not(
+    serve: Serve, tmp_path: Path, source: str
+) -> None:
+    os.mkfifo(tmp_path / "access")
+    reader = os.open(tmp_path / "access", os.O_RDWR | os.O_NONBLOCK)
+    prefix = ("sh", "-c", 'exec "$@" > access', "sh")
+    server = serve("app:app", files={"app.py": source}, prefix=prefix)
+    client = server.connect()
+    for _ in range(200):
+        client.request("GET", "/" + "x" * 3000)
+        assert client.getresponse().read()
+    written = bytearray()
+
+    def accounted() -> int:
+        try:
+            written.extend(os.read(reader, 1 << 20))
+        except BlockingIOError:
+            pass
+        lost = re.search(rb"# appserve \[\d+\]: (\d+) access log lines lost", written)
+        return written.count(b'" 200 ') + int(lost[1] if lost else 0)
+
+    await_fact(lambda: accounted() == 200, "each is written, or counted among the lost")
+    assert b"lines lost" in written
+    client.close()
+    assert server.stop() == 0
+    os.close(reader)
 
 
 def has_pid_namespaces() -> bool:

@@ -197,7 +197,7 @@ def test_slow_clients_end_as_they_should_and_hold_nobody_up(
         crowd.add("half a body", post + b"Content-Length: 900000\r\n\r\n" + b"x" * 450_000)
         crowd.add("trickling body", post + b"Content-Length: 900000\r\n\r\n", [b"x"] * 8000)
         crowd.add("trickling chunks", post + b"Transfer-Encoding: chunked\r\n\r\n", [b"1\r\nx\r\n"] * 8000)
-        crowd.add("slow but steady body", post + b"Content-Length: 60000\r\n\r\n", [b"x" * 400] * 150)
+        crowd.add("slow but steady body", post + b"Content-Length: 600000\r\n\r\n", [b"x" * 4000] * 150)
         crowd.add("not reading", get.replace(b"/", b"/download?size=%d" % SIZE, 1) + b"\r\n", reads=False)
         if secure:
             hello = client_hello()

@@ -19,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         from appserve.cli.command import run
 
         code = run(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: whoever started us has closed it
+            sys.stdout.flush()
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except BrokenPipeError:

@@ -61,7 +61,9 @@ def resolve(
     flags = _read_flags(arguments, found)
     variables = _read_environment(environ, found, warnings)
     named, source = flags.get("config") or variables.get("config") or ("", DEFAULT)
+    before = len(found)
     given |= _read_file(cwd, named, source, found)
+    misread = len(found) > before
     given |= variables
     given |= flags
     given |= _read_platform(environ, given, found)
@@ -69,7 +71,9 @@ def resolve(
     _check_proxies(given, found, warnings)
 
     application, _ = given["application"]
-    if application_needed and not application and not problems:
+    # What was not understood may be what names it, and is told already.
+    told = "application" in arguments or environ.get(BY_NAME["application"].variable)
+    if application_needed and not (application or told or problems or misread):
         found.append(NO_APPLICATION)
     if found:
         raise ConfigError(found)

@@ -109,8 +109,9 @@ def _read_network(entry: str) -> IPv4Network | IPv6Network:
         network = None
     if match is None or network is None:
         raise ValueError(EXPECTED)
+    mapped = network.version == 6 and network.network_address.ipv4_mapped
+    usual = IPv4Network((mapped, network.prefixlen - 96)) if mapped else network
     if network.network_address != ip_address(match[1]):
         # Whether the host or its network was meant is not ours to guess.
-        raise ValueError(f"expected an address or a network: a host of {network} is neither")
-    mapped = network.version == 6 and network.network_address.ipv4_mapped
-    return IPv4Network((mapped, network.prefixlen - 96)) if mapped else network
+        raise ValueError(f"expected an address or a network: a host of {usual} is neither")
+    return usual

@@ -6,6 +6,7 @@ the master's death from them, and could speak for them; so its first act is to c
 
 import os
 import resource
+import sys
 from collections.abc import Iterable
 
 # Where a listing is missing, numbers are tried; a limit of a billion, as in some containers, would take
@@ -51,12 +52,17 @@ def close_all_but(keep: Iterable[int], portable: bool = False) -> None:
 def open_standard_streams() -> None:
     """Put /dev/null in the place of standard input, output or error that was closed by whoever started us.
 
-    Otherwise the next socket gets that number, and what the application prints goes to a client.
+    Otherwise the next socket gets that number, and what the application prints goes to a client. Python has
+    None for a stream that was closed, so an application could not write to it, nor to wsgi.errors.
     """
-    for fd in (0, 1, 2):
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if not _is_open(fd):
             # The lowest free number is given, which is `fd`. Inheritable, as standard streams are.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            # Whatever the locale is, nothing that is written to nobody is an error.
+            stream = os.fdopen(fd, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
+            setattr(sys, name, stream)
 
 
 def _highest() -> int:
