@@ -54,6 +54,19 @@ def test_flags_and_variables_follow_from_the_name(name, flags, variable):
     assert (flags, variable) == (BY_NAME[name].flags, BY_NAME[name].variable)
 
 
+@pytest.mark.parametrize(
+    ("text", "path"), [("/shop", "/shop"), ("shop/", "/shop"), ("/a/b/", "/a/b"), ("/", ""), ("//", "")]
+)
+def test_a_root_path_begins_with_a_slash_and_ends_without(text: str, path: str):
+    assert BY_NAME["root_path"].kind.read(text) == path
+
+
+@pytest.mark.parametrize("text", ["/a//b", "/a?b", "/a#b"])
+def test_what_no_path_of_a_request_can_begin_with_is_no_root_path(text: str):
+    with pytest.raises(ValueError, match="expected a path such as /shop"):
+        BY_NAME["root_path"].kind.read(text)
+
+
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().workers = 2  # type: ignore[misc]  # the point of the test

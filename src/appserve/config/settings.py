@@ -35,9 +35,9 @@ def _refine_access_logfile(text: str) -> str:
 
 def _refine_root_path(text: str) -> str:
     path = "/" + text.strip("/")
-    if "?" in text or "#" in text or "//" in path or path == "/":
+    if "?" in text or "#" in text or "//" in path:
         raise ValueError("expected a path such as /shop")
-    return path
+    return path.rstrip("/")  # mounted at the root is not mounted
 
 
 def _refine_peers(text: str) -> str:
