@@ -238,7 +238,7 @@ def test_an_address_within_another_of_the_same_command_is_named(opened: ExitStac
     # Held, so that nobody else is given the port; shared, as it does not listen.
     holder = opened.enter_context(socket.socket())
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
+    holder.bind(("0.0.0.0", 0))
     port = holder.getsockname()[1]
     assert f"by --bind 0.0.0.0:{port} of this command" in refusal(f"0.0.0.0:{port}", f"127.0.0.1:{port}")
 
