@@ -211,12 +211,14 @@ def test_it_works_with_the_poller_that_every_system_has(serve: Serve, gate: Gate
 
 def test_without_a_free_thread_it_accepts_nobody(serve: Serve, gate: Gate, reached: Gate):
     worker = serve(waiting_at(gate, reached), threads=2)
+    for _ in range(5):
+        worker.ask()
     waiting = begin_to_wait(worker, reached, 2)
     late = worker.connect()
     late.send(GET)
     worker.await_sweeps()
 
-    assert worker.word(ACCEPTED) == 2
+    assert worker.word(ACCEPTED) == 5 + 2
     assert not late.has_something()
     gate.open()
     assert late.response().status == 200
@@ -234,6 +236,28 @@ def test_a_thread_that_is_free_opens_the_door_at_once(serve: Serve, gate: Gate, 
 
         assert waiting.response().status == 200
         assert late.response().status == 200
+
+
+def test_who_asks_again_and_again_keeps_nobody_outside(serve: Serve):
+    worker = serve(report, threads=1)
+    greedy = [worker.connect() for _ in range(4)]
+    ended = threading.Event()
+
+    def ask_on(client: Client) -> None:
+        while not ended.is_set():
+            client.send(GET * 50)
+            for _ in range(50):
+                client.response()
+
+    askers = [threading.Thread(target=ask_on, args=(client,)) for client in greedy]
+    for asker in askers:
+        asker.start()
+    try:
+        assert [worker.ask().status for _ in range(20)] == [200] * 20
+    finally:
+        ended.set()
+        for asker in askers:
+            asker.join()
 
 
 def test_those_it_has_wait_for_a_thread(serve: Serve, gate: Gate, reached: Gate):

@@ -30,6 +30,8 @@ A worker whose threads all have something to do does not accept: its siblings ma
 looks at its listeners again when the threads have less to do than there are of them; the thread that sees it
 rings the poller's bell. One who has just come in counts as somebody who needs a thread, for as long as his
 request may take to be here: else the worker would take in the next one with it, for whom no thread is left.
+Those who are here may keep all threads busy for as long as they like; so one newcomer comes in for each round
+of requests that they had (without that, behind 64 busy ones, he waited for 100 ms in the median and not 2).
 
 Alternatives, measured: threads that share one epoll have a long tail (p99 30 ms against 2); an epoll for each
 thread makes connections wait for one while others are idle; to run quick requests in the loop's own thread
@@ -106,6 +108,7 @@ class Pool(Executor):
         self._stuck = StuckWatch(self.desks, limit, service.log, slot)
         self._door: Door | None = None
         self._expected: dict[WsgiConnection, float] = {}  # who has just come in, and until when that counts
+        self._barred_at = -1  # how many requests were served when the door was barred; -1 while it is not
         self._is_awaited = False  # the loop wants to know when a thread is free
         self._has_ended = False  # a thread has closed a connection, and the loop was not told yet
         self._in_flight = 0
@@ -242,19 +245,34 @@ class Pool(Executor):
             self.patience = min(self.patience, PROMPT)
 
     def _mind_door(self) -> None:
-        """Accept while a thread is free."""
+        """Accept while a thread is free, and else now and then."""
         if self._door is None:
             return
         busy, size = self._busy, self._size - len(self._expected)
-        if len(busy) >= size:
+        is_free = len(busy) < size
+        if not is_free:
             # First say that it is awaited, then look again: so either the thread that becomes free in between
             # sees it and rings, or it is seen here.
             self._is_awaited = True
-            if len(busy) >= size:
+            is_free = len(busy) < size
+            if not (is_free or self._is_turn_of_newcomer()):
                 self._door.bar(Bar.NO_THREAD)
                 return
             self._is_awaited = False
+        if is_free:
+            self._barred_at = -1
         self._door.unbar(Bar.NO_THREAD)
+
+    def _is_turn_of_newcomer(self) -> bool:
+        """Whether as many requests as there are threads were served since nobody could come in. Those who are
+        here may ask again and again; who waits outside shall not wait for all of them to have enough."""
+        served = sum([desk.requests for desk in self.desks])
+        if self._barred_at < 0:
+            self._barred_at = served
+        if served - self._barred_at < self._size:
+            return False
+        self._barred_at = served
+        return True
 
     def look(self, now_ns: int) -> None:
         self._stuck.look(now_ns)
