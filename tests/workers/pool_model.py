@@ -21,7 +21,7 @@ from appserve.wsgi.pace import Pace
 from tests.interleaving import Lock, Queue, Schedule
 
 LISTENER = 0
-DELICATE = ("", "_work", "_end", "_mind_door", "_hand_over", "settle", "serve")
+DELICATE = ("", "_work", "_end", "_close", "_mind_door", "_hand_over", "settle", "serve")
 
 
 class Kernel(SimpleNamespace):
