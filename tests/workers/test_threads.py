@@ -238,26 +238,25 @@ def test_a_thread_that_is_free_opens_the_door_at_once(serve: Serve, gate: Gate, 
         assert late.response().status == 200
 
 
-def test_who_asks_again_and_again_keeps_nobody_outside(serve: Serve):
-    worker = serve(report, threads=1)
-    greedy = [worker.connect() for _ in range(4)]
-    ended = threading.Event()
+def test_who_asks_again_and_again_keeps_nobody_outside(serve: Serve, gate: Gate, reached: Gate):
+    worker = serve(waiting_at(gate, reached), threads=1)
+    kept = [worker.connect() for _ in range(3)]
+    for client in kept:
+        client.ask()
+    (waiting,) = begin_to_wait(worker, reached, 1)
+    for client in kept:
+        client.send(get("/wait"))
+    late = worker.connect()
+    late.send(GET)
+    worker.await_sweeps()
+    assert worker.word(ACCEPTED) == 4
 
-    def ask_on(client: Client) -> None:
-        while not ended.is_set():
-            client.send(GET * 50)
-            for _ in range(50):
-                client.response()
-
-    askers = [threading.Thread(target=ask_on, args=(client,)) for client in greedy]
-    for asker in askers:
-        asker.start()
-    try:
-        assert [worker.ask().status for _ in range(20)] == [200] * 20
-    finally:
-        ended.set()
-        for asker in askers:
-            asker.join()
+    gate.open()
+    worker.await_word(ACCEPTED, 5)
+    assert waiting.response().status == 200
+    assert not late.has_something(), "the thread has others to serve first"
+    gate.open(3)
+    assert [client.response().status for client in (*kept, late)] == [200] * 4
 
 
 def test_those_it_has_wait_for_a_thread(serve: Serve, gate: Gate, reached: Gate):
