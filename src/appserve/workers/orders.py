@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # read by those workers only that need it
 USUAL_THREADS = 8
 """Of a worker that was asked for threads and not told how many."""
 
+ABOUT_TLS = ("keyfile", "keyfile_password", "tls_version", "ciphers", "cert_reqs", "ca_certs")
+"""Settings that mean something only beside `certfile`."""
+
 LAST_WORDS = 0.5
 """Seconds that the reader of each log has to take a worker's last lines."""
 
@@ -140,8 +143,10 @@ def make_encryption(
 
 def _check_no_tls(settings: Settings) -> None:
     """Who asked for something about TLS must not get a server without."""
-    none = {"keyfile": (), "keyfile_password": "", "tls_version": "1.2", "ciphers": ""}
-    none |= {"cert_reqs": "none", "ca_certs": ""}
-    given = [name for name, unset in none.items() if getattr(settings, name) != unset]
+    usual = Settings()
+    given = [name for name in ABOUT_TLS if getattr(settings, name) != getattr(usual, name)]
     if given:
-        raise TlsError(f"{', '.join(given)} without certfile: no TLS is spoken without a certificate")
+        raise TlsError(
+            f"{', '.join(given)} without certfile: no TLS is spoken without a certificate "
+            "(name one, or leave out what is about TLS)"
+        )
