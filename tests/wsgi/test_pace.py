@@ -78,6 +78,15 @@ def test_where_others_can_be_served_during_a_call_only_what_blocks_them_counts()
     assert one.closes
 
 
+def test_a_worker_that_was_held_for_weeks_can_say_so_and_forgets_it_within_minutes():
+    one = pace()
+    one.called(3e6, 100.0)
+    assert one.expected * 1e9 < 1 << 64, "it has to fit a word of the scoreboard"
+
+    one.look(100.0 + 300.0)
+    assert not one.closes
+
+
 def test_it_is_who_serves_now_that_counts_and_not_who_was_to():
     one = pace()
     one.called(2.0, 100.0)

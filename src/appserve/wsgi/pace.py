@@ -31,6 +31,9 @@ TOO_LONG = 0.005
 TOO_LONG_TLS = 0.05
 """The same where a new connection begins with a handshake: with it come round trips, and calculations."""
 
+LONGEST = 3600.0
+"""Seconds of one spell that count. A worker may have been held for days, and would be remembered as long."""
+
 BRIEF = 1_000_000
 """Nanoseconds of a spell that is not worth counting."""
 
@@ -104,4 +107,4 @@ class Pace:
 
 def _share(seconds: float) -> float:
     """What a spell of so long adds to the seconds that a request is expected to wait."""
-    return seconds * seconds / (2 * HORIZON)
+    return min(seconds, LONGEST) ** 2 / (2 * HORIZON)
