@@ -253,7 +253,7 @@ def _raise_again(exc_info: ExcInfo) -> NoReturn:
 
 def _has_one_piece(result: Any) -> bool:
     """Whether it is known beforehand; only a length that can be told counts (PEP 3333 "If a call to
-    len(iterable) succeeds")."""
+    len(iterable) succeeds"). These three say that there is none, as for wsgiref; others are mistakes."""
     try:
         return len(result) == 1
     except (TypeError, AttributeError, NotImplementedError):
