@@ -53,7 +53,7 @@ PROCESS_FILES = {"master/process.py"}
 PIDFD_FILES = {"master/process.py", "system/pidfd.py"}
 UNNAMEABLE = {"util", "utils", "common", "helper", "helpers", "misc"}
 MUTABLE_CALLS = {"list", "dict", "set", "bytearray", "defaultdict", "deque", "OrderedDict", "Counter"}
-LONGEST_FILE = 400
+LONGEST_FILE = 500
 LONG_DATA = {"config/settings.py"}  # the table of settings is data
 
 Sources = Mapping[str, str]  # path below src/appserve -> text
@@ -315,7 +315,7 @@ BAD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (shapeless_names, "http/util.py", ""),
     (shapeless_names, "wsgi/_helpers.py", ""),
     (shapeless_names, "common/text.py", ""),
-    (long_files, "http/http1.py", "x = 1\n" * 401),
+    (long_files, "http/http1.py", "x = 1\n" * 501),
 )
 
 GOOD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
@@ -341,7 +341,7 @@ GOOD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     ),
     (mutable_class_state, "a.py", "class A:\n    def make(self):\n        self.seen = []\n        return {}"),
     (long_files, "config/settings.py", "x = 1\n" * 900),
-    (long_files, "http/http1.py", "x = 1\n" * 400),
+    (long_files, "http/http1.py", "x = 1\n" * 500),
 )
 
 

@@ -83,8 +83,11 @@ class Family:
     ) -> None:
         self.random = random.Random(seed)
         self.now = 100.0
-        self.plan = Plan(self.random.choice([1, 1, 2, 3, 4, 8]), self.random.choice([0.0, 2.0, 25.0]))
-        self.bound = self.plan.workers + 1
+        workers, graceful = self.random.choice([1, 1, 2, 3, 4, 8]), self.random.choice([0.0, 2.0, 25.0])
+        self.plan = Plan(workers, graceful, self.random.choice([1, 1, 2, 5]))
+        self.bound = self.most_working()
+        self.drainable = workers
+        self.total_bound = self.bound + workers
         self.roster = roster_type(self.plan, self.now, PATIENCE, steps)
         self.processes: list[Process] = []
         self.committed = 1
@@ -114,6 +117,13 @@ class Family:
     def ready(self) -> list[Process]:
         """READY as the roster was told, and not asked to leave."""
         return [one for one in self.living() if one.told_ready and one.told and not one.leaving]
+
+    def working(self) -> list[Process]:
+        """Those that boot or serve."""
+        return [one for one in self.living() if not one.leaving and one.dumped_at == math.inf]
+
+    def most_working(self) -> int:
+        return self.plan.workers + self.plan.surge
 
     def by_pid(self, pid: int) -> Process:
         for process in self.processes:
@@ -150,6 +160,7 @@ class Family:
             (self.foreign_exit, 1),
             (self.change_weather, 0.5),
             (self.epidemic, 0.1),
+            (self.standstill, 0.1),
             (self.ask_stop, 1 if self.random.random() < (0.04 if self.stops == 0 else 0.3) else 0),
         ]
         self.random.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]()
@@ -289,6 +300,16 @@ class Family:
         if ready:
             self.take(self.roster.overdue(self.random.choice(ready).pid, self.now))
 
+    def standstill(self) -> None:
+        """Every worker stalls as soon as it is READY, and none of them dies at once of its SIGKILL."""
+        self.late = self.boot_fails = 0.0
+        for _ in range(20):
+            for process in list(self.processes):
+                if self.halted is None and not process.pid:
+                    self.boot_one()
+            self.tell_one()
+            self.stall_one()
+
     def foreign_exit(self) -> None:
         """A process that init adopted: its pid means nothing to anybody."""
         self.take(self.roster.exited(self.random.randrange(1, 1000), Exit(3), self.now))
@@ -304,7 +325,8 @@ class Family:
         if self.random.random() < 0.2:
             self.take(self.roster.settings_refused(self.now))
             return
-        plan = Plan(self.random.choice([1, 2, 3, 4, 5]), self.plan.graceful)
+        workers = self.random.choice([1, 2, 3, 4, 5])
+        plan = Plan(workers, self.plan.graceful, self.random.choice([1, 1, 2, 5]))
         self.candidate = max(self.plans) + 1
         self.plans[self.candidate] = plan
         self.take(self.roster.settings_read(plan, self.now))
@@ -385,8 +407,11 @@ class Family:
 
     def commit(self, generation: int) -> None:
         self.committed, self.candidate = generation, 0
-        self.bound = max(self.bound, self.plans[generation].workers + 1)
+        drainable = max(self.plan.workers, self.plans[generation].workers)
         self.plan = self.plans[generation]
+        self.bound = max(self.bound, self.most_working())
+        self.total_bound = max(self.total_bound, self.most_working() + drainable)
+        self.drainable = drainable
         self.failures.clear()
         self.not_before.clear()
 
@@ -413,10 +438,14 @@ class Family:
         self.processes.append(Process(spawn.ticket, spawn.slot, spawn.generation))
 
     def check_rules(self) -> None:
-        living = self.living()
-        check(len(living) <= self.bound, f"{len(living)} processes, at most {self.bound}")
-        if len(living) <= self.plan.workers + 1:
-            self.bound = self.plan.workers + 1
+        living, working = self.living(), self.working()
+        # What was too much for a plan that has shrunk was not for the one before.
+        check(len(working) <= self.bound, f"{len(working)} workers boot or serve, at most {self.bound}")
+        check(len(living) <= self.total_bound, f"{len(living)} processes, at most {self.total_bound}")
+        if len(working) <= self.most_working():
+            self.bound = self.most_working()
+        if len(living) <= self.most_working() + self.drainable:
+            self.total_bound = self.most_working() + self.drainable
         if self.halted is not None:
             check(not living, "the end comes when everybody is gone")
             self.check_halt(self.halted)
@@ -437,7 +466,8 @@ class Family:
 
     def check_slots(self, living: list[Process]) -> None:
         """Who served is replaced at once, if there is room; who failed as soon as its delay is over."""
-        if len(living) > self.plan.workers:
+        most = self.most_working()
+        if len(self.working()) >= most or len(living) >= most + self.drainable:
             return
         filled = {
             one.slot

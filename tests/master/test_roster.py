@@ -45,9 +45,9 @@ def notes(decisions: list[Decision]) -> list[str]:
 class Scene:
     """A roster, a clock, and short ways to say what happens."""
 
-    def __init__(self, workers: int = 2, graceful: float = 25.0) -> None:
+    def __init__(self, workers: int = 2, graceful: float = 25.0, surge: int = 1) -> None:
         self.now = 1000.0
-        self.roster = Roster(Plan(workers, graceful), self.now)
+        self.roster = Roster(Plan(workers, graceful, surge), self.now)
         self.pids = iter(range(100, 10_000))
         self.spawns = only(Spawn, self.roster.tick(self.now))
 
@@ -81,10 +81,10 @@ class Scene:
     def stop(self, *, graceful: bool = True) -> list[Decision]:
         return self.say(self.roster.stop(self.now, graceful=graceful))
 
-    def reload(self, workers: int = 2) -> list[Decision]:
+    def reload(self, workers: int = 2, surge: int = 1) -> list[Decision]:
         """SIGHUP, and the settings that are read then; gives the decisions after that."""
         assert only(Reread, self.roster.reload(self.now)) == [Reread()]
-        return self.say(self.roster.settings_read(Plan(workers, 25.0), self.now))
+        return self.say(self.roster.settings_read(Plan(workers, 25.0, surge), self.now))
 
     def say(self, decisions: list[Decision]) -> list[Decision]:
         self.spawns += only(Spawn, decisions)
@@ -483,19 +483,59 @@ def test_a_reload_begins_with_one_worker_and_retires_nobody_before_it_is_ready()
     assert only(Retire, decisions) == [Retire(old[0], 1.0, 25.0)]
 
 
-def test_a_reload_goes_one_by_one():
-    scene = Scene(2)
+def test_a_reload_with_a_surge_of_one_starts_one_at_a_time():
+    scene = Scene(3)
     old = scene.boot_all()
-    scene.reload()
+    scene.reload(3)
     scene.boot()
 
-    assert scene.spawns == [], "three processes are there"
-    scene.exited(old[0], Exit(0))
-    assert [(spawn.slot, spawn.generation) for spawn in scene.spawns] == [(2, 2)]
-    pid = scene.fork()
-    assert only(Retire, scene.ready(pid)) == [Retire(old[1], 1.0, 25.0)]
-    assert "generation 2 serves with 2 workers" in notes(scene.exited(old[1], Exit(0)))
+    for slot, pid in ((2, old[1]), (3, old[2])):
+        assert [(spawn.slot, spawn.generation) for spawn in scene.spawns] == [(slot, 2)]
+        assert only(Retire, scene.ready(scene.fork())) == [Retire(pid, 1.0, 25.0)]
+    assert scene.roster.roll is Roll.ROLLING, "it is over when the last old worker has left"
+    for pid in old[:2]:
+        scene.exited(pid, Exit(0))
+    assert "generation 2 serves with 3 workers" in notes(scene.exited(old[2], Exit(0)))
     assert scene.roster.roll is Roll.IDLE
+
+
+def test_workers_that_drain_do_not_hold_their_successors_up():
+    """A reload takes as long as the longest stream, and not as long as all of them one after the other."""
+    scene = Scene(3)
+    old = scene.boot_all()
+    scene.reload(3)
+    leaving: list[int] = []
+
+    for _ in range(3):
+        leaving += [retire.pid for retire in only(Retire, scene.ready(scene.fork()))]
+
+    assert leaving == old, "none of them has left"
+    assert scene.spawns == []
+    assert scene.roster.ready_count == 3
+
+
+@pytest.mark.parametrize(("workers", "surge"), [(4, 1), (4, 2), (4, 4), (4, 9), (1, 1), (2, 5)])
+def test_beside_as_many_workers_as_planned_no_more_than_the_surge_start(workers: int, surge: int) -> None:
+    scene = Scene(workers, surge=surge)
+    scene.boot_all()
+
+    scene.reload(workers, surge)
+    assert len(scene.spawns) == 1, "the canary is alone"
+    scene.boot()
+
+    assert len(scene.spawns) == min(surge, workers - 1)
+
+
+def test_processes_that_are_stuck_do_not_pile_up():
+    scene = Scene(2, surge=1)
+    for started in range(2 + 1 + 2):
+        assert scene.spawns != [], f"{started} processes are there"
+        pid = scene.boot()
+        scene.say(scene.roster.overdue(pid, scene.now))
+
+    assert scene.spawns == []
+    scene.exited(pid, Exit(None, 9))
+    assert len(scene.spawns) == 1
 
 
 @pytest.mark.parametrize("how", [Exit(4), CRASH, Exit(0)])
@@ -545,12 +585,12 @@ def test_who_dies_while_the_canary_boots_is_replaced_by_the_old_generation():
 
 def test_who_dies_after_the_canary_is_ready_is_replaced_by_the_new_generation():
     scene = Scene(3)
-    _, second, _ = scene.boot_all()
+    *_, third = scene.boot_all()
     scene.reload(3)
     scene.boot()
 
-    (spawn,) = only(Spawn, scene.exited(second, KILLED_AFTER_SERVING))
-    assert (spawn.slot, spawn.generation) == (2, 2)
+    (spawn,) = only(Spawn, scene.exited(third, KILLED_AFTER_SERVING))
+    assert (spawn.slot, spawn.generation) == (3, 2)
 
 
 def test_who_still_boots_of_the_old_generation_is_ended_when_the_canary_is_ready():
@@ -566,8 +606,9 @@ def test_who_still_boots_of_the_old_generation_is_ended_when_the_canary_is_ready
 
 def test_a_canary_waits_until_there_is_room_for_it():
     scene = Scene(1)
-    stuck = scene.boot()
-    scene.say(scene.roster.overdue(stuck, scene.now))
+    for _ in range(2):
+        stuck = scene.boot()
+        scene.say(scene.roster.overdue(stuck, scene.now))
     scene.boot()
 
     assert only(Spawn, scene.reload(1)) == []
@@ -653,10 +694,9 @@ def test_a_canary_that_hangs_makes_room_for_the_next_reload():
 
 def test_a_roll_that_is_stuck_makes_room_for_the_next_reload():
     scene = Scene(2)
-    old = scene.boot_all()
+    scene.boot_all()
     scene.reload()
     scene.boot()
-    scene.exited(old[0], Exit(0))
     scene.exited(scene.fork(), Exit(4))
     assert scene.roster.roll is Roll.ROLLING
 

@@ -101,9 +101,19 @@ class ForgetsASecondReload(WatchedRoster):
         return super().reload(now) if self.roll is Roll.IDLE else self._settle(now)
 
 
-class SurgesByTwo(WatchedRoster):
-    def _limit(self) -> int:
-        return self.plan.workers + 2
+class StartsOneMoreThanTheSurge(WatchedRoster):
+    def _has_room(self) -> bool:
+        return self._staff.working_count <= self.plan.workers + self.plan.surge
+
+
+class LetsProcessesPileUp(WatchedRoster):
+    def _has_room(self) -> bool:
+        return self._staff.working_count < self.plan.workers + self.plan.surge
+
+
+class WaitsForThoseThatDrain(WatchedRoster):
+    def _has_room(self) -> bool:
+        return len(self._staff) < self.plan.workers + self.plan.surge
 
 
 class WaitsForEverForTheStuck(WatchedRoster):
@@ -150,7 +160,9 @@ BUGS = [
     ForgetsExitsBeforeThePidIsKnown,
     ForgetsReadyBeforeThePidIsKnown,
     ForgetsASecondReload,
-    SurgesByTwo,
+    StartsOneMoreThanTheSurge,
+    LetsProcessesPileUp,
+    WaitsForThoseThatDrain,
     WaitsForEverForTheStuck,
     ForgetsThatATicketWasRevoked,
     FinishesAReloadEarly,

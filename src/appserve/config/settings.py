@@ -148,6 +148,17 @@ class Settings:
         short="-w",
         platform=FromPlatform("WEB_CONCURRENCY", _WORKERS.read, "$WEB_CONCURRENCY when that is set"),
     )
+    surge: int = setting(
+        0,
+        Whole(0, 1024),
+        PROCESSES,
+        "During a reload, start up to this many workers more than `workers`. "
+        "0 is a quarter of the workers, at least 1.",
+        more="More of them make a reload shorter and take more memory. Old workers that still finish "
+        "requests are not counted (docs/reload.md).",
+        applies=Applies.WORKERS,
+        example=2,
+    )
     worker_class: str = setting(
         "auto",
         Choice(("auto", "sync", "threads", "asgi")),

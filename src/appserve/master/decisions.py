@@ -12,14 +12,18 @@ from signal import Signals
 from appserve.errors import ExitCode
 from appserve.observe.log import Level
 
+#: The most processes at a time, whatever the settings say: a row of the scoreboard for each.
+MOST_PROCESSES = 1024 + 16
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one generation asks for: how many workers, and seconds for requests in flight when one has to
-    leave."""
+    """What one generation asks for: how many workers, seconds for requests in flight when one has to leave,
+    and how many more than `workers` may boot or serve while workers are replaced."""
 
     workers: int
     graceful: float
+    surge: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode
 from appserve.master import banner, obituary
 from appserve.master.decisions import (
+    MOST_PROCESSES,
     Abandon,
     Commit,
     Decision,
@@ -61,8 +62,8 @@ from appserve.workers.base import title
 #: The longest wait of the loop. Short: a turn that comes late is how the master learns that it was paused.
 LONGEST_WAIT = 1.0
 
-#: Rows of the scoreboard: as many workers as can be asked for, the surge, and some for those that die hard.
-ROWS = 1024 + 16
+#: Rows of the scoreboard: one for each process that there can be, and some for those that die hard.
+ROWS = MOST_PROCESSES + 16
 
 LAST_WORDS = 1.0
 

@@ -16,7 +16,7 @@ from appserve.observe.log import Level, Log
 
 def plan_of(settings: Settings) -> Plan:
     """What the roster has to know of the settings."""
-    return Plan(settings.workers, settings.graceful_timeout)
+    return Plan(settings.workers, settings.graceful_timeout, settings.surge or max(1, settings.workers // 4))
 
 
 class Generations:

@@ -11,10 +11,11 @@ them.
 A slot is a place that should have a worker of the present generation; its number is the worker's name. While
 one leaves and its successor comes, a slot has two.
 
-* Never more processes than workers + 1, all states counted, and never a worker retired (by a reload or a
-  smaller number) unless as many as planned are READY without it: surge one, unavailable none. A number that
-  shrinks keeps the bound of the greater one until the surplus has left. What even SIGKILL does not end (it
-  waits for a dead disk) is left behind and counts no more.
+* Never more than workers + surge that boot or serve, and never a worker retired (by a reload or a smaller
+  number) unless as many as planned are READY without it: unavailable none. Workers that drain do not hold up
+  their successors, or a reload would take as long as all streams one after the other; beside those that boot
+  or serve there may be as many of them as the larger of this generation and the one before has workers. What
+  even SIGKILL does not end (it waits for a dead disk) is left behind and counts no more.
 * The old generation is in charge until the canary is READY, whatever happens to the canary; from then on
   every new worker is of the new one. No old worker retires before. A second reload waits for the first,
   unless that is stuck: workers of the new generation fail, or the canary boots for longer than `canary`.
@@ -32,6 +33,7 @@ from collections.abc import Callable
 
 from appserve.errors import ExitCode
 from appserve.master.decisions import (
+    MOST_PROCESSES,
     Commit,
     Decision,
     Exit,
@@ -69,6 +71,7 @@ class Roster:
     ) -> None:
         patience = patience or Patience()
         self.plan = plan
+        self._drainable = plan.workers  # how many may drain beside those that boot or serve
         self._patience = patience
         self._staff = Staff(patience, watch)
         self._respawn = Respawn(plan.workers, patience, now, jitter)
@@ -277,8 +280,9 @@ class Roster:
 
     def _commit(self, now: float) -> None:
         """The canary is READY: from now on everything is of its generation."""
-        before = self.generation
+        before, workers = self.generation, self.plan.workers
         self.plan = self._rollout.commit()
+        self._drainable = max(workers, self.plan.workers)
         self._respawn.resize(self.plan.workers)
         self._out.append(Commit(self.generation))
         self._note(Level.INFO, f"generation {self.generation} replaces generation {before}")
@@ -292,7 +296,7 @@ class Roster:
     def _advance_reload(self, now: float) -> None:
         rollout = self._rollout
         canary = next(filter(rollout.is_canary, self._staff.workers.values()), None)
-        if self.roll is Roll.CANARY and canary is None and len(self._staff) < self._limit():
+        if self.roll is Roll.CANARY and canary is None and self._has_room():
             canary = self._spawn(1, rollout.latest, now)
         if rollout.is_waiting and canary is not None:
             limit = canary.asked_at + self._patience.canary
@@ -317,16 +321,18 @@ class Roster:
         """Unavailable none: as many as planned are READY without the one that leaves."""
         return self.ready_count > self.plan.workers
 
-    def _limit(self) -> int:
-        """How many processes there may be, whatever their state: surge one."""
-        return self.plan.workers + 1
+    def _has_room(self) -> bool:
+        """Whether one more worker may be asked for."""
+        most = self.plan.workers + self.plan.surge
+        total = min(most + self._drainable, MOST_PROCESSES)
+        return self._staff.working_count < most and len(self._staff) < total
 
     def _empty_slots(self) -> list[int]:
         return self._staff.empty_slots(self._respawn.slots, self.generation)
 
     def _spawn_missing(self, now: float) -> None:
         for number in self._empty_slots():
-            if len(self._staff) >= self._limit():
+            if not self._has_room():
                 return
             until = self._respawn.wait_until(number, now)
             if until > now:

@@ -70,6 +70,11 @@ class Staff:
         return len(self.those(Life.READY))
 
     @property
+    def working_count(self) -> int:
+        """How many boot or serve, or were asked for; the others are on their way out."""
+        return len(self.those(Life.ASKED, Life.REVOKED, Life.BOOTING, Life.READY))
+
+    @property
     def covered(self) -> set[int]:
         """Slots with a READY worker, of whatever generation."""
         return {worker.slot for worker in self.those(Life.READY)}
