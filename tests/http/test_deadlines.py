@@ -1,4 +1,8 @@
+from collections.abc import Callable, Iterable, Iterator
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appserve.http.deadlines import LINGER_LONGEST, LINGER_SILENCE, Patience, Waiting, Watch
 
@@ -68,7 +72,7 @@ def test_a_peer_may_go_on_sending_after_our_last_response_but_not_for_ever():
 RATED = Patience(first=0, idle=0, head=0, body=10, body_rate=100, write=0)
 
 
-def test_a_body_that_trickles_is_overdue_when_its_average_is_too_low():
+def test_a_body_that_trickles_is_overdue():
     watch = Watch()
     assert not watch.overdue(Waiting.BODY, 0, 0.0, RATED)
 
@@ -76,13 +80,54 @@ def test_a_body_that_trickles_is_overdue_when_its_average_is_too_low():
     assert watch.overdue(Waiting.BODY, 11, 11.0, RATED)
 
 
-def test_a_body_may_pause_that_has_come_quickly_enough_on_the_whole():
-    watch = Watch()
-    assert not watch.overdue(Waiting.BODY, 0, 0.0, RATED)
-    assert not watch.overdue(Waiting.BODY, 4000, 1.0, RATED)
+def end_of(watch: Watch, looks: Iterable[tuple[float, int]]) -> float | None:
+    """When the body of these (time, bytes received) is overdue."""
+    return next((now for now, mark in looks if watch.overdue(Waiting.BODY, mark, now, RATED)), None)
 
-    assert not watch.overdue(Waiting.BODY, 4001, 10.0, RATED)
-    assert not watch.overdue(Waiting.BODY, 4002, 19.0, RATED)
+
+def every_second(received: Callable[[int], int], seconds: int = 1000) -> Iterator[tuple[float, int]]:
+    return ((float(second), received(second)) for second in range(seconds))
+
+
+def test_a_burst_buys_no_slowness_later():
+    assert end_of(Watch(), every_second(lambda second: 0 if second < 2 else 10**9 + second)) is not None
+
+
+@given(burst=st.integers(0, 10**9), at=st.integers(0, 9), pause=st.integers(1, 10))
+def test_however_a_body_began_it_ends_when_it_trickles(burst: int, at: int, pause: int):
+    def received(second: int) -> int:
+        return second // pause + (burst if second >= at else 0)
+
+    end = end_of(Watch(), every_second(received))
+
+    assert end is not None
+    assert end <= 5 * RATED.body
+
+
+@given(pause=st.integers(0, 9), at=st.integers(11, 60), factor=st.integers(1, 50))
+def test_a_body_may_pause_that_comes_at_the_rate_over_the_window(pause: int, at: int, factor: int):
+    """It comes so quickly that what is left of the window beside the pause makes up for it."""
+    rate = factor * 100 * 10 / (10 - pause)
+
+    def received(second: int) -> int:
+        return int(rate * (min(second, at) + max(0, second - at - pause))) + 1
+
+    assert end_of(Watch(), every_second(received)) is None
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 10**6)), max_size=100))
+def test_a_body_is_ended_only_when_it_was_too_slow_for_a_whole_window(steps: list[tuple[int, int]]):
+    looks = [(0.0, 0)]
+    for seconds, size in steps:
+        looks.append((looks[-1][0] + seconds, looks[-1][1] + size))
+
+    end = end_of(Watch(), looks)
+
+    if end is not None:
+        last = next(mark for now, mark in looks if now == end)
+        assert any(
+            end - now > RATED.body and last - mark < RATED.body_rate * (end - now) for now, mark in looks
+        )
 
 
 def test_each_body_is_judged_by_its_own_time():

@@ -197,6 +197,8 @@ def test_slow_clients_end_as_they_should_and_hold_nobody_up(
         crowd.add("half a body", post + b"Content-Length: 900000\r\n\r\n" + b"x" * 450_000)
         crowd.add("trickling body", post + b"Content-Length: 900000\r\n\r\n", [b"x"] * 8000)
         crowd.add("trickling chunks", post + b"Transfer-Encoding: chunked\r\n\r\n", [b"1\r\nx\r\n"] * 8000)
+        burst = [b"x" * 400] * 60 + [b"x" * 200_000] + [b"x"] * 8000
+        crowd.add("burst, then trickling body", post + b"Content-Length: 900000\r\n\r\n", burst)
         crowd.add("slow but steady body", post + b"Content-Length: 600000\r\n\r\n", [b"x" * 4000] * 150)
         crowd.add("not reading", get.replace(b"/", b"/download?size=%d" % SIZE, 1) + b"\r\n", reads=False)
         if secure:
@@ -210,7 +212,10 @@ def test_slow_clients_end_as_they_should_and_hold_nobody_up(
         assert crowd.answers("silent") == {b""}
         assert crowd.answers("silent after a response") == ok
         assert crowd.answers("slow but steady body") == ok
-        for kind in ("half a head", "trickling head", "half a body", "trickling body", "trickling chunks"):
+        for kind in (
+            *("half a head", "trickling head", "half a body"),
+            *("trickling body", "trickling chunks", "burst, then trickling body"),
+        ):
             assert crowd.answers(kind) == late, kind
         assert crowd.answers("not reading") in (ok, {b""}, ok | {b""})
         assert max(len(slow.received) for slow in crowd.kinds["not reading"]) < SIZE
@@ -221,7 +226,7 @@ def test_slow_clients_end_as_they_should_and_hold_nobody_up(
         quick.close()
         await_fact(lambda: sockets_of(worker) == before, "nothing is left open")
         lines = server.access_log.splitlines()
-        assert sum('" 408 ' in line for line in lines) == 5 * OF_EACH
+        assert sum('" 408 ' in line for line in lines) == 6 * OF_EACH
         assert sum("GET /download" in line for line in lines) == OF_EACH
         assert server.find("(?:WARNING|ERROR|CRITICAL) ") == []
     assert figures.timeouts == sum(len(members) for members in crowd.kinds.values())

@@ -255,7 +255,8 @@ class Settings:
         Size(),
         PATIENCE,
         "How many bytes of a body have to come in each second; 0 is any.",
-        more="On average, and judged only once a body has been coming in for longer than `body_timeout`.",
+        more="Averaged over the last one to three times `body_timeout`, and judged only once a body has been "
+        "coming in for longer than that. So a client may pause, and a burst pays for nothing later.",
         applies=Applies.WORKERS,
     )
     write_timeout: float = setting(

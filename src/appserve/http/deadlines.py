@@ -36,7 +36,7 @@ class Patience:
     idle       from the end of a response to the first byte of the next request
     head       from a head's first byte to its last, however it trickles
     body       without any byte of the body
-    body_rate  bytes a second that a body has to come at on average, once it has taken longer than `body`
+    body_rate  bytes a second that a body has to come at, on average over the last one to three times `body`
     write      without the peer taking any byte
     """
 
@@ -67,14 +67,18 @@ class Patience:
 class Watch:
     """Notices that a connection has been in the same wait for too long."""
 
-    __slots__ = ("_began", "_first_mark", "_mark", "_since", "_waiting")
+    __slots__ = ("_mark", "_next_at", "_next_mark", "_since", "_waiting", "_window_at", "_window_mark")
 
     def __init__(self) -> None:
         self._waiting = Waiting.APPLICATION
-        self._mark = 0
-        self._since = 0.0  # the last progress
-        self._first_mark = 0
-        self._began = 0.0  # the wait
+        self._begin(0, 0.0)
+
+    def _begin(self, mark: int, now: float) -> None:
+        self._mark = self._window_mark = self._next_mark = mark
+        self._since = now  # the last progress
+        # The rate is judged from the beginning of a window, which moves on to the next mark when that is old
+        # enough; for other waits it is the beginning of the wait.
+        self._window_at = self._next_at = now
 
     def overdue(self, waiting: Waiting, mark: int, now: float, patience: Patience) -> bool:
         """Whether the wait has lasted longer than `patience` allows, or goes on too slowly.
@@ -84,20 +88,28 @@ class Watch:
         """
         if waiting is not self._waiting or mark < self._mark:
             self._waiting = waiting
-            self._began = self._since = now
-            self._first_mark = self._mark = mark
+            self._begin(mark, now)
             return False
         allowed = patience.limit(waiting)
         if mark != self._mark:
             self._mark = mark
             self._since = now
             if waiting is Waiting.END:
-                return now - self._began > LINGER_LONGEST
-            if waiting is not Waiting.BODY or not patience.body_rate:
-                return False
-            took = now - self._began
-            return 0 < allowed < took and mark - self._first_mark < patience.body_rate * took
+                return now - self._window_at > LINGER_LONGEST
+            if waiting is Waiting.BODY and patience.body_rate and allowed:
+                return self._is_slow(allowed, now, patience.body_rate)
+            return False
         return allowed > 0 and now - self._since > allowed
+
+    def _is_slow(self, least: float, now: float, rate: int) -> bool:
+        """Whether less than `rate` bytes a second came in the window, which is `least` seconds long, and up
+        to three times as long: the average since the beginning would let a burst pay for all that follows."""
+        took = now - self._window_at
+        is_slow = took > least and self._mark - self._window_mark < rate * took
+        if now - self._next_at >= least:
+            self._window_at, self._window_mark = self._next_at, self._next_mark
+            self._next_at, self._next_mark = now, self._mark
+        return is_slow
 
     @property
     def since(self) -> float:
