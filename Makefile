@@ -24,8 +24,8 @@ help:
 	@echo "make format   let ruff rewrite what it can"
 	@echo "make docs     write the generated pages again"
 	@echo "make fuzz     a minute of random requests against the HTTP core (ARGS='--seconds 600' for longer)"
-	@echo "make bench    compare with gunicorn, uvicorn and granian (ARGS='--quick' for a short look)"
-	@echo "make bench-tls   the same over TLS"
+	@echo "make bench    compare with granian, uvicorn, gunicorn, bjoern (ARGS='--quick' for a short look)"
+	@echo "make bench-tls   the same over TLS (needs wrk)"
 	@echo "make build    the wheel and the source distribution, in dist/"
 	@echo "make clean    remove everything that make has made"
 
@@ -92,4 +92,6 @@ $(BENCH)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)/venv
 	$(BENCH)/venv/bin/python $(PIP) --upgrade "pip>=25.1"
 	$(BENCH)/venv/bin/python $(PIP) --editable . --group bench
+	@$(BENCH)/venv/bin/python $(PIP) --group bench-optional >$(BENCH)/bjoern.log 2>&1 \
+	  || echo "bjoern is left out: it needs the headers of libev (libev-dev); see $(BENCH)/bjoern.log" >&2
 	@touch $@

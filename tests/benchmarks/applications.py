@@ -1,33 +1,65 @@
-"""The applications that every contender serves: small, and the same bytes on both interfaces."""
+"""The application of the comparison, on both interfaces: the same bytes from both.
+
+A GET is answered with BODY. A POST is read as a framework reads it; to /echo it is sent back, and elsewhere
+it is answered with how long it was.
+"""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 BODY = b"Hello, World!"
-CONTENT_TYPE = "text/plain; charset=utf-8"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_WSGI_FIELDS = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(BODY)))]
-_ASGI_FIELDS = [
-    (b"content-type", CONTENT_TYPE.encode()),
-    (b"content-length", str(len(BODY)).encode()),
-]
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
 
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    start_response("200 OK", _WSGI_FIELDS.copy())
-    return [BODY]
+    content_type, body = TEXT, BODY
+    if environ["REQUEST_METHOD"] == "POST":
+        content_type, body = JSON, environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        if environ["PATH_INFO"] != "/echo":
+            body = receipt(body)
+    start_response("200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _live(receive, send)
         return
-    await send({"type": "http.response.start", "status": 200, "headers": _ASGI_FIELDS.copy()})
-    await send({"type": "http.response.body", "body": BODY})
+    content_type, body = TEXT, BODY
+    if scope["method"] == "POST":
+        content_type, body = JSON, await _read(receive)
+        if scope["path"] != "/echo":
+            body = receipt(body)
+    fields = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+def receipt(body: bytes) -> bytes:
+    return b'{"read": %d}' % len(body)
+
+
+def expected(request: bytes) -> bytes:
+    """The body that answers a prepared request."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    if not head.startswith(b"POST "):
+        return BODY
+    return body if head.startswith(b"POST /echo ") else receipt(body)
+
+
+async def _read(receive: Receive) -> bytes:
+    pieces = []
+    while True:
+        message = await receive()
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(pieces)
 
 
 async def _live(receive: Receive, send: Send) -> None:

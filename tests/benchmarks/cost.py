@@ -7,6 +7,7 @@ was doing.
 import os
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
+OWN_PAGES = ("Pss_Anon:", "Pss_Shmem:")
 
 
 def process_tree(pid: int) -> list[int]:
@@ -42,12 +43,15 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_bytes(pid: int) -> int:
-    """The proportional set size of the tree: a page that n processes share counts 1/n in each."""
+    """The anonymous memory of the tree: a page that n processes share counts 1/n in each.
+
+    Pages of files (program text) are left out: they are shared with every other server that runs.
+    """
     total = 0
     for member in process_tree(pid):
         try:
             with open(f"/proc/{member}/smaps_rollup") as file:
-                total += next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+                total += sum(int(line.split()[1]) for line in file if line.startswith(OWN_PAGES))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return total * 1024

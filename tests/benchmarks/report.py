@@ -2,12 +2,13 @@
 
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.contenders import Suite, Target
+from tests.benchmarks.cases import Case
+from tests.benchmarks.contenders import Target
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Sample:
     p99: float
     memory: int  # bytes
     start: float  # seconds from exec to the first right answer
-    broken: int
-    refused: int
+    errors: int  # requests without a complete response
+    unsent: int  # requests that were due, and for which no connection was free in time
 
     @property
     def cost(self) -> float:
@@ -36,87 +37,105 @@ class Sample:
     def rate(self) -> float:
         return self.requests / self.seconds
 
+    @property
+    def failures(self) -> str:
+        return f"{self.errors} errors, {self.unsent} unsent"
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target, and what was measured: the median, least and greatest ratio of the rounds."""
+    """A ratio and its target: the median, least and greatest of the rounds."""
 
     target: Target
-    counts: bool  # in this case
-    case: str
     ratio: float
     least: float
     greatest: float
 
-    @property
-    def met(self) -> bool:
-        return self.target.at_most is None or self.ratio <= self.target.at_most
-
     def __str__(self) -> str:
-        if not self.counts or self.target.at_most is None:
-            return "no target"
-        return "met" if self.met else "MISSED"
+        if self.target.at_most is None:
+            return ""
+        return "met" if self.ratio <= self.target.at_most else "MISSED"
 
 
-def ratios(samples: Iterable[Sample], ours: str, peer: str, case: str) -> list[float]:
+def ratios(samples: Iterable[Sample], target: Target) -> list[float]:
     """Our cost as a share of the peer's, one a round: what disturbs a round disturbs both."""
-    costs = {(sample.server, sample.round): sample.cost for sample in samples if sample.case == case}
-    rounds = sorted(number for server, number in costs if server == ours and (peer, number) in costs)
-    return [costs[ours, number] / costs[peer, number] for number in rounds]
-
-
-def verdicts(samples: Sequence[Sample], suite: Suite, cases: Iterable[str]) -> list[Verdict]:
+    costs = {(sample.server, sample.case, sample.round): sample.cost for sample in samples}
+    peer_case = target.peer_case or target.case
     found = []
-    for case in cases:
-        for target in suite.targets:
-            if shares := ratios(samples, target.ours, target.peer, case):
-                counts = case in suite.target_cases
-                found.append(Verdict(target, counts, case, median(shares), min(shares), max(shares)))
+    for (server, case, number), cost in sorted(costs.items()):
+        peer = costs.get((target.peer, peer_case, number))
+        if (server, case) == (target.ours, target.case) and peer:
+            found.append(cost / peer)
     return found
 
 
-def markdown(samples: Sequence[Sample], suite: Suite, cases: Sequence[str], conditions: str) -> str:
-    """The whole result as a page: a table a case, then the targets."""
+def verdicts(samples: Sequence[Sample], targets: Iterable[Target]) -> list[Verdict]:
+    found = []
+    for target in targets:
+        if shares := ratios(samples, target):
+            found.append(Verdict(target, median(shares), min(shares), max(shares)))
+    return found
+
+
+def markdown(
+    samples: Sequence[Sample], cases: Mapping[str, Case], targets: Sequence[Target], conditions: str
+) -> str:
+    """The whole result as a page: for each case its servers and its ratios; then memory and start."""
     lines = ["# Benchmark", "", conditions, ""]
-    for case in cases:
-        lines += [f"## {case}", "", *_table([sample for sample in samples if sample.case == case]), ""]
-    lines += ["## Targets", "", *_targets(verdicts(samples, suite, cases)), ""]
-    return "\n".join(lines)
+    for case in dict.fromkeys(sample.case for sample in samples):
+        lines += [f"## {case}: {cases[case].about}", ""]
+        lines += [*_costs([sample for sample in samples if sample.case == case]), ""]
+        lines += [*_ratios(verdicts(samples, [one for one in targets if one.case == case])), ""]
+    return "\n".join([*lines, "## Memory and start", "", *_sizes(samples), ""])
 
 
-def _table(samples: Sequence[Sample]) -> list[str]:
+def _costs(samples: Sequence[Sample]) -> list[str]:
     rows = [
-        "| server | CPU µs/request | (least) | requests/s | p50 ms | p99 ms | memory MB | first answer ms |",
+        "| server | CPU µs/request | least | requests/s | p50 ms | p99 ms | errors | unsent |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for server in dict.fromkeys(sample.server for sample in samples):
-        of = [sample for sample in samples if sample.server == server]
+    for server, of in _by_server(samples):
         cells = [
             server,
-            f"{median(sample.cost for sample in of) * 1e6:.2f}",
-            f"{min(sample.cost for sample in of) * 1e6:.2f}",
+            f"{median(sample.cost for sample in of) * 1e6:.1f}",
+            f"{min(sample.cost for sample in of) * 1e6:.1f}",
             f"{median(sample.rate for sample in of):,.0f}",
             _milliseconds(median(sample.p50 for sample in of)),
             _milliseconds(median(sample.p99 for sample in of)),
-            f"{median(sample.memory for sample in of) / 1e6:.1f}",
-            f"{median(sample.start for sample in of) * 1e3:.0f}",
+            str(sum(sample.errors for sample in of)),
+            str(sum(sample.unsent for sample in of)),
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return rows
+
+
+def _sizes(samples: Sequence[Sample]) -> list[str]:
+    rows = ["| server | memory MB | first answer ms |", "|---|---:|---:|"]
+    for server, of in _by_server(samples):
+        memory, start = median(one.memory for one in of), median(one.start for one in of)
+        rows.append(f"| {server} | {memory / 1e6:.1f} | {start * 1e3:.0f} |")
+    return rows
+
+
+def _by_server(samples: Sequence[Sample]) -> list[tuple[str, list[Sample]]]:
+    names = dict.fromkeys(sample.server for sample in samples)
+    return [(name, [sample for sample in samples if sample.server == name]) for name in names]
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.2f}" if seconds else "–"
 
 
-def _targets(found: Sequence[Verdict]) -> list[str]:
+def _ratios(found: Sequence[Verdict]) -> list[str]:
+    if not found:
+        return ["Nothing to compare."]
     rows = [
-        "| case | CPU per request of | as a share of | at most | median | least … greatest | |",
-        "|---|---|---|---:|---:|---:|---|",
+        "| CPU of | as a share of | median | least … greatest | at most | |",
+        "|---|---|---:|---:|---:|---|",
     ]
     rows += [
-        f"| {one.case} | {one.target.ours} | {one.target.peer} | {_limit(one.target)} | {one.ratio:.3f} "
-        f"| {one.least:.3f} … {one.greatest:.3f} | {one} |"
+        f"| {one.target.ours} | {one.target.compared_with} | {one.ratio:.2f} "
+        f"| {one.least:.2f} … {one.greatest:.2f} | {_limit(one.target)} | {one} |"
         for one in found
     ]
     return rows
@@ -126,16 +145,15 @@ def _limit(target: Target) -> str:
     return "" if target.at_most is None else f"{target.at_most:.2f}"
 
 
-def describe_machine(cores: Sequence[int]) -> str:
+def describe_machine(cores: tuple[int | None, int | None]) -> str:
     model = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
     )
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return (
-        f"{model}, {platform.system()} {platform.release()}, {python}, "
-        f"server on core {cores[0]}, load on core {cores[1]}"
-    )
+    server, load = cores
+    where = "not pinned to cores" if server is None else f"server on core {server}, load on core {load}"
+    return f"{model}, {platform.system()} {platform.release()}, {python}, {where}"
 
 
 def _lines(path: str) -> list[str]:
