@@ -65,7 +65,8 @@ def test_a_stuck_thread_is_told_of_and_nobody_is_killed(serve: Serve) -> None:
 
     told = rf"worker 1 \(pid {pid}\), appserve-thread-\d, "
     server.await_line(
-        rf"WARNING +{told}has been in the application for [12]\.\d s: GET /wait, from 127\.0\.0\.1"
+        rf"WARNING +{told}has made no progress for [12]\.\d s \(--timeout 1\), "
+        r"serving GET /wait from 127\.0\.0\.1 for [12]\.\d s"
     )
     assert 'app.py", line 8, in app\n' in server.log
     assert int(server.get().text) == pid

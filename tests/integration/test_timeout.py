@@ -1,6 +1,7 @@
 """Workers that make no progress: the log has their stacks and their request, and another one takes their
 place."""
 
+import http.client
 import re
 import signal
 import threading
@@ -82,6 +83,106 @@ def test_a_stuck_request_is_killed_with_its_stack_and_its_request_line(
     await_fact(lambda: f'"GET {path}" 500 0 ' in server.access_log, "the access log has the request")
     assert "secret" not in server.access_log
     assert server.get().text == "fine"
+
+
+STREAM = """
+import time
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/hints":
+        for _ in range(12):
+            time.sleep(0.25)
+            environ["wsgi.early_hints"]([("Link", "</a.css>; rel=preload")])
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    if path == "/write":
+        for _ in range(12):
+            time.sleep(0.25)
+            write(b"x")
+    if path == "/big":
+        return iter([bytes(1 << 20)] * 12)
+    return pieces(path)
+
+def pieces(path):
+    for _ in range(12 if path in ("/yield", "/wedge") else 0):
+        time.sleep(0.25)
+        yield b"x"
+    if path == "/wedge":
+        time.sleep(600)
+    if path == "/empty":
+        while True:
+            time.sleep(0.25)
+            yield b""
+    yield b"end"
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "piece"), [("/yield", b"1\r\nx\r\n"), ("/write", b"1\r\nx\r\n"), ("/hints", b"HTTP/1.1 103 ")]
+)
+def test_each_piece_that_the_application_hands_over_is_progress(
+    serve: Serve, path: str, piece: bytes
+) -> None:
+    """Three seconds of pieces, a quarter of a second apart."""
+    server = serve("app:app", "--timeout", "2", files={"app.py": STREAM})
+    client = server.send(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path.encode())
+
+    received = b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+    assert received.count(piece) == 12
+    assert received.endswith(b"3\r\nend\r\n0\r\n\r\n")
+    assert "killed" not in server.log
+    client.close()
+
+
+def test_a_stream_that_stops_is_killed_and_the_log_says_both_times(serve: Serve) -> None:
+    server = serve("app:app", "--timeout", "2", files={"app.py": STREAM})
+    mark = server.mark()
+
+    with pytest.raises((OSError, http.client.IncompleteRead)):
+        server.get("/wedge")
+
+    (killed,) = server.await_line(
+        r"killed: no progress for (2\.\d) s \(--timeout 2\), serving GET /wedge for ([\d.]+) s", since=mark
+    )
+    assert float(killed[2]) >= 12 * 0.25 + 2.0
+
+
+def test_a_block_that_is_empty_hands_nothing_over(serve: Serve) -> None:
+    server = serve("app:app", "--timeout", "1", files={"app.py": STREAM})
+    mark = server.mark()
+
+    ask_in_vain(server, "/empty")
+
+    server.await_line(r"killed: no progress for .* serving GET /empty", since=mark)
+
+
+def test_a_wait_for_a_slow_reader_is_not_the_applications(serve: Serve) -> None:
+    """Without a spool the application waits for its reader, who makes a pause of three times the limit."""
+    server = serve("app:app", "--timeout", "1", "--limit-spool", "0", files={"app.py": STREAM})
+    client = server.send(b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+
+    began = time.monotonic()
+    await_fact(lambda: time.monotonic() > began + 3.0, "three times the limit is over")
+    received = 0
+    while data := client.recv(1 << 20):
+        received += len(data)
+
+    assert received > 12 << 20
+    assert "killed" not in server.log
+    client.close()
+
+
+def test_a_reader_that_takes_nothing_is_given_up_after_the_write_timeout(serve: Serve) -> None:
+    server = serve(
+        *("app:app", "--timeout", "1", "--write-timeout", "2", "--limit-spool", "0"), files={"app.py": STREAM}
+    )
+    client = server.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+
+    await_fact(lambda: '"GET /big HTTP/1.1" 499 ' in server.access_log, "it is given up")
+    assert server.get("/").text == "end"
+    assert "killed" not in server.log
+    client.close()
 
 
 def test_a_blocked_event_loop_is_killed_with_its_stack(serve: Serve) -> None:

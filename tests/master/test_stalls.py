@@ -3,7 +3,7 @@
 import pytest
 
 from appserve.master.stalls import TICK, TOLERATED, StallWatch, is_overdue, next_look
-from appserve.observe.scoreboard import BUSY_SINCE_NS, ROW_SIZE, TICK_NS, Row, WorkerState
+from appserve.observe.scoreboard import BUSY_SINCE_NS, PROGRESS_NS, ROW_SIZE, TICK_NS, Row, WorkerState
 
 SECOND = 1_000_000_000
 START = 1000 * SECOND
@@ -21,6 +21,22 @@ def test_a_busy_worker_is_judged_by_its_request():
     watch = StallWatch(START)
 
     assert watch.stalled_for(make_row(busy_since=START), START + 3 * SECOND) == 3 * SECOND
+
+
+def test_a_piece_that_the_application_has_handed_over_is_progress():
+    watch = StallWatch(START)
+    row = make_row(busy_since=START)
+    row.words[PROGRESS_NS] = START + 50 * SECOND
+
+    assert watch.stalled_for(row, START + 53 * SECOND) == 3 * SECOND
+    assert row.busy_seconds((START + 53 * SECOND) / 1e9) == 53.0
+
+
+def test_progress_before_the_call_is_not_progress_of_the_call():
+    row = make_row(busy_since=START)
+    row.words[PROGRESS_NS] = START - SECOND
+
+    assert StallWatch(START).stalled_for(row, START + 3 * SECOND) == 3 * SECOND
 
 
 def test_a_worker_whose_loop_turns_beside_its_calls_is_judged_by_the_loop():

@@ -1,9 +1,12 @@
+import time
+
 import pytest
 
 from appserve.observe.scoreboard import (
     BUSY_SINCE_NS,
     IN_FLIGHT,
     LATENCY_BUCKETS,
+    PROGRESS_NS,
     TICK_NS,
     Row,
     Scoreboard,
@@ -161,18 +164,39 @@ def test_the_request_that_is_shown_is_the_oldest_of_those_that_run(row: Row):
     assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /second", 0)
 
 
-def test_a_request_that_waits_for_its_client_is_not_shown_as_one_that_runs(row: Row):
-    showcase = Showcase(row)
+def test_each_piece_that_is_handed_over_is_progress_and_the_call_began_when_it_began(tally: Tally, row: Row):
+    before = time.monotonic_ns()
+    tally.begin(b"GET /", SECOND)
+    tally.progress()
+
+    assert before <= row.stall_reference_ns <= time.monotonic_ns()
+    assert row.words[BUSY_SINCE_NS] == SECOND
+    tally.end(200, 3 * SECOND)
+    tally.publish(4 * SECOND, 0, 0)
+    assert row.totals().busy_seconds == 2.0
+    assert row.stall_reference_ns == 4 * SECOND, "the last turn of the loop"
+
+
+def test_progress_of_one_call_is_none_of_the_next(tally: Tally, row: Row):
+    tally.begin(b"GET /", SECOND)
+    tally.progress()
+    tally.end(200, 3 * SECOND)
+    later = time.monotonic_ns() + SECOND
+    tally.begin(b"GET /", later)
+
+    assert row.stall_reference_ns == later
+
+
+def test_a_thread_remembers_its_progress_and_shows_none_for_its_worker(row: Row):
     thread = Counts()
     thread.begin(b"GET /", 5)
-    thread.pause(6)
-    assert showcase.look([thread]) == 1
-    assert row.words[BUSY_SINCE_NS] == 0
+    assert thread.stall_reference_ns == 5
+    before = time.monotonic_ns()
+    thread.progress()
 
-    thread.resume(16)
-    assert showcase.look([thread]) == 1
-    assert row.words[BUSY_SINCE_NS] == 15
-    assert thread.end(200, 20) == 5
+    assert before <= thread.stall_reference_ns <= time.monotonic_ns()
+    assert row.words[PROGRESS_NS] == 0
+    assert (thread.since, thread.end(200, 20)) == (5, 15)
 
 
 def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: Row):
@@ -197,7 +221,6 @@ def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: R
 def test_a_call_that_nobody_ends_is_over_for_its_thread(row: Row):
     thread = Counts()
     thread.begin(b"GET /", 5)
-    thread.pause(6)
     thread.rest()
 
     assert Showcase(row).look([thread]) == 0

@@ -205,9 +205,14 @@ class Settings:
         30.0,
         Seconds(),
         PATIENCE,
-        "Replace a worker that has made no progress for so long; 0 never does.",
-        more="For sync workers it is how long one request may take, for asgi workers how long the event loop "
-        "may be blocked. The log then has the request and what every thread was doing.",
+        "Kill and replace a worker that makes no progress for this long; 0 disables.",
+        more="In a sync worker each piece of a response that the application hands over is progress (a block "
+        "that it yields, a call of `write()`, early hints), so this limits the time without any, not the "
+        "whole request. A wait for a client that has to take some of the response first does not count: "
+        "`write_timeout` limits it. In a threads worker a request without progress for this long is logged, "
+        "and the worker is replaced only if its loop stands still. In an asgi worker it is how long the "
+        "event loop may be blocked. The log then has the request, how long it has been running, and what "
+        "every thread was doing.",
         applies=Applies.WORKERS,
         short="-t",
     )

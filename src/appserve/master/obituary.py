@@ -37,6 +37,7 @@ def killing(member: Member, reason: Reason, now: float) -> Record:
     """Of a worker that is about to be killed by us; `now` is monotonic."""
     match reason:
         case Reason.STALLED:
+            # How long the request has been running stands behind it: that is not what --timeout limits.
             why = f"no progress for {member.stalled:.1f} s (--timeout {member.settings.timeout:g})"
         case Reason.GRACE_OVER:
             why = f"still busy when its time to leave was over ({member.limit})"

@@ -1,7 +1,8 @@
 """Which workers make no progress. Pure; times are nanoseconds of the monotonic clock.
 
-Progress is what the scoreboard shows: since when the application has been running, where the loop stands
-still meanwhile (sync), else when the loop last turned. Nobody writes a heartbeat for it, and nobody is asked.
+Progress is what the scoreboard shows. Where the loop stands still while the application runs (sync), it is
+the begin of the call, and then each piece of the response that the application hands over; else it is a turn
+of the loop. So a call may take as long as it likes while it hands over pieces. No worker is asked.
 
 When the master itself was paused (SIGSTOP, a frozen container), so were its workers, most likely: the clock
 went on and nobody could do anything. A turn that comes later than it should by more than TOLERATED tells

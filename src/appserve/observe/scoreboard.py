@@ -41,7 +41,7 @@ SPAWNED_NS: Final = 3
 STATE: Final = 8
 STATE_SINCE_NS: Final = 9
 TICK_NS: Final = 10  # when its loop last turned
-BUSY_SINCE_NS: Final = 11  # sync: since when the application runs; 0 while it does not
+BUSY_SINCE_NS: Final = 11  # sync: since when the application runs; threads: its oldest call; 0 for none
 CONNECTIONS: Final = 12  # open
 IN_FLIGHT: Final = 13  # requests that the application has and has not finished
 REQUEST_SINCE_NS: Final = 14  # when the request shown by current_request() began
@@ -64,6 +64,9 @@ LATENCY_BUCKETS: Final = 32
 
 # A word that the worker writes for its siblings.
 EXPECTED_WAIT_NS: Final = 64  # WSGI: for how long a request would find it occupied (wsgi/pace.py)
+
+# More of what the worker is doing now.
+PROGRESS_NS: Final = 65  # sync: when the application last handed over a piece of a response
 
 _COUNTERS: Final = slice(ACCEPTED, LATENCY + LATENCY_BUCKETS)
 _TEXT_AT: Final = 96 * _WORD
@@ -193,9 +196,10 @@ class Row:
 
     @property
     def stall_reference_ns(self) -> int:
-        """Since when there has been no progress: the start of the current call of the application, or the
-        last turn of the loop."""
-        return self.words[BUSY_SINCE_NS] or self.words[TICK_NS]
+        """Since when there has been no progress: while the application runs, the start of its call or the
+        last piece of the response that it handed over; else the last turn of the loop."""
+        since = self.words[BUSY_SINCE_NS]
+        return max(since, self.words[PROGRESS_NS]) if since else self.words[TICK_NS]
 
     def busy_seconds(self, now: float) -> float:
         """For how long the current call of the application has been running; 0 when there is none."""

@@ -7,6 +7,7 @@ and at the end. What must be readable at any moment, because it tells why a work
 Where several threads serve, each counts for itself, and the loop adds up: a word of the row has one writer.
 """
 
+import time
 from _thread import allocate_lock  # threading would be imported for this alone in a worker without threads
 from collections.abc import Iterable, Sequence
 
@@ -20,6 +21,7 @@ from appserve.observe.scoreboard import (
     IN_FLIGHT,
     LATENCY,
     LATENCY_BUCKETS,
+    PROGRESS_NS,
     REQUESTS,
     RESPONSES_1XX,
     TICK_NS,
@@ -37,7 +39,7 @@ class Counts:
     accepted, app_errors and timeouts are for their users to count up
 
     since    when the current call began; 0 while the application has not got this thread
-    paused   since when the application waits for its client; 0 while it does not
+    progressed   when the application last handed over a piece of a response, in this call or an earlier one
     ended    when the last call ended
     busy_ns  how long all calls have taken
     label    the request line of the current or the last call, without its query
@@ -52,7 +54,7 @@ class Counts:
         "busy_ns",
         "ended",
         "label",
-        "paused",
+        "progressed",
         "requests",
         "since",
         "timeouts",
@@ -63,7 +65,7 @@ class Counts:
         self._latency = [0] * 64  # more buckets than the row has, so that no duration needs a check
         self.busy_ns = 0
         self.since = 0
-        self.paused = 0
+        self.progressed = 0
         self.ended = 0
         self.label = b""
         self.accepted = 0
@@ -92,15 +94,15 @@ class Counts:
             self._responses[status // 100] += 1
         return nanoseconds
 
-    def pause(self, now_ns: int) -> None:
-        """The application waits for its client, still or again: that is no hang, and none of its time."""
-        if not self.paused:
-            self.paused = now_ns
+    def progress(self) -> None:
+        """The application has handed over a piece of its response, or waits for the client to take one: it
+        is not stuck (--timeout)."""
+        self.progressed = time.monotonic_ns()
 
-    def resume(self, now_ns: int) -> None:
-        """The application goes on."""
-        self.since += now_ns - self.paused
-        self.paused = 0
+    @property
+    def stall_reference_ns(self) -> int:
+        """Since when the current call has made no progress."""
+        return max(self.since, self.progressed)
 
     def count(self, status: int) -> None:
         """A request is over that the application did not have to itself, or never had."""
@@ -112,7 +114,7 @@ class Counts:
 
     def rest(self) -> None:
         """Whatever happened to the call, the application has this thread no longer."""
-        self.since = self.paused = 0
+        self.since = 0
 
 
 class Tally(Counts):
@@ -147,14 +149,8 @@ class Tally(Counts):
             self._responses[status // 100] += 1
         return nanoseconds
 
-    def pause(self, now_ns: int) -> None:
-        super().pause(now_ns)
-        self._words[BUSY_SINCE_NS] = 0
-        self._words[TICK_NS] = now_ns  # the loop does not turn; this shows that it is not stuck
-
-    def resume(self, now_ns: int) -> None:
-        super().resume(now_ns)
-        self._words[BUSY_SINCE_NS] = self.since
+    def progress(self) -> None:
+        self._words[PROGRESS_NS] = time.monotonic_ns()
 
     def rest(self) -> None:
         super().rest()
@@ -197,14 +193,10 @@ class Showcase:
                 self._lock.release()
 
     def look(self, threads: Iterable[Counts]) -> int:
-        """Show the oldest request of these threads, or that there is none; gives how many there are.
-
-        One that waits for its client is none that runs for long.
-        """
-        running = [(since, one.label, one.paused) for one in threads if (since := one.since)]
-        busy = [(since, label) for since, label, paused in running if not paused]
-        if busy:
-            since, label = min(busy)
+        """Show the oldest request of these threads, or that there is none; gives how many there are."""
+        running = [(since, one.label) for one in threads if (since := one.since)]
+        if running:
+            since, label = min(running)
             self.put(label, since)
         elif self.since:
             self.put(self._label, 0)

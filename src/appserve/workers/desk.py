@@ -1,4 +1,4 @@
-"""What each thread of a worker is doing, and a word in the log about one that does not come back.
+"""What each thread of a worker is doing, and what the log says of one that makes no progress.
 
 A thread that is stuck in the application cannot be ended: Python has no way to do it, and whatever it holds
 (locks, a database's connection) would stay held. It can be told of, with the request and the line that it
@@ -49,17 +49,19 @@ class Desk(Counts):
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What the log was told of: the how-manieth request of a thread, since when, and its line."""
+    """A stall that was logged: when the call began (which identifies it), the progress before the stall,
+    both in monotonic ns, and the request line."""
 
-    number: int
     since: int
+    stalled_since: int
     request: str
 
 
 class StuckWatch:
-    """Tells of requests that have been in the application for longer than `limit` seconds; 0 tells of none.
+    """Logs calls of the application that have made no progress for `limit` seconds (--timeout); 0 disables.
 
-    Once when it is noticed, with the thread's stack, and again when it is over.
+    Progress is what it is in a sync worker: each piece of the response that the application hands over. A
+    stall is logged once when it is noticed, with the thread's stack, and again when it is over.
     """
 
     def __init__(self, desks: Sequence[Desk], limit: float, log: Log, slot: int) -> None:
@@ -74,30 +76,38 @@ class StuckWatch:
         if not self._limit:
             return
         for desk in self._desks:
-            number, since = desk.requests, desk.since
+            since, progressed = desk.since, desk.stall_reference_ns
             told = self._told.get(desk)
-            if told is not None and told.number != number:
+            if told is not None and (told.since, told.stalled_since) != (since, progressed):
                 del self._told[desk]
-                # It may have had others since, but all of them within the second since we looked.
-                age = (desk.ended - told.since) / 1e9
-                self._log.warning(f"{self._who(desk)} came back after {age:.1f} s: {told.request}")
+                self._log_end(desk, told, has_returned=told.since != since)
                 told = None
-            if told is None and since and not desk.paused and now_ns - since > self._limit:
-                self._tell(desk, number, since, now_ns)
+            if told is None and since and now_ns - progressed > self._limit:
+                self._log_stall(desk, since, progressed, now_ns)
 
-    def _tell(self, desk: Desk, number: int, since: int, now_ns: int) -> None:
+    def _log_end(self, desk: Desk, told: _Told, *, has_returned: bool) -> None:
+        """The thread may have had other calls since, all of them within a second after the last look."""
+        if has_returned:
+            seconds = (desk.ended - told.since) / 1e9
+            self._log.warning(f"{self._who(desk)} came back after {seconds:.1f} s: {told.request}")
+        else:
+            seconds = (desk.progressed - told.stalled_since) / 1e9
+            self._log.warning(f"{self._who(desk)} makes progress again after {seconds:.1f} s: {told.request}")
+
+    def _log_stall(self, desk: Desk, since: int, progressed: int, now_ns: int) -> None:
         request = desk.label.decode("latin-1")
         client = desk.client or "a local client"
         frame = sys._current_frames().get(desk.ident)
         stack = application_stack(frame) if frame is not None else ""
         del frame
-        if desk.requests != number or desk.since != since:
-            return  # it was coming back
-        self._told[desk] = _Told(number, since, request)
+        if (desk.since, desk.stall_reference_ns) != (since, progressed):
+            return  # it has made progress meanwhile
+        self._told[desk] = _Told(since, progressed, request)
         self._log.block(
             Level.WARNING,
-            f"{self._who(desk)} has been in the application for {(now_ns - since) / 1e9:.1f} s: "
-            f"{request}, from {client} (see --timeout)",
+            f"{self._who(desk)} has made no progress for {(now_ns - progressed) / 1e9:.1f} s "
+            f"(--timeout {self._limit / 1e9:g}), serving {request} from {client} "
+            f"for {(now_ns - since) / 1e9:.1f} s",
             stack,
         )
 

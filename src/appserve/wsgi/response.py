@@ -104,6 +104,7 @@ class Response:
         Raises AppMistake for headers that cannot stand in a response, ClientDisconnected.
         """
         if not self._is_over and not self.started:
+            self._outbox.tally.progress()
             self._put(self._connection.send_informational(103, headers))
 
     def write(self, data: bytes) -> None:
@@ -117,6 +118,7 @@ class Response:
 
     def send(self, data: bytes) -> None:
         """Send a non-empty piece of the body, with the head before the first. Raises ClientDisconnected."""
+        self._outbox.tally.progress()
         if self.started:
             framed = self._connection.send_body(data, True)
         else:
@@ -231,6 +233,7 @@ class Response:
                 self._check_started("before the body")
                 head = connection.start_with(self._parts, self.code, self._length)
             left = connection.left_to_write
+            self._outbox.tally.progress()
             self._put(head + connection.send_body(data if left < 0 else data[:left], True))
             if 0 <= left <= len(data):
                 break
