@@ -480,19 +480,22 @@ def test_where_every_proxy_adds_both_the_scheme_is_never_the_client_s_choice(lef
 def test_what_is_remembered_is_bounded_in_number_and_length():
     reader = forwarding()
     for number in range(3 * REMEMBERED):
-        reader.read(PEER, pairs(f"for: 192.0.{number >> 8}.{number & 255}"))
+        reader.read(PEER, pairs(f"for: 192.0.2.1, 192.0.{number >> 8}.{number & 255}"))
     long = pairs("for: " + "6.6.6.6, " * (LONGEST // 9 + 1) + "192.0.2.1")
     assert reader.read(PEER, long) == origin(("192.0.2.1", 0))
 
     assert 0 < len(reader._origins) <= REMEMBERED
-    assert (PEER, long) not in reader._origins
+    assert long not in reader._origins
 
 
 def test_what_is_said_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch):
     reader = forwarding()
-    first = said("for: 192.0.2.1", reader=reader)
+    first = said("for: 192.0.2.1, 192.0.2.2", "proto: https", reader=reader)
+    one = said("for: 192.0.2.1", "proto: https", reader=reader)
     assert said(reader=reader) is None
     monkeypatch.setattr("appserve.http.forwarded.walk", None)
 
-    assert said("for: 192.0.2.1", reader=reader) is first
+    assert said("for: 192.0.2.1, 192.0.2.2", "proto: https", reader=reader) == first
+    assert said("for: 192.0.2.1", "proto: https", reader=reader) == one
+    assert said("for: 192.0.2.9", "proto: https", reader=reader) == origin(("192.0.2.9", 0), "https")
     assert said(reader=reader) is None
