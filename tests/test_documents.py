@@ -19,11 +19,11 @@ LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_-]+")
 
 OTHERS = set(
-    # docker, useradd, pip, make bench, pytest, mypy, ruff
+    # docker, systemctl, useradd, pip, make bench, pytest, mypy, ruff
     "--from --publish --rm --tag --time --no-create-home --shell --system --uid --no-cache-dir --no-index"
     " --wheel-dir --disable-pip-version-check --editable --group --quiet --upgrade --cases --quick"
     " --results --rounds --seconds --servers --numprocesses --dist --randomly-seed --strict --check"
-    " --fix-only --outdir --reruns --hypothesis-profile".split()
+    " --fix-only --outdir --reruns --hypothesis-profile --kill-whom --signal".split()
 )
 
 

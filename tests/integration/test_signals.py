@@ -172,9 +172,7 @@ def test_a_ctrl_c_while_the_application_is_imported_is_quiet(serve: Serve) -> No
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH]
-)
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH])
 def test_signals_without_a_meaning_yet_do_not_hurt_the_master(serve: Serve, number: signal.Signals) -> None:
     server = serve("app:app", "--log-level", "debug")
 

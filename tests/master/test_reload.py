@@ -8,6 +8,7 @@ from pathlib import Path
 from appserve.config.settings import Resolved, Settings
 from appserve.errors import ConfigError
 from appserve.master.decisions import Plan
+from appserve.master.logs import Logs
 from appserve.master.reload import Generations
 from appserve.observe.log import Log
 
@@ -18,7 +19,7 @@ class Case:
     def __init__(self, tmp_path: Path, reread: Callable[[], Resolved]) -> None:
         self.path = tmp_path / "log"
         self.fd = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        self.generations = Generations(Resolved(OLD, {}), reread, Log(self.fd))
+        self.generations = Generations(Resolved(OLD, {}), reread, Logs(Log(self.fd), OLD))
 
     @property
     def log(self) -> str:

@@ -182,7 +182,7 @@ def test_a_stopped_reader_loses_lines_and_hears_how_many(pipe: Pipe) -> None:
     told = lines[-1]
     assert told == (
         f"# appserve [{os.getpid()}]: {total - len(lines) + 1} access log lines lost:"
-        " the reader of this log was too slow"
+        " its reader was too slow, or the disk full"
     )
 
 

@@ -462,3 +462,81 @@ def test_time_to_write_does_not_depend_on_the_reader(on_a_pipe: tuple[Pipe, Writ
     for _ in range(2000):
         writer.write(b"x" * 99 + b"\n")
     assert time.monotonic() - began < 60
+
+
+def test_a_full_disk_is_reported_once_and_so_is_its_end(
+    opened: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[int] = []
+    full = os.open("/dev/full", os.O_WRONLY)
+    free = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    writer = Writer(full, notice, report=reports.append)
+    opened.callback(os.close, free)
+
+    for _ in range(3):
+        writer.write(b"one\n")
+        writer.flush()
+    assert reports == [errno.ENOSPC]
+    os.close(writer.replace(free))
+    assert writer.flush()
+    writer.write(b"two\n")
+
+    assert reports == [errno.ENOSPC, 0]
+    assert (tmp_path / "log").read_bytes() == b"one\none\none\ntwo\n"
+
+
+def test_a_disk_that_is_full_again_and_again_is_not_reported_each_time(
+    opened: ExitStack, tmp_path: Path
+) -> None:
+    reports: list[int] = []
+    full = os.open("/dev/full", os.O_WRONLY)
+    free = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    opened.callback(os.close, full)
+    opened.callback(os.close, free)
+    writer = Writer(full, notice, report=reports.append)
+
+    for _ in range(3):
+        writer.write(b"one\n")
+        writer.replace(free)
+        writer.flush()
+        writer.replace(full)
+
+    assert reports == [errno.ENOSPC, 0]
+
+
+def test_a_reader_that_is_slow_is_not_reported_and_one_that_is_gone_is(opened: ExitStack) -> None:
+    reports: list[int] = []
+    pipe = Pipe(opened)
+    writer = Writer(pipe.writer, notice, report=reports.append)
+    for _ in range(30):
+        writer.write(b"x" * 999 + b"\n")
+    assert reports == []
+
+    pipe.close_reader()
+    writer.write(b"one\n")
+
+    assert reports == [errno.EPIPE]
+
+
+def test_what_waits_is_written_whole_to_the_file_that_takes_the_place(
+    opened: ExitStack, tmp_path: Path
+) -> None:
+    """Also a line of which a part had left."""
+    ours, theirs = socket.socketpair()
+    opened.callback(ours.close)
+    opened.callback(theirs.close)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    writer = Writer(ours.fileno(), notice)
+    lines = [b"%04d %s\n" % (number, b"x" * 994) for number in range(40)]
+    for line in lines:
+        writer.write(line)
+    assert writer.pending
+
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    opened.callback(os.close, fd)
+    assert writer.replace(fd) == ours.fileno()
+    assert writer.flush()
+
+    written = path.read_bytes().splitlines(keepends=True)
+    assert written == lines[-len(written) :]

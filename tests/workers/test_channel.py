@@ -1,9 +1,11 @@
 """Messages between a master and a worker, over both kinds of socket."""
 
 import json
+import os
 import select
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from appserve.workers.channel import (
     Channel,
     Failed,
     Listening,
+    LogFiles,
     Message,
     Ready,
     Retire,
@@ -32,6 +35,7 @@ EXAMPLES: list[Message] = [
     Retire(1.0, 25.0),
     Stop(2.0),
     SiblingDied(),
+    LogFiles(access=True, error=False),
 ]
 
 Pair = tuple[Channel, Channel]
@@ -159,7 +163,7 @@ def test_every_field_has_a_default(message_type: type[Message]) -> None:
     message = message_type()
 
     assert decode(encode(message)) == message
-    assert {field.type for field in fields(message_type)} <= {int, float, str}
+    assert {field.type for field in fields(message_type)} <= {int, float, str, bool}
 
 
 @pytest.mark.parametrize(
@@ -212,3 +216,48 @@ def test_a_stream_may_be_cut_anywhere() -> None:
     assert received == EXAMPLES
     ours.close()
     theirs.close()
+
+
+def test_descriptors_come_with_their_message_and_in_order(pair: Pair, tmp_path: Path) -> None:
+    ours, theirs = pair
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    files = [os.open(tmp_path / name, os.O_RDONLY) for name in ("a", "b", "c")]
+
+    assert ours.send(LogFiles(access=True, error=True), files[:2])
+    assert ours.send(Listening())
+    assert ours.send(LogFiles(access=True), files[2:])
+    for fd in files:
+        os.close(fd)
+
+    received: list[bytes] = []
+    for message in receive_all(theirs):
+        if isinstance(message, LogFiles):
+            for fd in theirs.take_files(message.count):
+                assert not os.get_inheritable(fd)
+                received.append(os.read(fd, 10))
+                os.close(fd)
+    assert received == [b"a", b"b", b"c"]
+
+
+def test_a_worker_cannot_give_its_master_descriptors(pair: Pair) -> None:
+    ours, theirs = pair
+    before = os.listdir("/dev/fd")
+
+    assert theirs.send(LogFiles(access=True), [0])
+
+    assert ours.receive() == [LogFiles(access=True)]
+    assert ours.take_files(1) == []
+    assert os.listdir("/dev/fd") == before
+
+
+def test_descriptors_that_were_not_taken_are_closed_with_the_channel(pair: Pair) -> None:
+    ours, theirs = pair
+    before = set(os.listdir("/dev/fd"))
+    ours.send(LogFiles(access=True), [0])
+    theirs.receive()
+    (taken,) = set(os.listdir("/dev/fd")) - before
+
+    theirs.close()
+
+    assert taken not in os.listdir("/dev/fd")

@@ -9,6 +9,7 @@ what a reload must renew for a change to take effect. Nothing else has to be wri
 A row that is listed works. Durations are float seconds, sizes are bytes, lists are tuples.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -30,7 +31,17 @@ def _refine_bind(text: str) -> str:
 
 
 def _refine_access_logfile(text: str) -> str:
-    return "none" if text.lower() == "none" else text
+    return "none" if text.lower() == "none" else _refine_logfile(text)
+
+
+def _refine_logfile(text: str) -> str:
+    """What names a standard stream by way of a descriptor cannot be opened: it is a symbolic link."""
+    stream = re.fullmatch(r"/(?:dev|proc/(?:self|thread-self|[0-9]+))/fd/([12])", text)
+    if stream:
+        name = "standard output" if stream[1] == "1" else "standard error"
+        path = "/dev/stdout" if stream[1] == "1" else "/dev/stderr"
+        raise ValueError(f"use - or {path} for {name}")
+    return text
 
 
 def _refine_root_path(text: str) -> str:
@@ -457,13 +468,24 @@ class Settings:
         Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile),
         LOGS,
         "Where each request is recorded: - is standard output, none turns it off.",
-        applies=Applies.RESTART,
+        more="A file is opened anew by `USR1` and by a reload, so that it can be renamed (docs/observe.md).",
+        applies=Applies.WORKERS,
+    )
+    error_logfile: str = setting(
+        "-",
+        Text("FILE", "`-` for standard error, or a path", _refine_logfile),
+        LOGS,
+        "Where what happens to the server is recorded: - is standard error.",
+        more="A file is opened anew by `USR1` and by a reload. What the application prints goes to standard "
+        "error as before.",
+        applies=Applies.WORKERS,
+        also=("--log-file",),
     )
     log_level: str = setting(
         "info",
         Choice(("debug", "info", "warning", "error", "critical")),
         LOGS,
-        "What the error log (on standard error) leaves out: everything below this level.",
+        "What the error log leaves out: everything below this level.",
         applies=Applies.RESTART,
     )
     name: str = setting(

@@ -69,6 +69,7 @@ def resolve(
     given |= _read_platform(environ, given, found)
     _check_folders(cwd, given, found)
     _check_proxies(given, found, warnings)
+    _check_logs(given, warnings)
 
     application, _ = given["application"]
     # What was not understood may be what names it, and is told already.
@@ -213,6 +214,17 @@ def _check_proxies(given: _Given, problems: list[str], warnings: list[str]) -> N
                 f"{_place(source, name, ','.join(peers))}: whoever reaches this server can choose the "
                 "address that the application sees (name the proxies, unless nothing else can reach it)"
             )
+
+
+def _check_logs(given: _Given, warnings: list[str]) -> None:
+    """Paths of the standard streams work, and have a name that works where there is no /dev as well."""
+    for name, path, stream in (
+        ("access_logfile", "/dev/stdout", "standard output"),
+        ("error_logfile", "/dev/stderr", "standard error"),
+    ):
+        value, source = given[name]
+        if value == path:
+            warnings.append(f"{_place(source, name, path)}: use - for {stream}")
 
 
 def _place(source: str, name: str, value: object) -> str:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from appserve.config.settings import Settings
 from appserve.master.decisions import Spawn
+from appserve.master.logs import Logs
 from appserve.master.process import Child, fork
 from appserve.master.stalls import StallWatch
 from appserve.net.listeners import Listener
-from appserve.observe.access import AccessLog
-from appserve.observe.log import Log
 from appserve.observe.scoreboard import Row, Scoreboard
 from appserve.system import blackbox
 from appserve.workers.base import run_worker
@@ -60,15 +59,13 @@ class Family:
         master_pid: int,
         listeners: tuple[Listener, ...],
         board: Scoreboard,
-        log: Log,
-        access: AccessLog | None,
+        logs: Logs,
         run: Callable[[Orders], int] = run_worker,
     ) -> None:
         self._master_pid = master_pid
         self._listeners = listeners
         self._board = board
-        self._log = log
-        self._access = access
+        self._logs = logs
         self._run = run
         self._free_rows = list(range(len(board) - 1, -1, -1))
         self._row_numbers: dict[int, int] = {}
@@ -102,8 +99,8 @@ class Family:
             channel=theirs,
             board=self._board,
             row=row,
-            log=self._log,
-            access=self._access,
+            log=self._logs.log,
+            access=self._logs.access(settings.access_logfile),
             blackbox_fd=box,
             born=born,
         )
@@ -134,8 +131,9 @@ class Family:
 
     def _kept(self, orders: Orders) -> list[int]:
         """The descriptors that cross the fork; master/process.py has the table."""
-        kept = [orders.channel.fileno(), orders.blackbox_fd, self._log.fileno()]
+        kept = [orders.channel.fileno(), orders.blackbox_fd]
         kept += [listener.fileno() for listener in self._listeners]
-        if self._access is not None:
-            kept.append(self._access.fileno())
+        for log in (orders.log, orders.access):
+            if log is not None:
+                kept += [log.fileno(), log.given]
         return kept

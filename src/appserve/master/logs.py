@@ -1,12 +1,18 @@
-"""Where the logs go. The master opens what has to be opened, and workers inherit it."""
+"""Where the logs go. The master opens what has to be opened; workers inherit it, or are sent it.
+
+A file that was renamed is written on until it is opened anew by its name, by USR1 or a reload. A worker may
+be another user by then, or busy: so the master opens, and sends the descriptors over the channels.
+"""
 
 import errno
 import os
+from collections.abc import Callable, Iterable
 
 from appserve.config.settings import Settings
 from appserve.errors import ConfigError
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log, wants_colour
+from appserve.workers.channel import LogFiles
 
 _REASONS = {
     errno.ELOOP: "it is a symbolic link (name the file it leads to)",
@@ -14,19 +20,118 @@ _REASONS = {
 }
 """What the system's words do not tell, for how the access log is opened."""
 
+OUTPUT, ERROR = 1, 2
 
-def open_log(settings: Settings) -> Log:
-    """The error log: standard error."""
-    return Log(2, Level[settings.log_level.upper()], wants_colour(2, os.environ))
+_STREAMS = {"/dev/stdout": OUTPUT, "/dev/stderr": ERROR}
+"""Those paths are symbolic links; what they name is open already."""
+
+_OFF = -1
 
 
-def open_access_log(path: str) -> AccessLog | None:
-    """The access log, None when it is off. Raises ConfigError when the file cannot be written."""
+def stderr_log(settings: Settings) -> Log:
+    """What is written before there is a log, and when the log cannot be written."""
+    return Log(ERROR, Level[settings.log_level.upper()], wants_colour(ERROR, os.environ))
+
+
+def open_logs(settings: Settings) -> "Logs":
+    """The logs that these settings name. Raises ConfigError when a file cannot be written."""
+    fd = _open("error log", settings.error_logfile)
+    report = _reporter("the error log", stderr_log(settings))
+    log = Log(fd, Level[settings.log_level.upper()], wants_colour(fd, os.environ), report=report)
+    logs = Logs(log, settings)
+    logs.access(settings.access_logfile)
+    return logs
+
+
+class Logs:
+    """The error log, and the access log of each path that a generation uses.
+
+    A change of the access log's path comes with new workers: those before them write where they did. There is
+    one error log, which moves when the generation that names another one is in charge.
+    """
+
+    def __init__(self, log: Log, settings: Settings) -> None:
+        self.log = log
+        self._error_path = settings.error_logfile
+        self._access: dict[str, AccessLog] = {}
+        self._next: tuple[str, int] | None = (
+            None  # where the error log moves, if its generation proves itself
+        )
+
+    def access(self, path: str) -> AccessLog | None:
+        """The access log of this path, None if that means none. Raises ConfigError if it cannot be opened."""
+        access = self._access.get(path)
+        if access is None:
+            fd = _open("access log", path)
+            if fd == _OFF:
+                return None
+            report = _reporter(f"the access log {path}", self.log)
+            access = self._access[path] = AccessLog(fd, report=report)
+        return access
+
+    def prepare(self, settings: Settings) -> None:
+        """Open what a new generation needs. Raises ConfigError."""
+        self.access(settings.access_logfile)
+        self.abandon()
+        if settings.error_logfile != self._error_path:
+            self._next = settings.error_logfile, _open("error log", settings.error_logfile)
+
+    def commit(self) -> bool:
+        """The new generation is in charge; gives whether the error log has moved."""
+        if self._next is None:
+            return False
+        (self._error_path, fd), self._next = self._next, None
+        _close(self.log.replace(fd, wants_colour(fd, os.environ)))
+        return True
+
+    def abandon(self) -> None:
+        """The new generation could not boot."""
+        if self._next is not None:
+            _close(self._next[1])
+            self._next = None
+
+    def keep(self, paths: Iterable[str]) -> None:
+        """Close the access logs of all other paths: no worker writes them any more."""
+        for path in self._access.keys() - set(paths):
+            access = self._access.pop(path)
+            access.flush()
+            _close(access.given)
+
+    def reopen(self) -> list[str]:
+        """Open every file anew by its name; gives those that were. What cannot be opened stays as it was."""
+        logs: list[tuple[str, str, AccessLog | Log]] = [
+            ("access log", path, access) for path, access in self._access.items() if access.given > ERROR
+        ]
+        if self.log.given > ERROR:
+            logs.append(("error log", self._error_path, self.log))
+        opened = []
+        for name, path, log in logs:
+            try:
+                _close(log.replace(_open(name, path)))
+                opened.append(path)
+            except ConfigError as error:
+                self.log.error(f"{error}; what is open is written on")
+        return opened
+
+    def files_for(self, path: str, *, moved: bool = False) -> tuple[LogFiles, list[int]]:
+        """What a worker whose access log has this path is sent: its logs that are files.
+
+        `moved`: the error log was another one until now, so it is sent though it may be standard error.
+        """
+        access = self._access.get(path)
+        files = [access.given] if access is not None and access.given > ERROR else []
+        logs = LogFiles(access=bool(files), error=moved or self.log.given > ERROR)
+        return logs, [*files, self.log.given][: logs.count]
+
+
+def _open(name: str, path: str) -> int:
+    """A descriptor to write lines into; _OFF if there are to be none. Raises ConfigError."""
     if path == "none":
-        return None
-    if path in {"-", "/dev/stdout", "/dev/stderr"}:
-        # Those paths are symbolic links; what they name is open already.
-        return AccessLog(2 if path == "/dev/stderr" else 1)
+        return _OFF
+    if path == "-":
+        return ERROR if name == "error log" else OUTPUT
+    if path in _STREAMS:
+        return _STREAMS[path]
     try:
         # Appended to, so that workers' lines do not overwrite each other; not through a symbolic link, which
         # somebody else may have put there; and not waiting for somebody to read it, if it is a named pipe.
@@ -34,6 +139,25 @@ def open_access_log(path: str) -> AccessLog | None:
         fd = os.open(path, flags, 0o640)
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror)
-        raise ConfigError([f"cannot open the access log {path}: {reason}"]) from error
+        raise ConfigError([f"cannot open the {name} {path}: {reason}"]) from error
     os.set_blocking(fd, True)  # what is written is the writer's business
-    return AccessLog(fd)
+    return fd
+
+
+def _close(fd: int) -> None:
+    if fd > ERROR:
+        os.close(fd)
+
+
+def _reporter(name: str, log: Log) -> Callable[[int], None]:
+    """Logs that a log cannot be written, and that it can be again."""
+
+    def report(number: int) -> None:
+        if number:
+            log.error(
+                f"{name} cannot be written: {os.strerror(number)}; what does not fit into memory is lost"
+            )
+        else:
+            log.info(f"{name} can be written again")
+
+    return report

@@ -40,7 +40,7 @@ from appserve.master.decisions import (
 )
 from appserve.master.events import Asked, Died, Event, Said
 from appserve.master.family import Family, Member
-from appserve.master.logs import open_access_log, open_log
+from appserve.master.logs import Logs, open_logs, stderr_log
 from appserve.master.process import reap
 from appserve.master.reload import Generations, plan_of
 from appserve.master.roster import Roster
@@ -49,8 +49,6 @@ from appserve.master.stalls import StallWatch, is_overdue, next_look
 from appserve.master.states import STOPS, Standing
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller
-from appserve.observe.access import AccessLog
-from appserve.observe.log import Log
 from appserve.observe.scoreboard import Scoreboard, WorkerState, size_for
 from appserve.system import process_title
 from appserve.system.blackbox import DUMP_SIGNAL
@@ -75,13 +73,14 @@ def run(resolved: Resolved, reread: Callable[[], Resolved], patience: Patience |
     """
     open_standard_streams()
     settings = resolved.settings
-    log = open_log(settings)
+    log = stderr_log(settings)
     signals = SignalQueue()
     signals.install()
-    for warning in resolved.warnings:
-        log.warning(warning)
     try:
-        access = open_access_log(settings.access_logfile)
+        logs = open_logs(settings)
+        log = logs.log
+        for warning in resolved.warnings:
+            log.warning(warning)
         listeners = tuple(bind_all(settings.bind))
     except (BindError, ConfigError) as error:
         log.critical(str(error))
@@ -89,7 +88,7 @@ def run(resolved: Resolved, reread: Callable[[], Resolved], patience: Patience |
         return int(ExitCode.BIND if isinstance(error, BindError) else ExitCode.CONFIG)
     process_title.set_title(title(settings, "master"))
     log.info(banner.booting(settings, listeners, os.getpid()))
-    master = Master(resolved, reread, patience or Patience(), signals, listeners, log, access)
+    master = Master(resolved, reread, patience or Patience(), signals, listeners, logs)
     try:
         return master.run()
     finally:
@@ -107,19 +106,18 @@ class Master:
         patience: Patience,
         signals: SignalQueue,
         listeners: tuple[Listener, ...],
-        log: Log,
-        access: AccessLog | None,
+        logs: Logs,
     ) -> None:
         self._sources = resolved.sources
-        self._log = log
-        self._access = access
+        self._logs = logs
+        self._log = logs.log
         self._listeners = listeners
         self._listening = False
         self._signals = signals
-        self._generations = Generations(resolved, reread, log)
+        self._generations = Generations(resolved, reread, logs)
         memory_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
         os.close(memory_fd)  # the mapping has its own
-        self._family = Family(os.getpid(), listeners, Scoreboard.format(memory, ROWS), log, access)
+        self._family = Family(os.getpid(), listeners, Scoreboard.format(memory, ROWS), logs)
         self._roster = Roster(plan_of(resolved.settings), time.monotonic(), patience)
         self._births: deque[Spawn] = deque()
         self._poller = make_poller()
@@ -214,13 +212,30 @@ class Master:
                 self._carry_out(self._roster.stop(now, graceful=number is signal.SIGTERM))
             case signal.SIGHUP:
                 self._log.info("SIGHUP received, reload")
+                self._reopen_logs()
                 self._carry_out(self._roster.reload(now))
+            case signal.SIGUSR1:
+                opened = self._reopen_logs()
+                what = f"opened anew: {', '.join(opened)}" if opened else "no log is a file"
+                self._log.info(f"SIGUSR1 received, {what}")
             case signal.SIGCHLD:
                 pass  # a hint that came with this turn, which reaps anyway
             case signal.SIGWINCH:
                 self._log.debug("SIGWINCH ignored: not supported")
             case _:
                 self._log.info(f"{number.name} ignored: not supported")
+
+    def _reopen_logs(self) -> list[str]:
+        """Open the log files anew, also those of workers; gives their paths."""
+        opened = self._logs.reopen()
+        if opened:
+            self._send_logs()
+        return opened
+
+    def _send_logs(self, *, moved: bool = False) -> None:
+        for member in self._family:
+            message, files = self._logs.files_for(member.settings.access_logfile, moved=moved)
+            member.channel.send(message, files)
 
     def _welcome(self, member: Member, ready: channel.Ready, now: float) -> None:
         if member.ready:
@@ -274,6 +289,7 @@ class Master:
         if member.child.pidfd >= 0:
             self._poller.remove(member.child.pidfd)
         self._family.bury(member)
+        self._close_unused_logs()
         for other in self._family:
             if member.ready and other.ready:
                 other.channel.send(channel.SiblingDied())
@@ -282,10 +298,15 @@ class Master:
     def _record_lost_request(self, member: Member, now: float) -> None:
         """Every request has its line in the access log, also the one that its worker died over."""
         lost = obituary.lost_request(member, now)
-        if lost is not None and self._access is not None:
+        access = self._logs.access(member.settings.access_logfile)
+        if lost is not None and access is not None:
             line, seconds = lost
-            self._access.record("", line, 500, 0, seconds, "", "")
-            self._access.flush()
+            access.record("", line, 500, 0, seconds, "", "")
+            access.flush()
+
+    def _close_unused_logs(self) -> None:
+        paths = {member.settings.access_logfile for member in self._family}
+        self._logs.keep(paths | self._generations.access_paths())
 
     def _look_for_stalls(self) -> None:
         now = time.monotonic_ns()
@@ -322,8 +343,11 @@ class Master:
                 self._reread()
             case Commit():
                 self._generations.commit()
+                if self._logs.commit():
+                    self._send_logs(moved=True)
             case Abandon():
                 self._generations.abandon()
+                self._close_unused_logs()
             case Note(level, text):
                 self._log.record(level, text)
             case Halt():

@@ -4,7 +4,8 @@ What crosses a fork
 
     descriptor                  why the worker has it
     0 1 2                       the application prints to them
-    error log, access log       where they are files; "-" is 1 or 2
+    error log, access log       where they are files; "-" is 1 or 2 (a file that is opened anew comes later,
+                                over the channel)
     listeners                   to accept from
     its own channel end         orders of the master, and the master's death
     its own black box           faulthandler writes into it

@@ -11,7 +11,8 @@ from dataclasses import replace
 from appserve.config.settings import BY_NAME, Resolved, Settings, changes
 from appserve.errors import ConfigError
 from appserve.master.decisions import Plan
-from appserve.observe.log import Level, Log
+from appserve.master.logs import Logs
+from appserve.observe.log import Level
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -22,11 +23,12 @@ def plan_of(settings: Settings) -> Plan:
 class Generations:
     """The settings in charge, and those of a generation that has yet to prove itself."""
 
-    def __init__(self, resolved: Resolved, reread: Callable[[], Resolved], log: Log) -> None:
+    def __init__(self, resolved: Resolved, reread: Callable[[], Resolved], logs: Logs) -> None:
         self._current = resolved
         self._candidate: Resolved | None = None
         self._reread = reread
-        self._log = log
+        self._logs = logs
+        self._log = logs.log
 
     @property
     def current(self) -> Settings:
@@ -42,7 +44,8 @@ class Generations:
         """Read the settings again for a new generation; None, with the reasons in the log, if they are no
         good."""
         try:
-            resolved = self._reread()
+            candidate = self._fitted(self._reread())
+            self._logs.prepare(candidate.settings)
         except ConfigError as error:
             for problem in error.problems:
                 self._log.error(f"reload: {problem}")
@@ -53,10 +56,8 @@ class Generations:
             what = f"reload refused: unexpected {type(error).__name__} while reading the settings"
             self._log.block(Level.CRITICAL, what, traceback.format_exc())
             return None
-        for warning in resolved.warnings:
-            self._log.warning(f"reload: {warning}")
-        self._candidate = self._fitted(resolved)
-        return plan_of(self._candidate.settings)
+        self._candidate = candidate
+        return plan_of(candidate.settings)
 
     def commit(self) -> None:
         """The candidate's first worker is READY."""
@@ -66,9 +67,17 @@ class Generations:
     def abandon(self) -> None:
         """The candidate's first worker could not boot."""
         self._candidate = None
+        self._logs.abandon()
+
+    def access_paths(self) -> set[str]:
+        """The access logs that the generation in charge and the next one name."""
+        both = (self._current, self._candidate)
+        return {resolved.settings.access_logfile for resolved in both if resolved is not None}
 
     def _fitted(self, resolved: Resolved) -> Resolved:
         """`resolved` with everything as it was that only a restart can change."""
+        for warning in resolved.warnings:
+            self._log.warning(f"reload: {warning}")
         old, new = self._current.settings, resolved.settings
         applied, needs_restart = changes(old, new)
         for name in applied:

@@ -31,17 +31,34 @@ class AccessLog:
 
     __slots__ = ("_append", "_clock", "_format", "_records", "_second", "_writer")
 
-    def __init__(self, fd: int, clock: Callable[[], float] = time.time, *, portable: bool = False) -> None:
+    def __init__(
+        self,
+        fd: int,
+        clock: Callable[[], float] = time.time,
+        *,
+        portable: bool = False,
+        report: Callable[[int], object] | None = None,
+    ) -> None:
+        """`report` is told of writes that fail: see Writer."""
         self._clock = clock
         self._second = -1
         self._format = ""
         self._records: list[_Record] = []
         self._append = self._records.append
-        self._writer = Writer(fd, _notice, portable=portable)
+        self._writer = Writer(fd, _notice, portable=portable, report=report)
 
     def fileno(self) -> int:
         """The descriptor that is written, to be kept open after a fork; not always the one that was given."""
         return self._writer.fileno()
+
+    @property
+    def given(self) -> int:
+        """The descriptor that was given: what another process can be sent."""
+        return self._writer.given
+
+    def replace(self, fd: int) -> int:
+        """Write into `fd` from now on; gives the descriptor before it, to be closed by the caller."""
+        return self._writer.replace(fd)
 
     def record(
         self, client: str, line: str | bytes, status: int, sent: int, seconds: float, referer: str, agent: str
@@ -119,7 +136,7 @@ def _escape_one(match: re.Match[bytes]) -> bytes:
 
 def _notice(count: int) -> bytes:
     # A comment to the tools that read combined logs, which skip what they cannot parse.
-    return b"# appserve [%d]: %d access log lines lost: the reader of this log was too slow\n" % (
+    return b"# appserve [%d]: %d access log lines lost: its reader was too slow, or the disk full\n" % (
         os.getpid(),
         count,
     )

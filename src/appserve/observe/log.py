@@ -74,18 +74,31 @@ class Log:
         clock: Callable[[], float] = time.time,
         *,
         portable: bool = False,
+        report: Callable[[int], object] | None = None,
     ) -> None:
+        """`report` is told of writes that fail: see Writer."""
         self.level = level
         self._colour = colour
         self._clock = clock
         self._stamp = (-1, "")  # a second, and how it is written
         self._lock = allocate_lock()
         self._pid = os.getpid()
-        self._writer = Writer(fd, self._notice, portable=portable)
+        self._writer = Writer(fd, self._notice, portable=portable, report=report)
 
     def fileno(self) -> int:
         """The descriptor that is written, to be kept open after a fork; not always the one that was given."""
         return self._writer.fileno()
+
+    @property
+    def given(self) -> int:
+        """The descriptor that was given: what another process can be sent."""
+        return self._writer.given
+
+    def replace(self, fd: int, colour: bool = False) -> int:
+        """Write into `fd` from now on; gives the descriptor before it, to be closed by the caller."""
+        with self._free_lock():
+            self._colour = colour
+            return self._writer.replace(fd)
 
     def debug(self, message: str) -> None:
         self.record(Level.DEBUG, message)
@@ -163,5 +176,6 @@ class Log:
 
     def _notice(self, count: int) -> bytes:
         return self._line(
-            Level.WARNING, f"{count} log line{'s' * (count != 1)} lost: the reader of this log was too slow"
+            Level.WARNING,
+            f"{count} log line{'s' * (count != 1)} lost: its reader was too slow, or the disk full",
         )

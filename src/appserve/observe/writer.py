@@ -15,10 +15,12 @@ with everybody who inherited it, and print() in the application, or the shell af
 
 Lines leave in writes of at most PIPE_BUF bytes, always whole ones: POSIX promises that such writes of several
 processes to one pipe do not mix. What cannot be written waits in a bounded backlog; what does not fit there
-is dropped and counted, and the count is told in one line when the reader is back. No error is raised, ever.
+is dropped and counted, and the count is told in one line when the reader is back. No error is raised, ever;
+one that is more than a slow reader (a full disk, a reader that is gone) is reported, and so is its end.
 """
 
 import errno
+import math
 import os
 import select
 import stat
@@ -35,11 +37,18 @@ _CUT = b" [cut]\n"
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 # "This kind of file cannot do it", by kernel and kind; also ENOSYS from before Linux 4.14.
 _NO_NOWAIT = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE})
-_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOSPC, errno.EDQUOT, errno.ENOBUFS})
+_SLOW = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
+_FULL = _SLOW | {errno.ENOSPC, errno.EDQUOT}
+
+REPORT_INTERVAL = 60.0
+"""Seconds between two reports of failures: a disk may be full, and not full, many times a second."""
 
 
 class Writer:
     """Lines into one descriptor. `notice(count)` makes the line that tells how many were lost.
+
+    `report(number)` is called with the errno of a write that failed for another reason than a slow reader,
+    once, and with 0 when writing works again.
 
     A forked child must not write what its parent still owes: a writer notices that it is in another process,
     and forgets the inherited backlog.
@@ -55,15 +64,27 @@ class Writer:
         "_pid",
         "_portable",
         "_put",
+        "_quiet_until",
+        "_report",
+        "_reported",
         "dropped",
         "pending",
     )
 
     def __init__(
-        self, fd: int, notice: Callable[[int], bytes], *, backlog: int = BACKLOG, portable: bool = False
+        self,
+        fd: int,
+        notice: Callable[[int], bytes],
+        *,
+        backlog: int = BACKLOG,
+        portable: bool = False,
+        report: Callable[[int], object] | None = None,
     ) -> None:
         self._given = self._fd = fd
         self._notice = notice
+        self._report = report
+        self._reported = 0  # the errno that was reported and is not over
+        self._quiet_until = -math.inf
         self._backlog = backlog
         self._portable = portable
         self._pid = os.getpid()
@@ -78,6 +99,21 @@ class Writer:
         """The descriptor that is written. It is not always the one given; a child after a fork does not
         need it: it goes back to the one given when this one was closed."""
         return self._fd
+
+    @property
+    def given(self) -> int:
+        """The descriptor that was given."""
+        return self._given
+
+    def replace(self, fd: int) -> int:
+        """Write into `fd` from now on; gives the descriptor that was given before, which stays open."""
+        before = self._given
+        if self._fd not in (before, -1):
+            os.close(self._fd)
+        self._given = self._fd = fd
+        self._offset = 0  # a line that had left in part is written whole
+        self._put = self._choose()
+        return before
 
     def write(self, lines: bytes) -> None:
         """Write whole lines (each ends with a newline) as far as the reader takes them; keep the rest."""
@@ -115,15 +151,19 @@ class Writer:
             try:
                 self._offset += self._put(self._fd, batch[self._offset :] if self._offset else batch)
             except OSError as error:
-                if error.errno in _FULL:
-                    return False
                 if error.errno in _NO_NOWAIT and self._put == _write_nowait:
                     self._put = self._second_choice()
                     continue
+                if error.errno not in _SLOW:
+                    self._report_failure(error.errno or errno.EIO)
+                if error.errno in _FULL:
+                    return False
                 # Nobody reads any more (EPIPE), or the descriptor is no good (EBADF). There may be a reader
                 # later, so the count stays and each flush tries again.
                 self._discard()
                 return True
+            if self._reported:
+                self._report_end()
             if self._offset >= len(batch):
                 self._pending.popleft()
                 self.pending -= len(batch)
@@ -170,8 +210,21 @@ class Writer:
         self._pending.clear()
         self.pending = self._offset = 0
 
+    def _report_failure(self, number: int) -> None:
+        now = time.monotonic()
+        if self._report is not None and not self._reported and now >= self._quiet_until:
+            self._reported = number
+            self._quiet_until = now + REPORT_INTERVAL
+            self._report(number)
+
+    def _report_end(self) -> None:
+        self._reported = 0
+        if self._report is not None:
+            self._report(0)
+
     def _start_anew(self) -> None:
         """We are a forked child."""
+        self._reported, self._quiet_until = 0, -math.inf
         self._pid = os.getpid()
         self._discard()
         self.dropped = 0

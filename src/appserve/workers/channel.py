@@ -11,10 +11,14 @@ socket's buffer is refused.
 """
 
 import json
+import os
 import select
 import socket
 import struct
 import time
+from array import array
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 VERSION = 1
@@ -28,6 +32,8 @@ MESSAGES_PER_TURN = 16
 
 _PACKET = 256 * 1024
 _LENGTH = struct.Struct("!I")
+_INT = array("i").itemsize
+_MOST_FILES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,18 @@ class SiblingDied:
     """Master to worker: a sibling died, and may have taken a wake-up of the listener with it: look again."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """Master to worker: write these logs into the descriptors that come with this message, in this order."""
+
+    access: bool = False
+    error: bool = False
+
+    @property
+    def count(self) -> int:
+        return self.access + self.error
+
+
 TYPE_OF_KIND = {
     "ready": Ready,
     "failed": Failed,
@@ -89,10 +107,11 @@ TYPE_OF_KIND = {
     "retire": Retire,
     "stop": Stop,
     "sibling-died": SiblingDied,
+    "log-files": LogFiles,
 }
 _KIND_OF_TYPE = {message_type: kind for kind, message_type in TYPE_OF_KIND.items()}
 
-Message = Ready | Failed | Listening | Retire | Stop | SiblingDied
+Message = Ready | Failed | Listening | Retire | Stop | SiblingDied | LogFiles
 
 
 def encode(message: Message) -> bytes:
@@ -133,8 +152,10 @@ class Channel:
     """One end of the connection between a master and one worker. Non-blocking; `closed` once the other end
     is gone."""
 
-    def __init__(self, endpoint: socket.socket) -> None:
+    def __init__(self, endpoint: socket.socket, *, takes_files: bool = False) -> None:
         endpoint.setblocking(False)
+        self._takes_files = takes_files
+        self._files: deque[int] = deque()
         self._endpoint = endpoint
         self._packets = endpoint.type != socket.SOCK_STREAM
         self._unread = bytearray()
@@ -143,13 +164,17 @@ class Channel:
     def fileno(self) -> int:
         return self._endpoint.fileno()
 
-    def send(self, message: Message) -> bool:
-        """Send `message` if the other end lives and keeps up; False if not. Never blocks, never raises."""
+    def send(self, message: Message, files: Sequence[int] = ()) -> bool:
+        """Send `message` if the other end lives and keeps up; False if not. Never blocks, never raises.
+
+        `files` are descriptors that come with it; the other end gets copies (SCM_RIGHTS).
+        """
         packet = encode(message)
         if not self._packets:
             packet = _LENGTH.pack(len(packet)) + packet
         try:
-            sent = self._endpoint.send(packet, socket.MSG_NOSIGNAL if hasattr(socket, "MSG_NOSIGNAL") else 0)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", files))] if files else ()
+            sent = self._endpoint.sendmsg([packet], rights, getattr(socket, "MSG_NOSIGNAL", 0))
         except OSError:
             # Gone, or not reading. Gone is noticed by receive(); an order that a worker does not read is
             # followed by a signal when its deadline is over.
@@ -183,7 +208,7 @@ class Channel:
             if self.closed:
                 break
             try:
-                data = self._endpoint.recv(_PACKET)
+                data = self._read()
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
@@ -196,6 +221,25 @@ class Channel:
                 if message is not None:
                     messages.append(message)
         return messages
+
+    def take_files(self, count: int) -> list[int]:
+        """The descriptors that came with a message, which says how many; they belong to the caller."""
+        return [self._files.popleft() for _ in range(min(count, len(self._files)))]
+
+    def _read(self) -> bytes:
+        if not self._takes_files:
+            # The kernel closes descriptors that are sent to a reader that asks for none.
+            return self._endpoint.recv(_PACKET)
+        space = socket.CMSG_SPACE(_MOST_FILES * _INT)
+        flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+        data, rights, _, _ = self._endpoint.recvmsg(_PACKET, space, flags)
+        for level, kind, content in rights:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                files = array("i", content[: len(content) // _INT * _INT])
+                for fd in files:
+                    os.set_inheritable(fd, False)
+                self._files.extend(files)
+        return data
 
     def _split(self, data: bytes) -> list[bytes]:
         """The whole packets in a stream's bytes; the rest waits."""
@@ -216,6 +260,8 @@ class Channel:
     def close(self) -> None:
         self.closed = True
         self._endpoint.close()
+        for fd in self.take_files(len(self._files)):
+            os.close(fd)
 
 
 def make_channel_pair(*, stream: bool = False) -> tuple[Channel, Channel]:
@@ -224,11 +270,11 @@ def make_channel_pair(*, stream: bool = False) -> tuple[Channel, Channel]:
     if not stream:
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-            return Channel(ours), Channel(theirs)
+            return Channel(ours), Channel(theirs, takes_files=True)
         except OSError:
             pass
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    return Channel(ours), Channel(theirs)
+    return Channel(ours), Channel(theirs, takes_files=True)
 
 
 def _cut(text: str) -> str:

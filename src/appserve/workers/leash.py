@@ -32,7 +32,7 @@ from types import FrameType
 from appserve.observe.scoreboard import WorkerState
 from appserve.system.wakeup import Wakeup
 from appserve.workers.app import Application, choose_worker_class
-from appserve.workers.channel import Listening, Ready, Retire, SiblingDied, Stop
+from appserve.workers.channel import Listening, LogFiles, Ready, Retire, SiblingDied, Stop
 from appserve.workers.orders import Orders
 
 #: How long idle keep-alive connections wait for a last request when SIGTERM comes from outside.
@@ -104,6 +104,8 @@ class Leash:
                     self.listening = True
                 case SiblingDied():
                     self._sibling_died = True
+                case LogFiles() as logs:
+                    self._orders.change_logs(logs, self._channel.take_files(logs.count))
                 case Retire(linger, deadline):
                     self._leave(Stage.DRAINING, linger, deadline)
                 case Stop(deadline):

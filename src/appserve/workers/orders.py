@@ -1,5 +1,6 @@
 """What the master gives a worker at its birth, and the worker hands on to its loop."""
 
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
 from appserve.observe.scoreboard import Row, Scoreboard
-from appserve.workers.channel import Channel
+from appserve.workers.channel import Channel, LogFiles
 
 if TYPE_CHECKING:  # read by those workers only that need it
     import ssl
@@ -28,6 +29,8 @@ USUAL_THREADS = 8
 
 ABOUT_TLS = ("keyfile", "keyfile_password", "tls_version", "ciphers", "cert_reqs", "ca_certs")
 """Settings that mean something only beside `certfile`."""
+
+STANDARD_ERROR = 2
 
 LAST_WORDS = 0.5
 """Seconds that the reader of each log has to take a worker's last lines."""
@@ -52,6 +55,14 @@ class Orders:
     access: AccessLog | None
     blackbox_fd: int
     born: float
+
+    def change_logs(self, logs: LogFiles, files: list[int]) -> None:
+        """Write `logs` into `files` from now on, of which there is one for each."""
+        wanted = [self.access] * logs.access + [self.log] * logs.error
+        for log, fd in zip(wanted, files, strict=False):
+            before = fd if log is None else log.replace(fd)
+            if before > STANDARD_ERROR:
+                os.close(before)
 
     def drain_logs(self) -> None:
         """Write what the logs still owe, the last act of a worker; waits for slow readers, not for long."""
