@@ -487,3 +487,28 @@ def test_to_believe_everybody_is_warned_of(folder, arguments, environ, file, pla
 )
 def test_to_believe_proxies_is_not_warned_of(folder, arguments):
     assert resolved(folder, arguments).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, ""),
+        ({"limit_spool": ("8G",), "limit_request_body": ("2G",)}, ""),
+        ({"limit_spool": ("1G",), "worker_class": ("asgi",)}, ""),
+        (
+            {"limit_spool": ("1G",)},
+            "limit_request_body (1073741824) is more than a quarter of limit_spool (1073741824): sync and "
+            "threads workers keep a body until it is complete, and answer 413 to one of more than 268435456 "
+            "bytes",
+        ),
+        ({"limit_request_body": ("1025M",)}, "limit_request_body (1074790400) is more than a quarter of "),
+        ({"limit_request_body": ("0",)}, "limit_request_body (0, no limit) is more than a quarter of "),
+    ],
+)
+def test_a_body_that_is_allowed_and_cannot_be_kept_is_warned_of(
+    folder: Path, arguments: dict[str, tuple[str, ...]], says: str
+):
+    warnings = resolved(folder, arguments).warnings
+
+    assert len(warnings) == bool(says)
+    assert all(warning.startswith(says) for warning in warnings)

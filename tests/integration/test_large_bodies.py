@@ -3,6 +3,7 @@
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -143,21 +144,52 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(start: Start, worker
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
+def post(size: int) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: %d\r\n\r\n" % size
+
+
 @pytest.mark.parametrize("worker_class", ["sync", "threads"])
-def test_without_room_on_disk_an_upload_is_refused_and_the_room_is_for_others(
-    start: Start, worker_class: str
-):
-    server = start(worker_class, "--limit-spool", str(20 << 20))
-    with connect(server) as first, connect(server) as second:
-        head = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: %d\r\n\r\n" % (15 << 20)
-        first.sendall(head + b"".join(PIECES[:14]))
-        await_fact(lambda: spooled(server) == 14 << 20, "the first has its room")
-        second.sendall(head + b"".join(PIECES[:7]))
-        assert second.recv(1000).startswith(b"HTTP/1.1 503 ")
-        await_fact(lambda: spooled(server) == 14 << 20, "the second has given its room back")
-        first.sendall(PIECES[14])
-        assert first.recv(1000).startswith(b"HTTP/1.1 200 ")
-    await_fact(lambda: spooled(server) == 0, "the first has given its room back")
+def test_whatever_uploads_hold_there_is_room_for_others(start: Start, worker_class: str):
+    server = start(worker_class, "--limit-spool", str(16 << 20))
+    with ExitStack() as stack:
+        large, *others, late = (stack.enter_context(connect(server)) for _ in range(4))
+        for number, client in enumerate((large, *others), start=1):
+            client.sendall(post(4 << 20) + b"".join(PIECES[:3]))
+            await_fact(lambda number=number: spooled(server) == 3 * number << 20, "it has its room")
+        late.sendall(post(4 << 20) + b"".join(PIECES[:4]))
+        assert late.recv(1000).startswith(b"HTTP/1.1 503 ")
+        await_fact(lambda: spooled(server) == 9 << 20, "the one without room has given back what it had")
+        for _ in range(12):
+            with connect(server) as client:
+                client.sendall(post(2 << 20) + b"".join(PIECES[:2]))
+                assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        large.sendall(PIECES[3])
+        assert large.recv(1000).startswith(b"HTTP/1.1 200 ")
+    await_fact(lambda: spooled(server) == 0, "all have given their room back")
+
+
+@pytest.mark.parametrize("worker_class", ["sync", "threads"])
+def test_an_upload_that_there_never_is_room_for_is_told_so_at_once(start: Start, worker_class: str):
+    server = start(worker_class, "--limit-spool", str(16 << 20), "--limit-request-body", str(5 << 20))
+    assert "limit_request_body (5242880) is more than a quarter of limit_spool (16777216)" in server.log
+    with server.send(post((4 << 20) + 1)) as client:
+        answer = read_to_end(client)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"--limit-spool" in answer
+
+
+@every_class
+def test_unfinished_uploads_cost_little_memory(start: Start, worker_class: str):
+    server = start(worker_class)
+    upload(connect(server), [b"a" * 100_000], 100_000)
+    memory = Memory(worker_of(server))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(200)]
+        for client in clients:
+            client.sendall(post(262_144) + PIECES[0][:262_000])
+        if worker_class != "asgi":
+            await_fact(lambda: spooled(server) == 200 * 262_000, "all of it has come in")
+        assert memory.growth < 200 * 100_000
 
 
 def spooled(server: Server) -> int:

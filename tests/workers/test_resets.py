@@ -62,7 +62,7 @@ class Scene:
         if path == "/room":
             return [b"%d" % self._quotas[0]._left]
         if path == "/memory":
-            return [bytes(100_000)]
+            return [bytes(60_000)]
         if path == "/spool":
             return [bytes(3_000_000)]
         if path == "/file":

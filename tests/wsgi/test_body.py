@@ -1,7 +1,7 @@
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -10,16 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appserve.errors import Rejected
+from appserve.http.limits import SHARES
+from appserve.http.messages import CHUNKED
 from appserve.wsgi import body as module
 from appserve.wsgi.body import MEMORY, RequestBody
-from appserve.wsgi.spool import Quota
+from appserve.wsgi.spool import UNCOUNTED, Quota, Share
 from tests.wsgi.talk import open_descriptors
 
 LINES = b"first\n\nthird with more\r\n\n" * 4 + b"no end"
 
 
-def collect(*pieces: bytes, quota: Quota | None = None) -> RequestBody:
-    body = RequestBody(quota or Quota(1 << 30))
+def collect(*pieces: bytes, quota: Quota | None = None, length: int = CHUNKED) -> RequestBody:
+    body = RequestBody(quota or Quota(1 << 32), length)
     for piece in pieces:
         body.append(piece)
     return body
@@ -78,19 +80,38 @@ def test_a_small_body_needs_no_file():
 
 @pytest.mark.parametrize("is_opened", [True, False])
 def test_the_file_and_its_room_are_given_back_together(is_opened: bool):
-    quota = Quota(3 * MEMORY)
+    quota = Quota(1 << 30)
     before = open_descriptors()
     body = collect(b"a" * MEMORY, b"b" * MEMORY, quota=quota)
     if is_opened:
         assert body.open() is body.open()
     assert len(open_descriptors()) == len(before) + 1
-    assert not quota.take(3 * MEMORY)
+    assert quota._left == (1 << 30) - 2 * MEMORY
 
     body.discard()
     body.discard()
 
     assert open_descriptors() == before
-    assert quota.take(3 * MEMORY)
+    assert quota._left == 1 << 30
+
+
+def test_no_more_than_64_kib_are_in_memory_and_they_are_counted():
+    assert MEMORY == 64 * 1024
+    quota = Quota(1 << 30)
+    small, larger, large = collect(quota=quota), collect(quota=quota), collect(quota=quota)
+    small.append(b"a" * UNCOUNTED)
+    assert quota._left == 1 << 30
+    larger.append(b"a" * (UNCOUNTED + 1))
+    assert quota._left == (1 << 30) - MEMORY
+    for _ in range(3):
+        large.append(b"a" * MEMORY)
+    assert len(large._memory) == 0
+    assert quota._left == (1 << 30) - 4 * MEMORY
+
+    for body in (small, larger, large):
+        body.discard()
+        body.discard()
+    assert quota._left == 1 << 30
 
 
 def test_an_application_may_close_or_detach_the_file():
@@ -105,15 +126,69 @@ def test_an_application_may_close_or_detach_the_file():
     assert open_descriptors() == before
 
 
-def test_a_body_for_which_there_is_no_room_is_503():
-    quota = Quota(2 * MEMORY)
-    body = collect(b"a" * MEMORY, b"b" * MEMORY, quota=quota)
+def refusal(of: Callable[[], object]) -> int:
+    """The status that a call is refused with."""
     with pytest.raises(Rejected) as caught:
-        body.append(b"c")
+        of()
+    return caught.value.status
 
-    assert caught.value.status == 503
+
+def crowded(size: int) -> Quota:
+    """A quota of which others have taken so much that there is no room for `size` bytes, and for few less."""
+    quota = Quota(100 * size)
+    while quota._left >= 2 * size:
+        Share(quota).take(size // 10)
+    return quota
+
+
+def test_a_body_for_which_there_is_no_room_now_is_503():
+    quota = crowded(3 * MEMORY)
+    left = quota._left
+    body = collect(b"a" * MEMORY, b"b" * MEMORY, quota=quota, length=3 * MEMORY)
+
+    assert refusal(lambda: body.append(b"c" * MEMORY)) == 503
     body.discard()
-    assert quota.take(2 * MEMORY)
+    assert quota._left == left
+    assert quota.shortage
+
+
+def test_a_body_that_one_request_may_never_hold_is_413_before_it_comes():
+    quota = Quota(SHARES * 2 * MEMORY)
+
+    assert refusal(lambda: collect(quota=quota, length=2 * MEMORY + 1)) == 413
+    collect(b"a" * MEMORY, b"b" * MEMORY, quota=quota, length=2 * MEMORY).discard()
+    assert (quota._left, quota.shortage) == (SHARES * 2 * MEMORY, "")
+
+
+def test_a_chunked_body_is_413_when_it_is_more_than_one_request_may_ever_hold():
+    quota = Quota(SHARES * 2 * MEMORY)
+    body = collect(b"a" * MEMORY, b"b" * MEMORY, quota=quota)
+
+    assert refusal(lambda: body.append(b"c")) == 413
+    body.discard()
+    assert quota._left == SHARES * 2 * MEMORY
+
+
+def test_a_chunked_body_without_room_is_counted_to_its_end_and_503_then():
+    quota = crowded(2 * MEMORY)
+    left = quota._left
+    body = collect(quota=quota)
+    for _ in range(20):
+        body.append(b"a" * MEMORY)
+
+    assert refusal(body.open) == 503
+    assert quota._left == left, "nothing is kept of it"
+    assert len(body._memory) == 0
+    assert refusal(lambda: [body.append(bytes(quota.largest)) for _ in range(2)]) == 413
+
+
+@pytest.mark.parametrize("room", [0, 1, SHARES * UNCOUNTED])
+def test_without_any_room_small_bodies_are_served(room: int):
+    quota = Quota(room)
+    body = collect(b"a" * UNCOUNTED, quota=quota, length=UNCOUNTED)
+
+    assert len(body.open().read()) == UNCOUNTED
+    assert refusal(lambda: collect(quota=quota, length=UNCOUNTED + 1)) == 413
 
 
 SIZES = st.one_of(st.none(), st.integers(-2, 40))
@@ -161,6 +236,7 @@ def test_in_memory_or_on_disk_it_answers_every_call_like_a_file(
     for memory in (10_000, len(text), 25, 0):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "MEMORY", memory)
+            patch.setattr(module, "UNCOUNTED", min(memory, 10))
             body = collect(*pieces)
             assert answers(body.open(), calls) == (short if len(text) <= memory else long)
             body.discard()

@@ -13,10 +13,9 @@ import pytest
 
 from appserve.http.deadlines import LINGER_SILENCE
 from appserve.http.limits import Limits
-from appserve.wsgi import body as body_module
 from appserve.wsgi import connection as module
 from appserve.wsgi.connection import AGAIN, CLOSE, PIPELINED, READ, WRITE
-from appserve.wsgi.spool import Quota
+from appserve.wsgi.spool import Quota, Share
 from tests.wsgi.talk import GET, Environ, Talk, chunked, echo, head, hello, open_descriptors, post
 
 TalkTo = Callable[..., Talk]
@@ -100,7 +99,7 @@ def test_a_body_is_complete_when_the_application_is_called(
         send_all(talk, request[-1:])
         assert seen.pop() == (body, str(len(body)))
     assert open_descriptors() == before
-    assert talk.quota.take(1 << 30), "the quota was not given back"
+    assert talk.quota._left == 1 << 30, "the quota was not given back"
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", BIG])
@@ -237,15 +236,51 @@ def echo_is_called_for(talk: Talk, request: bytes) -> bool:
     return b"200 OK" in talk.receive()
 
 
-def test_a_body_for_which_there_is_no_room_is_503(talk_to: TalkTo):
-    quota = Quota(100)
+def crowded(size: int) -> Quota:
+    """A quota of which others have taken so much that there is no room for `size` bytes."""
+    quota = Quota(100 * size)
+    while quota._left >= 2 * size:
+        Share(quota).take(size // 10)
+    return quota
+
+
+def test_a_body_for_which_there_is_no_room_now_is_503(talk_to: TalkTo):
+    quota = crowded(len(BIG) // 2)
+    left = quota._left
     talk = talk_to(echo, quota=quota)
     before = open_descriptors()
 
-    assert status_of(send_all(talk, post(BIG)[: body_module.MEMORY + 1000])) == [503]
+    assert status_of(send_all(talk, post(BIG)[:-1000])) == [503]
     assert '"POST / HTTP/1.1" 503 ' in talk.access.text
     assert open_descriptors() == before
-    assert quota.take(100)
+    assert quota._left == left
+
+
+@pytest.mark.parametrize("expects", [b"", b"Expect: 100-continue\r\n"])
+def test_a_body_for_which_there_never_is_room_is_413_before_it_comes(talk_to: TalkTo, expects: bytes):
+    talk = talk_to(echo, quota=Quota(1_000_000))
+    talk.send(b"POST / HTTP/1.1\r\nHost: a\r\n%bContent-Length: 250001\r\n\r\n" % expects)
+
+    answer = talk.receive()
+    assert status_of(answer) == [413]
+    assert b"--limit-spool" in answer
+    assert '"POST / HTTP/1.1" 413 ' in talk.access.text
+
+
+@pytest.mark.parametrize(("size", "status"), [(1_000_001, 413), (1_000_000, 503)])
+def test_a_chunked_body_over_the_limit_is_413_though_there_is_no_room(
+    talk_to: TalkTo, size: int, status: int
+):
+    talk = talk_to(echo, quota=crowded(500_000), limits=Limits(body=1_000_000))
+    body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in pieces_of(size, 30_000)) + b"0\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    assert status_of(send_all(talk, head + body)) == [status]
+    assert f'"POST / HTTP/1.1" {status} ' in talk.access.text
+
+
+def pieces_of(size: int, longest: int) -> Iterator[bytes]:
+    return (bytes(min(longest, size - start)) for start in range(0, size, longest))
 
 
 @pytest.mark.parametrize("request_bytes", [post(b"hello"), chunked(b"hello")])
@@ -278,7 +313,7 @@ def test_a_large_body_that_is_broken_off_leaves_nothing_behind(talk_to: TalkTo):
 
     assert status_of(talk.receive()) == [400]
     assert len(open_descriptors()) == len(before) - 1
-    assert talk.quota.take(1 << 30)
+    assert talk.quota._left == 1 << 30
 
 
 # ── pipelining, half-close ──
@@ -684,7 +719,7 @@ def test_a_reader_that_leaves_is_forgotten(talk_to: TalkTo):
     assert 0 < sent_bytes(talk, 499) < len(BIG), "what it has not taken is not recorded as sent"
     assert talk.tally.aborted == 1
     assert len(open_descriptors()) == len(before) - 2
-    assert talk.quota.take(1 << 30)
+    assert talk.quota._left == 1 << 30
     assert talk.log.text == ""
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from appserve.errors import ClientDisconnected
+from appserve.http.limits import SHARES
 from appserve.observe.scoreboard import BUSY_SINCE_NS, Scoreboard, size_for
 from appserve.observe.tally import Tally
 from appserve.wsgi import outbox as module
 from appserve.wsgi.file_wrapper import FilePart, find_part
-from appserve.wsgi.outbox import BURST, MEMORY, PIECE, Outbox
-from appserve.wsgi.spool import Quota, Spool
+from appserve.wsgi.outbox import BURST, FILE_PIECE, MEMORY, PIECE, Outbox
+from appserve.wsgi.spool import UNCOUNTED, Quota, Share, Spool
 from tests.wsgi.talk import PATIENCE, open_descriptors
 
 BIG = os.urandom(3 * 1024 * 1024)
@@ -85,7 +86,7 @@ def test_writing_never_waits_for_a_reader_and_keeps_the_order(client: Client):
     assert client.outbox.flush()
     assert (client.outbox.pending, client.outbox.taken, client.outbox.unsent) == (False, len(BIG), 0)
     assert open_descriptors() == before
-    assert client.quota.take(1 << 30), "the quota was not given back"
+    assert client.quota._left == 1 << 30, "the quota was not given back"
 
 
 @pytest.mark.parametrize("size", [1, 1000, MEMORY - 1, MEMORY, MEMORY + 1, MEMORY + PIECE + 1, len(BIG)])
@@ -171,6 +172,45 @@ def test_one_client_gets_no_more_than_a_burst_at_once(monkeypatch: pytest.Monkey
     client.close()
 
 
+def test_no_more_than_64_kib_wait_in_memory_and_they_are_counted(client: Client):
+    assert MEMORY == 64 * 1024
+    client.outbox.write(BIG[:MEMORY])
+    while not client.outbox._memory:
+        client.outbox.write(BIG[:MEMORY])  # until the kernel has enough
+    client.outbox.write(BIG)
+
+    assert len(client.outbox._memory) <= MEMORY
+    assert client.quota._left == (1 << 30) - MEMORY - len(client.outbox._spool)
+    client.outbox.discard()
+    assert client.quota._left == 1 << 30
+
+
+def test_one_response_leaves_room_for_others():
+    quota = Quota(SHARES * 5 * PIECE)
+    client = Client(quota, stall=0.01)
+    with pytest.raises(ClientDisconnected, match="takes nothing"):
+        client.outbox.write(BIG)
+    client.close()
+    client = Client(quota, stall=PATIENCE)
+    received: list[bytes] = []
+    reader = read_slowly(client, len(BIG), received)
+    lefts: list[int] = []
+    original = client.outbox._store
+
+    def store(piece: memoryview) -> int:
+        lefts.append(quota._left)
+        return original(piece)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Outbox, "_store", lambda outbox, piece: store(piece))
+        client.outbox.write(BIG)
+    client.deliver()
+    reader.join(PATIENCE)
+
+    assert min(lefts) >= (SHARES - 1) * 5 * PIECE
+    client.close()
+
+
 # ── no room ──
 
 
@@ -184,7 +224,7 @@ def read_slowly(client: Client, size: int, into: list[bytes]) -> threading.Threa
     return thread
 
 
-@pytest.mark.parametrize("room", [0, PIECE, 3 * PIECE + 1])
+@pytest.mark.parametrize("room", [0, SHARES * UNCOUNTED, SHARES * MEMORY, SHARES * (3 * PIECE + 1)])
 def test_without_room_the_reader_sets_the_pace(room: int):
     client = Client(Quota(room), stall=PATIENCE)
     received: list[bytes] = []
@@ -197,13 +237,17 @@ def test_without_room_the_reader_sets_the_pace(room: int):
     reader.join(PATIENCE)
 
     assert b"".join(received) == BIG + BIG
-    assert client.quota.take(room)
+    assert client.quota._left == room
     client.close()
 
 
 def test_what_others_have_taken_is_waited_for_in_memory():
-    quota = Quota(PIECE)
-    quota.take(PIECE)
+    quota = Quota(SHARES * PIECE)
+    others = [Share(quota) for _ in range(100)]
+    for other in others:
+        while other.take(100):
+            pass
+    left = quota._left
     client = Client(quota, stall=PATIENCE)
     received: list[bytes] = []
     reader = read_slowly(client, len(BIG), received)
@@ -212,7 +256,7 @@ def test_what_others_have_taken_is_waited_for_in_memory():
     reader.join(PATIENCE)
 
     assert b"".join(received) == BIG
-    assert not quota.take(1)
+    assert quota._left == left
     client.close()
 
 
@@ -247,7 +291,7 @@ def test_a_full_disk_is_like_a_full_quota(room: int, monkeypatch: pytest.MonkeyP
 
 def test_a_client_that_could_take_something_and_does_not_is_given_up(monkeypatch: pytest.MonkeyPatch):
     """One that speaks TLS may have to say something first."""
-    client = Client(Quota(0), stall=0.01)
+    client = Client(Quota(SHARES * MEMORY), stall=0.01)
     client.outbox.write(BIG[:MEMORY])
     client.read(1000)
 
@@ -273,14 +317,14 @@ def test_a_reader_is_waited_for_while_it_takes_something_from_the_kernel(monkeyp
 
 
 def test_a_reader_that_takes_nothing_is_given_up():
-    client = Client(Quota(PIECE), stall=0.01)
+    client = Client(Quota(SHARES * 2 * PIECE), stall=0.01)
     with pytest.raises(ClientDisconnected, match="takes nothing"):
         client.outbox.write(BIG)
 
     assert client.outbox.is_lost
     assert not client.outbox.pending
     assert client.outbox.missing + client.outbox.taken == len(BIG)
-    assert client.quota.take(PIECE), "the quota was not given back"
+    assert client.quota._left == SHARES * 2 * PIECE, "the quota was not given back"
     client.close()
 
 
@@ -327,7 +371,7 @@ def test_a_wait_for_the_reader_is_progress_of_the_application(monkeypatch: pytes
 def test_room_that_readers_make_is_room_for_the_next(monkeypatch: pytest.MonkeyPatch):
     """What a reader has taken is not held against the response that it belongs to."""
     monkeypatch.setattr("appserve.wsgi.spool.SEGMENT", PIECE)
-    client = Client(Quota(6 * PIECE), stall=0.01)
+    client = Client(Quota(SHARES * 7 * PIECE), stall=0.01)
     client.outbox.write(bytes(MEMORY + 3 * PIECE))
     for _ in range(20):
         client.read(PIECE)
@@ -455,15 +499,15 @@ def test_one_client_gets_no_more_than_a_burst_of_a_file_at_once(
 
     monkeypatch.setattr(os, "sendfile", take_all)
     part = part_of(tmp_path / "file")
-    part.size = 3 * BURST * PIECE
+    part.size = 3 * BURST * FILE_PIECE
     client.outbox.send_file(b"", part, b"")
     turns = 2
     while not client.outbox.flush():
         turns += 1
 
     assert turns >= 3
-    assert sum(calls) == 3 * BURST * PIECE
-    assert max(calls) <= PIECE
+    assert sum(calls) == 3 * BURST * FILE_PIECE
+    assert max(calls) <= FILE_PIECE
 
 
 def test_a_discarded_file_is_closed(client: Client, tmp_path: Path):
@@ -487,7 +531,7 @@ def test_a_client_that_left_is_lost_and_nothing_is_kept_for_it(client: Client):
 
     assert (client.outbox.is_lost, client.outbox.pending) == (True, False)
     assert client.outbox.missing + client.outbox.taken == len(BIG)
-    assert client.quota.take(1 << 30)
+    assert client.quota._left == 1 << 30
     assert len(open_descriptors()) == len(before) - 1
 
 
@@ -500,7 +544,7 @@ def test_a_client_that_left_is_lost_at_the_next_write(client: Client, size: int)
 
     assert (client.outbox.is_lost, client.outbox.pending) == (True, False)
     assert client.outbox.missing + client.outbox.taken == len(BIG) + size
-    assert client.quota.take(1 << 30)
+    assert client.quota._left == 1 << 30
 
 
 def test_a_client_that_left_before_the_first_byte_is_lost(client: Client):

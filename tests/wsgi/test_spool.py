@@ -7,28 +7,72 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from appserve.http.limits import SHARES
 from appserve.wsgi import spool as module
-from appserve.wsgi.spool import SEGMENT, Quota, Spool, SpoolFile
+from appserve.wsgi.spool import SEGMENT, Quota, Share, Spool, SpoolFile
 from tests.wsgi.talk import open_descriptors
 
 Kind = type[SpoolFile] | type[Spool]
 
 
+WHOLE = SHARES * 100
+"""Of a quota of which one request may hold 100 bytes; with UNCOUNTED out of the way."""
+
+
+@pytest.fixture(autouse=True)
+def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNCOUNTED", 0)
+
+
 def room(quota: Quota) -> int:
-    """How much can still be taken."""
-    size = quota._left
-    assert quota.take(size)
-    assert not quota.take(1)
-    quota.give(size)
-    return size
+    """How much is free."""
+    return quota._left
 
 
-def test_a_quota_gives_no_more_than_it_has():
-    quota = Quota(10)
+def test_one_request_holds_no_more_than_its_share():
+    quota = Quota(WHOLE)
+    share = Share(quota)
 
-    assert [quota.take(6), quota.take(5), quota.take(4), quota.take(0)] == [True, False, True, True]
-    quota.give(10)
-    assert room(quota) == 10
+    assert [share.take(60), share.take(41), share.take(40), share.take(1), share.take(0)] == [
+        *(True, False, True, False, True)
+    ]
+    assert (share.held, room(quota)) == (100, WHOLE - 100)
+    assert quota.shortage == "", "that it holds its share is no shortage"
+    share.give(100)
+    assert (share.held, room(quota)) == (0, WHOLE)
+
+
+def test_however_many_take_what_they_can_the_next_one_has_room():
+    quota = Quota(SHARES << 20)
+    for _ in range(10):
+        before = room(quota)
+        share = Share(quota)
+        while share.take(1 << 10):
+            pass
+        assert share.held >= min(quota.largest, before // 2) - (1 << 10)
+    assert room(quota) > 0
+
+
+def test_the_largest_body_has_room_while_others_are_served():
+    """As by default: the largest body is a quarter of the quota."""
+    quota = Quota(4 << 30)
+    for _ in range(3):
+        assert Share(quota).take(1 << 30)
+    assert Share(quota).take(1 << 29)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-50, 200)), max_size=200))
+def test_nothing_that_is_taken_is_lost_and_no_one_has_more_than_is_left(steps: list[tuple[int, int]]):
+    quota = Quota(1000)
+    quota.largest = 250
+    shares = [Share(quota) for _ in range(6)]
+    for which, size in steps:
+        share = shares[which]
+        if size < 0:
+            share.give(min(share.held, -size))
+        elif share.take(size):
+            assert share.held <= min(250, room(quota))
+        assert room(quota) + sum(one.held for one in shares) == 1000
 
 
 every_kind = pytest.mark.parametrize("kind", [SpoolFile, Spool])
@@ -46,14 +90,15 @@ def test_a_quota_is_exact_whoever_takes_from_it():
 
 
 def take_and_give(quota: Quota) -> None:
+    share = Share(quota)
     for size in range(1, 2000):
-        if quota.take(size % 300):
-            quota.give(size % 300)
+        if share.take(size % 300):
+            share.give(size % 300)
 
 
 @every_kind
 def test_what_goes_in_first_comes_out_first(kind: Kind):
-    spool = kind(Quota(100))
+    spool = kind(Share(Quota(WHOLE)))
     assert spool.write(b"hello ")
     assert spool.write(memoryview(b"the world")[4:])
 
@@ -64,34 +109,34 @@ def test_what_goes_in_first_comes_out_first(kind: Kind):
 
 @every_kind
 def test_an_empty_spool_is_no_file_and_takes_no_room(kind: Kind):
-    quota = Quota(100)
-    spool = kind(quota)
+    quota = Quota(WHOLE)
+    spool = kind(Share(quota))
     before = open_descriptors()
 
     for give_up in (lambda: spool.read(5), spool.clear):
         assert spool.write(b"hello")
         assert len(open_descriptors()) == len(before) + 1
         give_up()
-        assert (open_descriptors(), len(spool), bool(spool), room(quota)) == (before, 0, False, 100)
+        assert (open_descriptors(), len(spool), bool(spool), room(quota)) == (before, 0, False, WHOLE)
     spool.clear()
-    assert room(quota) == 100
+    assert room(quota) == WHOLE
 
 
 @every_kind
 def test_without_quota_nothing_is_written(kind: Kind):
-    quota = Quota(10)
-    spool = kind(quota)
+    quota = Quota(SHARES * 10)
+    spool = kind(Share(quota))
 
     assert spool.write(b"hello")
     assert not spool.write(b"world!")
-    assert (len(spool), room(quota)) == (5, 5)
-    assert (spool.read(100), room(quota)) == (b"hello", 10)
+    assert (len(spool), room(quota)) == (5, SHARES * 10 - 5)
+    assert (spool.read(100), room(quota)) == (b"hello", SHARES * 10)
 
 
 @every_kind
 def test_without_quota_nothing_is_opened(kind: Kind):
     before = open_descriptors()
-    spool = kind(Quota(0))
+    spool = kind(Share(Quota(0)))
 
     assert not spool.write(b"hello")
     assert (open_descriptors(), len(spool)) == (before, 0)
@@ -105,13 +150,13 @@ def test_a_full_disk_is_no_room(kind: Kind, code: int, monkeypatch: pytest.Monke
             raise OSError(code, os.strerror(code))
         return write(fd, data[:2], offset)
 
-    quota, write = Quota(100), os.pwrite
-    spool = kind(quota)
+    quota, write = Quota(WHOLE), os.pwrite
+    spool = kind(Share(quota))
     spool.write(b"before ")
     monkeypatch.setattr(os, "pwrite", fail_in_the_middle)
 
     assert not spool.write(b"hello")
-    assert (len(spool), room(quota)) == (7, 93)
+    assert (len(spool), room(quota)) == (7, WHOLE - 7)
     monkeypatch.undo()
     assert spool.write(b"after")
     assert spool.read(100) == b"before after"
@@ -122,13 +167,13 @@ def test_a_disk_that_is_full_from_the_first_byte_leaves_no_file(kind: Kind, monk
     def fail(fd: int, data: bytes, offset: int) -> int:
         raise OSError(errno.ENOSPC, "full")
 
-    quota, before = Quota(100), open_descriptors()
-    spool = kind(quota)
+    quota, before = Quota(WHOLE), open_descriptors()
+    spool = kind(Share(quota))
     monkeypatch.setattr(os, "pwrite", fail)
 
     assert not spool.write(b"hello")
     spool.clear()
-    assert (open_descriptors(), room(quota)) == (before, 100)
+    assert (open_descriptors(), room(quota)) == (before, WHOLE)
 
 
 @every_kind
@@ -136,24 +181,24 @@ def test_a_file_that_cannot_be_opened_is_no_room(kind: Kind, monkeypatch: pytest
     def fail() -> int:
         raise OSError(errno.EMFILE, "too many")
 
-    quota = Quota(100)
+    quota = Quota(WHOLE)
     monkeypatch.setattr(module, "_open_nameless", fail)
 
-    assert not kind(quota).write(b"hello")
-    assert room(quota) == 100
+    assert not kind(Share(quota)).write(b"hello")
+    assert room(quota) == WHOLE
 
 
 def test_short_writes_are_completed(monkeypatch: pytest.MonkeyPatch):
     write = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, data[:3], offset))
-    spool = SpoolFile(Quota(100))
+    spool = SpoolFile(Share(Quota(WHOLE)))
 
     assert spool.write(b"hello world")
     assert spool.read(100) == b"hello world"
 
 
 def test_a_file_that_lost_its_bytes_is_an_error_and_no_end():
-    spool = SpoolFile(Quota(100))
+    spool = SpoolFile(Share(Quota(WHOLE)))
     spool.write(b"hello")
     os.ftruncate(spool._fd, 0)
 
@@ -163,21 +208,21 @@ def test_a_file_that_lost_its_bytes_is_an_error_and_no_end():
 
 
 def test_a_detached_file_is_the_callers_and_its_room_stays_taken():
-    quota = Quota(100)
-    spool = SpoolFile(quota)
+    quota = Quota(WHOLE)
+    spool = SpoolFile(Share(quota))
     spool.write(b"hello")
     fd = spool.detach()
 
     assert os.read(fd, 100) == b"hello"
-    assert room(quota) == 95
+    assert room(quota) == WHOLE - 5
     spool.clear()
-    assert room(quota) == 100
+    assert room(quota) == WHOLE
     assert os.pread(fd, 100, 0) == b"hello"
     os.close(fd)
 
 
 def test_the_file_has_no_name_and_is_not_inherited():
-    spool = SpoolFile(Quota(100))
+    spool = SpoolFile(Share(Quota(WHOLE)))
     spool.write(b"hello")
     fd = spool.detach()
 
@@ -191,8 +236,8 @@ def test_the_file_has_no_name_and_is_not_inherited():
 
 def test_room_is_given_back_while_it_is_read():
     size = 10 * SEGMENT
-    quota = Quota(size)
-    spool = Spool(quota)
+    quota = Quota(SHARES * size)
+    spool = Spool(Share(quota))
     piece = bytes(SEGMENT // 16)
     while spool.write(piece):
         pass
@@ -200,19 +245,19 @@ def test_room_is_given_back_while_it_is_read():
     held = []
     while spool:
         spool.read(len(piece))
-        held.append(size - room(quota) - len(spool))
+        held.append(SHARES * size - room(quota) - len(spool))
 
     assert min(held) >= 0
     assert max(held) <= size // 5
-    assert room(quota) == size
+    assert room(quota) == SHARES * size
 
 
 def test_many_bytes_need_few_files(monkeypatch: pytest.MonkeyPatch):
     """As of a gigabyte, without writing it."""
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: len(data))
     monkeypatch.setattr(os, "pread", lambda fd, size, offset: bytes(size))
-    quota = Quota(1 << 30)
-    spool = Spool(quota)
+    quota = Quota(SHARES << 30)
+    spool = Spool(Share(quota))
     before = len(open_descriptors())
     piece = bytes(SEGMENT // 4)
     while spool.write(piece):
@@ -221,7 +266,7 @@ def test_many_bytes_need_few_files(monkeypatch: pytest.MonkeyPatch):
     most_held = 0
     while spool:
         spool.read(len(piece))
-        most_held = max(most_held, (1 << 30) - room(quota) - len(spool))
+        most_held = max(most_held, (SHARES << 30) - room(quota) - len(spool))
 
     assert files <= 30
     assert most_held <= (1 << 30) // 5 + SEGMENT
@@ -233,32 +278,35 @@ def test_many_bytes_need_few_files(monkeypatch: pytest.MonkeyPatch):
 def test_it_is_a_queue_whatever_is_done_to_it(steps: list[bytes | int]):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SEGMENT", 5)
-        quota = Quota(50)
-        spool, model = Spool(quota), b""
+        quota = Quota(SHARES * 50)
+        spool, model = Spool(Share(quota)), b""
         for step in steps:
             if isinstance(step, bytes):
                 if spool.write(step):
                     model += step
                 else:
-                    assert len(step) > room(quota)
+                    assert len(step) > 50 - (SHARES * 50 - room(quota))
             elif model:
                 data = spool.read(step)
                 assert 1 <= len(data) <= step
                 assert model.startswith(data)
                 model = model[len(data) :]
             assert len(spool) == len(model)
-            assert room(quota) <= 50 - len(model)
+            assert room(quota) <= SHARES * 50 - len(model)
         spool.clear()
-        assert room(quota) == 50
+        assert room(quota) == SHARES * 50
 
 
 def test_it_is_known_why_there_was_no_room(monkeypatch):
-    quota = Quota(10)
-    assert not SpoolFile(quota).write(bytes(11))
-    assert quota.shortage == "0 of 10 bytes are taken (see --limit-spool)"
+    quota = Quota(80)
+    assert Share(quota).take(20)
+    assert Share(quota).take(20)
+    assert Share(quota).take(20)
+    assert not SpoolFile(Share(quota)).write(bytes(11))
+    assert quota.shortage == "60 of 80 bytes are taken (see --limit-spool)"
 
     quota.shortage = ""
-    full = SpoolFile(quota)
+    full = SpoolFile(Share(quota))
     assert full.write(b"abc")
     assert quota.shortage == ""
     monkeypatch.setattr(
@@ -272,8 +320,8 @@ def test_without_a_directory_for_temporary_files_there_is_no_room(monkeypatch: p
     """A container whose file system is read-only, /tmp included."""
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
-    quota = Quota(10)
+    quota = Quota(80)
 
-    assert not Spool(quota).write(b"a")
+    assert not Spool(Share(quota)).write(b"a")
     assert quota.shortage == "No usable temporary directory found in ['/nowhere'] (see TMPDIR)"
-    assert quota.take(10), "nothing stays taken"
+    assert room(quota) == 80, "nothing stays taken"

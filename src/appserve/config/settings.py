@@ -322,6 +322,8 @@ class Settings:
         Size(),
         LIMITS,
         "The longest body of a request; a longer one is answered 413; 0 is no limit.",
+        more="Sync and threads workers keep a body until it is complete, and can keep a quarter of "
+        "`limit_spool` at most.",
         applies=Applies.WORKERS,
     )
     limit_concurrency: int = setting(
@@ -335,13 +337,16 @@ class Settings:
         example=200,
     )
     limit_spool: int = setting(
-        1 << 30,
+        4 << 30,
         Size(),
         LIMITS,
-        "The most bytes that one sync or threads worker keeps on disk for slow clients.",
-        more="Request bodies until they are complete, and responses until they are read; each has 256 KiB of "
-        "memory before that. The files have no name and are in `$TMPDIR` or `/tmp`. Without room a request "
-        "body is answered 503, and a response waits for its reader.",
+        "The most bytes that one sync or threads worker keeps in memory and on disk for slow clients.",
+        more="Request bodies until they are complete, and responses until they are read: 64 KiB of each in "
+        "memory, the rest in files without a name in `$TMPDIR` or `/tmp`; up to 16 KiB are not counted. One "
+        "body or response may hold a quarter of it, and no more than it leaves free, so there is always room "
+        "for others. A body over a quarter is answered 413, one for which there is no room now 503; a "
+        "response waits for its reader. The default is four times that of `limit_request_body`: the "
+        "largest body has room while others are served. Raise both together.",
         applies=Applies.WORKERS,
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 from appserve.config.convert import suggest
 from appserve.config.settings import BY_NAME, ROWS, Resolved, Settings
 from appserve.errors import ConfigError
+from appserve.http.limits import SHARES
 from appserve.http.proxy_fields import check_headers
 
 DEFAULT = "default"
@@ -70,6 +71,7 @@ def resolve(
     _check_folders(cwd, given, found)
     _check_proxies(given, found, warnings)
     _check_logs(given, warnings)
+    _check_spool(given, warnings)
 
     application, _ = given["application"]
     # What was not understood may be what names it, and is told already.
@@ -225,6 +227,19 @@ def _check_logs(given: _Given, warnings: list[str]) -> None:
         value, source = given[name]
         if value == path:
             warnings.append(f"{_place(source, name, path)}: use - for {stream}")
+
+
+def _check_spool(given: _Given, warnings: list[str]) -> None:
+    """A body that is allowed should be one that can be kept."""
+    body, spool, worker_class = (
+        given[name][0] for name in ("limit_request_body", "limit_spool", "worker_class")
+    )
+    if worker_class != "asgi" and not 0 < body <= spool // SHARES:
+        allowed = f"limit_request_body ({body})" if body else "limit_request_body (0, no limit)"
+        warnings.append(
+            f"{allowed} is more than a quarter of limit_spool ({spool}): sync and threads workers keep a "
+            f"body until it is complete, and answer 413 to one of more than {spool // SHARES} bytes"
+        )
 
 
 def _place(source: str, name: str, value: object) -> str:

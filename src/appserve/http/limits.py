@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+SHARES = 4
+"""One request body, or one response, may hold this part of what is kept for slow clients (--limit-spool)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -112,7 +112,11 @@ class Exchanges:
         if self._proxies is not None:
             self._read_origin(self._proxies, head, gather(head.fields))
         self._head = head
-        self._body = RequestBody(self._service.quota)
+        try:
+            self._body = RequestBody(self._service.quota, head.body_length)
+        except Rejected as rejected:
+            self._http.refuse(rejected)
+            raise
         if head.expects_continue and not self._http.unread:
             # The application is called with the whole body, so the body is asked for here (PEP 3333
             # "HTTP 1.1 Expect/Continue", first way).

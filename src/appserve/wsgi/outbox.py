@@ -20,13 +20,16 @@ from appserve.net.kernel_queues import count_untaken
 from appserve.net.sendfile import Client, send_file
 from appserve.observe.tally import Counts
 from appserve.wsgi.file_wrapper import FilePart
-from appserve.wsgi.spool import Quota, Spool
+from appserve.wsgi.spool import UNCOUNTED, Quota, Share, Spool
 
-MEMORY = 256 * 1024
+MEMORY = 64 * 1024
 """Bytes of one response that wait in memory."""
 
-PIECE = 256 * 1024
-"""Bytes that go into the spool, or come back from it, or go out of a file, at once."""
+PIECE = 64 * 1024
+"""Bytes that go into the spool, or come back from it, at once."""
+
+FILE_PIECE = 256 * 1024
+"""Bytes that go out of a file at once."""
 
 BURST = 16
 """Pieces that one client may take in a row before the others have their turn."""
@@ -49,8 +52,10 @@ class Outbox:
         "_after",
         "_client",
         "_file",
+        "_is_counted",
         "_memory",
         "_send",
+        "_share",
         "_spool",
         "_stall",
         "is_lost",
@@ -65,7 +70,9 @@ class Outbox:
         self._client = client
         self._send: Callable[[Any], int] = client.send
         self._memory = bytearray()
-        self._spool = Spool(quota)
+        self._is_counted = False  # the memory is, in the share
+        self._share = Share(quota)
+        self._spool = Spool(self._share)
         self._file: FilePart | None = None
         self._after = b""
         self._stall = stall
@@ -146,20 +153,39 @@ class Outbox:
 
     def _keep_piece(self, piece: memoryview) -> int:
         """Append `piece`, or as much of it as there is room for in memory; gives how much."""
-        kept = 0 if self._spool else min(MEMORY - len(self._memory), len(piece))
-        if kept > 0:
-            self._memory += piece[:kept]
-        else:
-            if not self._spool.write(piece):
-                # The disk is full, or others have filled our share of it: now the reader sets the pace.
-                self._wait_for_reader(piece)
-            kept = len(piece)
+        # The disk is full, or it holds its share, or others theirs: now the reader sets the pace.
+        kept = self._store(piece) or self._wait_for_reader(piece)
         self.pending = True
         return kept
 
-    def _wait_for_reader(self, piece: memoryview) -> None:
-        """Wait until there is room for `piece`, and put it there. For that long the application makes no
-        progress through no fault of its own, so it is recorded as progress: --write-timeout limits the wait.
+    def _store(self, piece: memoryview) -> int:
+        """Append as much of `piece` as there is room for; gives how much."""
+        if self._spool:
+            return len(piece) if self._spool.write(piece) else 0
+        room = self._memory_for(len(piece)) - len(self._memory)
+        if room > 0:
+            self._memory += piece[:room]
+            return min(room, len(piece))
+        return len(piece) if self._spool.write(piece) else 0
+
+    def _memory_for(self, size: int) -> int:
+        """How many bytes may wait in memory, if `size` more are to."""
+        if not self._is_counted:
+            if len(self._memory) + size <= UNCOUNTED:
+                return UNCOUNTED
+            self._is_counted = self._share.take(MEMORY)
+        return MEMORY if self._is_counted else UNCOUNTED
+
+    def _free_memory(self) -> None:
+        """Nothing waits in memory any more."""
+        if self._is_counted:
+            self._is_counted = False
+            self._share.give(MEMORY)
+
+    def _wait_for_reader(self, piece: memoryview) -> int:
+        """Wait until there is room for some of `piece`, and put that there; gives how much. For that long the
+        application makes no progress through no fault of its own, so it is recorded as progress:
+        --write-timeout limits the wait.
 
         Raises ClientDisconnected when the reader has taken nothing for too long.
         """
@@ -170,10 +196,7 @@ class Outbox:
             self.tally.progress()
             poll.poll(min(BEAT, self._stall or BEAT) * 1000)
             self.flush()
-            if self._spool.write(piece):
-                break
-            if not self._spool and len(self._memory) + len(piece) <= MEMORY:
-                self._memory += piece
+            if kept := self._store(piece):
                 break
             now = time.monotonic()
             if reached != self.reached:
@@ -181,6 +204,7 @@ class Outbox:
             elif 0 < self._stall < now - since:
                 raise self._lost(errno.ETIMEDOUT, "the client takes nothing of its response")
         self.tally.progress()
+        return kept
 
     def _lost(self, *args: object) -> ClientDisconnected:
         self.is_lost = True
@@ -208,6 +232,7 @@ class Outbox:
                     if self._spool:
                         memory += self._spool.read(PIECE)
                     elif self._file is None:
+                        self._free_memory()
                         self.pending = False
                         return True
         except BlockingIOError:
@@ -219,7 +244,7 @@ class Outbox:
 
     def _send_from(self, file: FilePart) -> None:
         """Send a piece of the file. Raises OSError."""
-        sent = send_file(self._client, file.fd, file.offset, min(file.size, PIECE))
+        sent = send_file(self._client, file.fd, file.offset, min(file.size, FILE_PIECE))
         self.taken += sent
         file.advance(sent)
         if not sent:
@@ -250,6 +275,7 @@ class Outbox:
     def discard(self) -> None:
         """Forget what the client will not get."""
         self._memory.clear()
+        self._free_memory()
         self._spool.clear()
         self._forget_file()
         self.pending = False

@@ -1,4 +1,5 @@
-"""Bytes that do not fit in memory, in unlinked temporary files under one quota a process.
+"""What waits for slow clients: bytes that do not fit in memory, in unlinked temporary files, and the quota of
+a process for both.
 
 A slow reader's response and a large upload wait here, so that neither keeps a worker busy. The files have
 no name: whatever ends the process, nothing is left behind.
@@ -8,28 +9,42 @@ import os
 import tempfile
 from _thread import allocate_lock  # a worker without threads has no other need of threading
 
+from appserve.http.limits import SHARES
+
 SEGMENT = 4 << 20
 """Bytes after which a spool goes on in a further file."""
 
 
-class Quota:
-    """How many bytes all spools of this process may hold together.
+UNCOUNTED = 16 * 1024
+"""Bytes of one request that are kept in memory without being counted: most bodies are no longer, and the
+lock would be a part of their cost."""
 
+
+class Quota:
+    """How many bytes all requests of this process may hold together, in memory and on disk.
+
+    No request uses it up: one may hold a quarter (SHARES) of it, and no more than it leaves free. So what is
+    free never runs out, however many take as much as they can: the next one still gets a half of it.
+
+    largest    bytes that one request may hold
     shortage   why there was no room when it was last asked for; whoever tells it sets it back to ""
     """
 
-    __slots__ = ("_left", "_limit", "_lock", "shortage")
+    __slots__ = ("_left", "_limit", "_lock", "largest", "shortage")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._left = limit
         self._lock = allocate_lock()
+        self.largest = max(limit // SHARES, UNCOUNTED)
         self.shortage = ""
 
-    def take(self, size: int) -> bool:
-        """Reserve `size` bytes; False if there is no room for them."""
+    def take(self, size: int, held: int) -> bool:
+        """Reserve `size` bytes for a request that holds `held`; False if there is no room for them."""
+        if held + size > self.largest:
+            return False
         with self._lock:
-            if size > self._left:
+            if held + size > self._left - size:
                 self.shortage = (
                     f"{self._limit - self._left} of {self._limit} bytes are taken (see --limit-spool)"
                 )
@@ -47,13 +62,35 @@ class Quota:
         self._lock = allocate_lock()
 
 
+class Share:
+    """What one request body, or one response, holds of the quota: `held` bytes."""
+
+    __slots__ = ("held", "quota")
+
+    def __init__(self, quota: Quota) -> None:
+        self.quota = quota
+        self.held = 0
+
+    def take(self, size: int) -> bool:
+        """Reserve `size` further bytes; False if there is no room for them."""
+        if not self.quota.take(size, self.held):
+            return False
+        self.held += size
+        return True
+
+    def give(self, size: int) -> None:
+        """Return some of what was reserved."""
+        self.held -= size
+        self.quota.give(size)
+
+
 class SpoolFile:
     """A first-in first-out file of bytes. Its room is given back when the last of them is taken."""
 
-    __slots__ = ("_end", "_fd", "_quota", "_start", "_taken")
+    __slots__ = ("_end", "_fd", "_share", "_start", "_taken")
 
-    def __init__(self, quota: Quota) -> None:
-        self._quota = quota
+    def __init__(self, share: Share) -> None:
+        self._share = share
         self._fd = -1
         self._start = 0
         self._end = 0
@@ -64,7 +101,7 @@ class SpoolFile:
 
     def write(self, data: bytes | memoryview) -> bool:
         """Append `data`; False if the quota or the disk has no room for it (then nothing was appended)."""
-        if not self._quota.take(len(data)):
+        if not self._share.take(len(data)):
             return False
         try:
             if self._fd < 0:
@@ -73,8 +110,8 @@ class SpoolFile:
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], self._end + written)
         except OSError as error:
-            self._quota.give(len(data))
-            self._quota.shortage = _explain(error)
+            self._share.give(len(data))
+            self._share.quota.shortage = _explain(error)
             return False
         self._taken += len(data)
         self._end += len(data)
@@ -96,7 +133,7 @@ class SpoolFile:
             os.close(self._fd)
             self._fd = -1
         if self._taken:
-            self._quota.give(self._taken)
+            self._share.give(self._taken)
         self._start = self._end = self._taken = 0
 
     def detach(self) -> int:
@@ -113,10 +150,10 @@ class Spool:
     twenty-five descriptors, and no more than a fifth of it waits to be given back.
     """
 
-    __slots__ = ("_end", "_files", "_quota", "_size")
+    __slots__ = ("_end", "_files", "_share", "_size")
 
-    def __init__(self, quota: Quota) -> None:
-        self._quota = quota
+    def __init__(self, share: Share) -> None:
+        self._share = share
         self._files: list[SpoolFile] = []
         self._size = 0
         self._end = 0  # how long the last file may become
@@ -127,7 +164,7 @@ class Spool:
     def write(self, data: bytes | memoryview) -> bool:
         """Append `data`; False if the quota or the disk has no room for it (then nothing was appended)."""
         if not self._files or self._end <= 0:
-            self._files.append(SpoolFile(self._quota))
+            self._files.append(SpoolFile(self._share))
             self._end = max(SEGMENT, self._size // 4)
         if not self._files[-1].write(data):
             if not self._files[-1]:
