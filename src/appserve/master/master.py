@@ -47,6 +47,7 @@ from appserve.master.roster import Roster
 from appserve.master.signals import SignalQueue
 from appserve.master.stalls import StallWatch, is_overdue, next_look
 from appserve.master.states import STOPS, Standing
+from appserve.master.terminal import Terminal
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller
 from appserve.observe.scoreboard import Scoreboard, WorkerState, size_for
@@ -114,6 +115,7 @@ class Master:
         self._listeners = listeners
         self._listening = False
         self._signals = signals
+        self._terminal = Terminal()
         self._generations = Generations(resolved, reread, logs)
         memory_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
         os.close(memory_fd)  # the mapping has its own
@@ -159,7 +161,10 @@ class Master:
         for event in events:
             self._take(event)
         self._look_for_stalls()
-        self._carry_out(self._roster.tick(time.monotonic()))
+        now = time.monotonic()
+        if self._terminal.look(now):
+            self._on_closed_terminal(now)
+        self._carry_out(self._roster.tick(now))
         self._fork_one()
         self._log.flush()
 
@@ -211,9 +216,7 @@ class Master:
                 self._log.info(f"{number.name} received")
                 self._carry_out(self._roster.stop(now, graceful=number is signal.SIGTERM))
             case signal.SIGHUP:
-                self._log.info("SIGHUP received, reload")
-                self._reopen_logs()
-                self._carry_out(self._roster.reload(now))
+                self._take_hup(now)
             case signal.SIGUSR1:
                 opened = self._reopen_logs()
                 what = f"opened anew: {', '.join(opened)}" if opened else "no log is a file"
@@ -224,6 +227,21 @@ class Master:
                 self._log.debug("SIGWINCH ignored: not supported")
             case _:
                 self._log.info(f"{number.name} ignored: not supported")
+
+    def _take_hup(self, now: float) -> None:
+        if self._terminal.on_hup(now):
+            self._on_closed_terminal(now)
+            return
+        self._log.info("SIGHUP received, reload")
+        self._reopen_logs()
+        self._carry_out(self._roster.reload(now))
+
+    def _on_closed_terminal(self, now: float) -> None:
+        if self._signals.hup_was_ignored:
+            self._log.info("SIGHUP ignored: the terminal was closed, and SIGHUP was ignored at start (nohup)")
+        elif not self._is_stopping():
+            self._log.info("the terminal was closed")
+            self._carry_out(self._roster.stop(now, graceful=True))
 
     def _reopen_logs(self) -> list[str]:
         """Open the log files anew, also those of workers; gives their paths."""

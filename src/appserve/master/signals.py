@@ -38,6 +38,8 @@ class SignalQueue:
     def __init__(self) -> None:
         self._queue: deque[int] = deque()
         self._wakeup = Wakeup()
+        #: Whether HUP was ignored when the process began: nohup(1).
+        self.hup_was_ignored = False
 
     def fileno(self) -> int:
         return self._wakeup.fileno()
@@ -46,6 +48,7 @@ class SignalQueue:
         """Hear HEARD from now on; until the process ends, so that a late Ctrl-C is as quiet as an early
         one."""
         self._wakeup.arm()
+        self.hup_was_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         for number in HEARD:
             signal.signal(number, self._enqueue)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
