@@ -1,9 +1,14 @@
 """The `appserve` command, as `python -m appserve` and the console script call it."""
 
+# Until main() has put sys.path right, a file beside the script or in the current folder is found before the
+# standard library's. So nothing is imported here that is not in every Python process already.
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 # What a shell reports for a command that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -12,9 +17,10 @@ _INTERRUPTED = 130
 _INTERNAL = 71
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
+def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
     """Run the command with these arguments (those of the process by default), and exit with its code."""
     try:
+        _remove_launcher_folder()
         # Imported here, so that a Ctrl-C during the first moments is as quiet as later on.
         from appserve.cli.command import run
 
@@ -33,3 +39,34 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         traceback.print_exc()
         code = _INTERNAL
     sys.exit(code)
+
+
+def _remove_launcher_folder() -> None:
+    """Take out of sys.path what Python puts in front of the standard library for the sake of a program's own
+    modules, of which we have none there: the script's folder (venv/bin), or with -m the current one.
+
+    Only workers look for modules in the application's folder (workers/app.py), once they have all of ours.
+    The program of someone else who calls main() keeps its folder, and PYTHONPATH is the operator's.
+    """
+    if sys.flags.safe_path or not sys.path or not sys.argv:
+        return
+    program = sys.argv[0]
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if os.path.abspath(program) == os.path.join(package, "__main__.py"):
+        folders = [_current_folder()]
+    elif os.path.basename(program) == "appserve":
+        # The script may have been called by a symbolic link; Python puts the folder of what that leads to.
+        folders = [os.path.dirname(os.path.abspath(program)), os.path.dirname(os.path.realpath(program))]
+    else:
+        return
+    if sys.path[0] in folders:
+        first = sys.path.pop(0)
+        if first == package:  # everything is installed here, so it has to be found
+            sys.path.append(first)
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed, and Python has put nothing in front
+        return ""
