@@ -260,13 +260,31 @@ def test_no_test_module_has_a_shapeless_name() -> None:
     assert not list(shapeless_names(tests))
 
 
-def test_the_sync_worker_brings_no_event_loop() -> None:
-    """Half of a worker's memory, and most of its start-up time, would be an event loop that never runs."""
-    program = "import sys, appserve.workers.base, appserve.workers.wsgi; print(*sorted(sys.modules))"
+@pytest.mark.parametrize(
+    ("settings", "absent"),
+    [
+        (
+            "worker_class='sync'",
+            {"asyncio", "uvloop", "ssl", "appserve.asgi.protocol", "appserve.workers.pool"},
+        ),
+        ("worker_class='threads'", {"asyncio", "uvloop", "ssl", "appserve.asgi.protocol"}),
+        ("worker_class='asgi'", {"appserve.workers.wsgi", "appserve.wsgi.environ"}),
+        ("worker_class='asgi', loop='asyncio'", {"uvloop"}),
+    ],
+)
+def test_a_class_of_workers_that_was_asked_for_brings_only_its_own_modules(settings, absent) -> None:
+    """Half of what is in memory would be an event loop that never runs."""
+    program = f"""
+import sys
+from appserve.config.settings import Settings
+from appserve.master import master
+from appserve.workers.modules import import_modules
+import_modules(Settings({settings}))
+print(*sys.modules)"""
     loaded = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
     ).stdout.split()
-    assert not {"asyncio", "uvloop", "ssl", "appserve.asgi.protocol"}.intersection(loaded)
+    assert not absent.intersection(loaded)
 
 
 # ── each rule bites ───────────────────────────────────────────────────────────────────────────────────

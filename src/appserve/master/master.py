@@ -57,6 +57,7 @@ from appserve.system.descriptors import open_standard_streams
 from appserve.system.memory import make_shared
 from appserve.workers import channel
 from appserve.workers.base import title
+from appserve.workers.modules import share_modules
 
 #: The longest wait of the loop. Short: a turn that comes late is how the master learns that it was paused.
 LONGEST_WAIT = 1.0
@@ -89,6 +90,7 @@ def run(resolved: Resolved, reread: Callable[[], Resolved], patience: Patience |
         return int(ExitCode.BIND if isinstance(error, BindError) else ExitCode.CONFIG)
     process_title.set_title(title(settings, "master"))
     log.info(banner.booting(settings, listeners, os.getpid()))
+    share_modules(settings)
     master = Master(resolved, reread, patience or Patience(), signals, listeners, logs)
     try:
         return master.run()

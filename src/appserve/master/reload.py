@@ -13,6 +13,7 @@ from appserve.errors import ConfigError
 from appserve.master.decisions import Plan
 from appserve.master.logs import Logs
 from appserve.observe.log import Level
+from appserve.workers.modules import share_modules
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -63,6 +64,15 @@ class Generations:
         """The candidate's first worker is READY."""
         if self._candidate is not None:
             self._current, self._candidate = self._candidate, None
+            self._import_modules()
+
+    def _import_modules(self) -> None:
+        """Another class of workers needs other modules; the first of them has imported them for itself."""
+        try:
+            share_modules(self.current)
+        except Exception as error:
+            what = f"the modules for the workers cannot be imported: unexpected {type(error).__name__}"
+            self._log.block(Level.CRITICAL, f"{what}; each worker tries it", traceback.format_exc())
 
     def abandon(self) -> None:
         """The candidate's first worker could not boot."""

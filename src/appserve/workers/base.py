@@ -29,6 +29,7 @@ from appserve.system import blackbox, parent_death, process_title
 from appserve.system.signal_stack import enlarge_signal_stack
 from appserve.workers.app import Application, choose_worker_class, load, prepare_import
 from appserve.workers.channel import Failed
+from appserve.workers.modules import import_modules
 from appserve.workers.orders import Orders
 
 #: Signals that mean nothing to a worker. TTIN and TTOU would stop it by default.
@@ -48,10 +49,10 @@ def run_worker(orders: Orders) -> int:
     """Be a worker until the end; gives the exit code. Called in the child after the fork. Never raises."""
     try:
         _settle_in(orders)
-        application = _load(orders)
-        worker_class, _ = choose_worker_class(
-            application, orders.settings.worker_class, orders.settings.threads
-        )
+        settings = orders.settings
+        import_modules(settings)  # before the application's folders are searched; the master has done it
+        application = _load(settings)
+        worker_class, _ = choose_worker_class(application, settings.worker_class, settings.threads)
         return _serve_function(worker_class)(application, orders)
     except StartupError as error:
         failed = Failed(int(error.exit_code), error.message, error.detail)
@@ -84,14 +85,13 @@ def _settle_in(orders: Orders) -> None:
     os.register_at_fork(after_in_child=lambda: _leave_family(orders, signal_stack))
 
 
-def _load(orders: Orders) -> Application:
-    settings = orders.settings
+def _load(settings: Settings) -> Application:
     prepare_import(settings.chdir, settings.app_dir)
     return load(settings.application, factory=settings.factory, interface=settings.interface)
 
 
 def _serve_function(worker_class: str) -> Callable[[Application, Orders], int]:
-    # Here and not at the top: a sync worker has no event loop's modules in memory, and the master neither.
+    # Here and not at the top: which of them there are in memory is for workers/modules.py to decide.
     if worker_class == "asgi":
         from appserve.workers import asgi
 

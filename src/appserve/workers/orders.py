@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 from appserve.config.settings import Settings
 from appserve.errors import TlsError
 from appserve.http.deadlines import Patience
+from appserve.http.forwarded import Forwarding
 from appserve.http.limits import Limits
+from appserve.http.trust import TrustList
+from appserve.net.greeting import Greetings
 from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
 from appserve.observe.scoreboard import Row, Scoreboard
 from appserve.workers.channel import Channel, LogFiles
 
-if TYPE_CHECKING:  # read by those workers only that need it
+if TYPE_CHECKING:
     import ssl
 
-    from appserve.http.forwarded import Forwarding
-    from appserve.net.greeting import Greetings
     from appserve.net.tls_socket import TlsSocket
 
 USUAL_THREADS = 8
@@ -106,7 +107,7 @@ def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLConte
     if not settings.certfile:
         _check_no_tls(settings)
         return None
-    from appserve.net.tls import TlsFiles, make_context  # nobody else should pay for it
+    from appserve.net.tls import TlsFiles, make_context  # OpenSSL is 3 MB, for those with a certificate
 
     files = TlsFiles(
         certfiles=settings.certfile,
@@ -120,23 +121,17 @@ def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLConte
     return make_context(files, warn)
 
 
-def make_greetings(settings: Settings) -> "Greetings | None":
+def make_greetings(settings: Settings) -> Greetings | None:
     """What connections begin with before HTTP or TLS; None if nothing is expected."""
     if settings.proxy_protocol == "off":
         return None
-    from appserve.http.trust import TrustList
-    from appserve.net.greeting import Greetings
-
     return Greetings(settings.proxy_protocol, TrustList(settings.proxy_allow_from))
 
 
-def make_forwarding(settings: Settings) -> "Forwarding | None":
+def make_forwarding(settings: Settings) -> Forwarding | None:
     """Reads what proxies say of a request; None if nobody is believed, or in nothing."""
     if not settings.forwarded_allow_ips or not settings.forwarded_headers:
         return None
-    from appserve.http.forwarded import Forwarding
-    from appserve.http.trust import TrustList
-
     return Forwarding(TrustList(settings.forwarded_allow_ips), settings.forwarded_headers)
 
 
