@@ -47,7 +47,7 @@ def live(folder: Path, serve: Serve, source: str = APP, **settings: object) -> O
         try:
             sys.dont_write_bytecode = True
             sys.modules.pop("worker_app", None)
-            base._serve_function = lambda worker_class: serve
+            base._serve_function = lambda *which: serve
             master.close()
             code = run_worker(orders)
         finally:
@@ -223,7 +223,7 @@ def test_a_child_that_the_application_forks_does_not_hold_the_port(tmp_path: Pat
 
     pid = os.fork()
     if pid == 0:
-        base._serve_function = lambda worker_class: serve
+        base._serve_function = lambda *which: serve
         os._exit(run_worker(orders))
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0

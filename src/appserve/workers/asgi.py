@@ -21,6 +21,7 @@ import gc
 import math
 import os
 import selectors
+import sys
 import time
 
 from appserve import forked
@@ -60,11 +61,13 @@ CANCEL_SECONDS = 1.0
 """How long cancelled calls may take to end."""
 
 
-def serve(application: Application, orders: Orders) -> int:
-    """Serve until told to leave; gives the exit code. Raises AppStartError if the lifespan cannot start."""
+def serve(application: Application, orders: Orders, made: "EventLoop | None" = None) -> int:
+    """Serve until told to leave; gives the exit code. Raises AppStartError if the lifespan cannot start.
+
+    `made` has the loop that the application's modules have seen.
+    """
     leash = Leash(orders)
-    loop, backend_fd = make_loop(orders.settings.loop)
-    asyncio.set_event_loop(loop)
+    loop, backend_fd = (made or EventLoop(orders.settings.loop)).for_serving()
     try:
         return loop.run_until_complete(_Worker(application, orders, leash, loop, backend_fd).run())
     finally:
@@ -88,6 +91,49 @@ def make_loop(name: str) -> tuple[asyncio.AbstractEventLoop, int]:
     selector = selectors.DefaultSelector()
     backend_fd = selector.fileno() if isinstance(selector, selectors.EpollSelector) else -1
     return asyncio.SelectorEventLoop(selector), backend_fd
+
+
+class EventLoop:
+    """The loop that is going to serve, made the current one of this thread.
+
+    It is there before the application is imported: locks, queues, clients and tasks that a module makes with
+    asyncio.get_event_loop() are of use only on the loop that serves.
+    """
+
+    def __init__(self, name: str) -> None:
+        """`name`: auto, uvloop, asyncio."""
+        self._name = name
+        self._loop, self._backend_fd = make_loop(name)
+        asyncio.set_event_loop(self._loop)
+        self._references = sys.getrefcount(self._loop)
+
+    def for_serving(self) -> tuple[asyncio.AbstractEventLoop, int]:
+        """The loop and its epoll's descriptor (-1: none), current again if a module has changed that."""
+        if self._loop.is_closed():  # asyncio's documentation shows modules that run it and close it
+            self._loop, self._backend_fd = make_loop(self._name)
+        asyncio.set_event_loop(self._loop)
+        return self._loop, self._backend_fd
+
+    def withdraw(self) -> None:
+        """The application has no use for it: leave the process as if there had never been one.
+
+        Unless a module has it. Then it stays as it is: a WSGI application may well run a loop of its own, and
+        asked for one in the same way.
+        """
+        if sys.getrefcount(self._loop) > self._references:
+            return
+        if not self._loop.is_closed() and self._is_current():
+            asyncio.set_event_loop(None)
+            if sys.version_info < (3, 14):
+                # It remembers that one was set, and would not make one for who asks. Later Pythons never do.
+                asyncio.set_event_loop_policy(None)
+        self._loop.close()
+
+    def _is_current(self) -> bool:
+        try:
+            return asyncio.get_event_loop() is self._loop
+        except RuntimeError:  # none is: a module has called asyncio.run(), which ends with that
+            return False
 
 
 class _Worker:

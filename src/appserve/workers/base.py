@@ -1,7 +1,7 @@
 """The life of a worker process around its loop: from the fork to the exit code.
 
-    fork (master/process.py) → run_worker: signals, title, black box, death signal → import the application
-    → choose the class → serve() of workers/wsgi.py or workers/asgi.py → exit code
+    fork (master/process.py) → run_worker: signals, title, black box, death signal → make the event loop
+    → import the application → choose the class → serve() of workers/wsgi.py or workers/asgi.py → exit code
 
 Signals of a worker
 
@@ -20,7 +20,9 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from appserve.config.settings import Settings
 from appserve.errors import ExitCode, StartupError
@@ -31,6 +33,9 @@ from appserve.workers.app import Application, choose_worker_class, load, prepare
 from appserve.workers.channel import Failed
 from appserve.workers.modules import import_modules
 from appserve.workers.orders import Orders
+
+if TYPE_CHECKING:
+    from appserve.workers.asgi import EventLoop
 
 #: Signals that mean nothing to a worker. TTIN and TTOU would stop it by default.
 UNHEARD = (
@@ -51,9 +56,12 @@ def run_worker(orders: Orders) -> int:
         _settle_in(orders)
         settings = orders.settings
         import_modules(settings)  # before the application's folders are searched; the master has done it
+        loop = _make_event_loop(settings)
         application = _load(settings)
         worker_class, _ = choose_worker_class(application, settings.worker_class, settings.threads)
-        return _serve_function(worker_class)(application, orders)
+        if loop is not None and worker_class != "asgi":
+            loop.withdraw()
+        return _serve_function(worker_class, loop)(application, orders)
     except StartupError as error:
         failed = Failed(int(error.exit_code), error.message, error.detail)
     except BaseException as error:
@@ -85,17 +93,29 @@ def _settle_in(orders: Orders) -> None:
     os.register_at_fork(after_in_child=lambda: _leave_family(orders, signal_stack))
 
 
+def _make_event_loop(settings: Settings) -> "EventLoop | None":
+    """The loop that is to serve, made the current one before the application is imported: what modules make
+    with asyncio.get_event_loop() then belongs to it. None if the application cannot need one."""
+    if settings.worker_class not in ("auto", "asgi") or settings.interface == "wsgi":
+        return None
+    from appserve.workers.asgi import EventLoop
+
+    return EventLoop(settings.loop)
+
+
 def _load(settings: Settings) -> Application:
     prepare_import(settings.chdir, settings.app_dir)
     return load(settings.application, factory=settings.factory, interface=settings.interface)
 
 
-def _serve_function(worker_class: str) -> Callable[[Application, Orders], int]:
+def _serve_function(
+    worker_class: str, loop: "EventLoop | None" = None
+) -> Callable[[Application, Orders], int]:
     # Here and not at the top: which of them there are in memory is for workers/modules.py to decide.
     if worker_class == "asgi":
         from appserve.workers import asgi
 
-        return asgi.serve
+        return partial(asgi.serve, made=loop)
     from appserve.workers import wsgi
 
     return wsgi.serve_threads if worker_class == "threads" else wsgi.serve
