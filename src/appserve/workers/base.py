@@ -16,8 +16,10 @@ that the application forks gets the defaults back, and keeps neither the listene
 after our end) nor the channel (it would hide the end of this worker).
 """
 
+import io
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -89,8 +91,20 @@ def _settle_in(orders: Orders) -> None:
     blackbox.arm(orders.blackbox_fd)
     signal_stack = enlarge_signal_stack()
     process_title.set_title(title(orders.settings, f"worker {orders.slot}"))
+    _print_by_line()
     # Registered for life, so it also keeps the stack that handlers run on.
     os.register_at_fork(after_in_child=lambda: _leave_family(orders, signal_stack))
+
+
+def _print_by_line() -> None:
+    """Write what the application prints at the end of each line, also where standard output is no terminal.
+
+    Python holds up to 8 KiB back there: a container's log shows nothing for minutes, and the rest is lost
+    when the process is killed. A stream that something else has put there is left as it is.
+    """
+    stdout = sys.stdout
+    if stdout is sys.__stdout__ and isinstance(stdout, io.TextIOWrapper) and not stdout.write_through:
+        stdout.reconfigure(line_buffering=True)
 
 
 def _make_event_loop(settings: Settings) -> "EventLoop | None":
