@@ -6,6 +6,7 @@ Nothing here waits for the client or reads from it; wsgi/connection.py does the 
 
 import os
 import time
+from contextvars import copy_context
 from typing import BinaryIO
 
 from appserve import forked
@@ -148,10 +149,9 @@ class Exchanges:
         response = Response(http, self._outbox)
         environ["wsgi.early_hints"] = response.send_early_hints
         try:
-            result = service.application(environ, response.start_response)
-            if service.pace.closes and not response.started:
-                http.close_after_response()  # the worker began to leave in the meantime
-            response.finish(result)
+            # A context of its own: what the application binds there (a user, for the lines of its log) is not
+            # another request's. 0.2 µs.
+            copy_context().run(self._call, environ, response)
             status = response.code
             if http.short:
                 self._report_short(head, http.short)
@@ -169,6 +169,14 @@ class Exchanges:
             self._since = now
         if spent > BRIEF:
             service.pace.called((now - begun) / 1e9, now / 1e9)  # with the time that it waited for its reader
+
+    def _call(self, environ: Environ, response: Response) -> None:
+        """Call the application and send what it gives; also the iteration and close() are its code."""
+        service = self._service
+        result = service.application(environ, response.start_response)
+        if service.pace.closes and not response.started:
+            self._http.close_after_response()  # the worker began to leave in the meantime
+        response.finish(result)
 
     def _fail(self, head: RequestHead[CgiVariable], response: Response, error: BaseException) -> int:
         """The application raised, or broke a rule; the status that the request ends with."""
