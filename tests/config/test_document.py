@@ -34,7 +34,8 @@ def test_the_settings_page_has_every_flag_variable_and_default():
 def test_the_example_file_changes_nothing_as_it_is(tmp_path):
     (tmp_path / "appserve.toml").write_text(example_file(), encoding="utf-8")
 
-    assert resolve({"application": ["x:y"]}, {}, str(tmp_path)).settings == Settings(application="x:y")
+    usual = Settings(application="x:y", chdir=str(tmp_path))
+    assert resolve({"application": ["x:y"]}, {}, str(tmp_path)).settings == usual
 
 
 def test_every_line_of_the_example_file_is_valid_when_it_is_switched_on(tmp_path):

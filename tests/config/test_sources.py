@@ -43,7 +43,7 @@ def problems(
 def test_nothing_given_is_all_defaults(folder):
     found = resolved(folder)
 
-    assert Settings(application="main:app") == found.settings
+    assert Settings(application="main:app", chdir=str(folder)) == found.settings
     assert {"default"} == {source for name, source in found.sources.items() if name != "application"}
     assert {row.name for row in ROWS} == set(found.sources)
 
@@ -158,7 +158,7 @@ def test_an_empty_variable_is_as_good_as_unset(folder):
         "APPSERVE_X": "",
     }
 
-    assert (Settings(application="main:app"), ()) == (
+    assert (Settings(application="main:app", chdir=str(folder)), ()) == (
         resolved(folder, environ=environ).settings,
         resolved(folder, environ=environ).warnings,
     )
@@ -378,9 +378,23 @@ def test_the_access_log_is_turned_off_by_none_in_any_case(folder, text):
 def test_a_folder_that_is_not_there_is_told_with_its_source(folder):
     assert problems(folder, {"chdir": ("gone",)}) == ["--chdir gone: no such folder"]
     assert problems(folder, {}, {"APPSERVE_CHDIR": "gone"}) == ["APPSERVE_CHDIR=gone: no such folder"]
-    assert [f'appserve.toml: app_dir = "gone": no such folder in {folder}/'] == problems(
+    assert [f'appserve.toml: app_dir = "gone": no such folder in {folder}'] == problems(
         folder, file='app_dir = ["gone"]'
     )
+
+
+def test_a_folder_that_is_gone_at_a_reload_is_told(folder):
+    gone = folder / "gone"
+
+    assert problems(gone) == [f"{gone}, where the server was started: no such folder"]
+
+
+def test_workers_go_to_their_folder_by_its_whole_path(folder):
+    (folder / "site").mkdir()
+
+    assert resolved(folder).settings.chdir == str(folder)
+    assert resolved(folder, {"chdir": ("site",)}).settings.chdir == f"{folder}/site"
+    assert resolved(folder, {"chdir": ("/",)}).settings.chdir == "/"
 
 
 def test_app_dir_is_looked_for_from_chdir(folder):

@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # Read once: a reload reads the same arguments and environment again, and the file anew.
         environ = dict(os.environ)
-        cwd = _current_folder()
+        cwd = _current_folder(environ)
         asked = typed.actions & {"check_config", "print_config"}
         resolved = resolve(
             typed.arguments,
@@ -111,11 +111,25 @@ def _columns() -> int:
     return get_terminal_size().columns
 
 
-def _current_folder() -> str:
+def _current_folder(environ: Mapping[str, str]) -> str:
+    """The path of the current folder: the shell's ($PWD), if that is the folder.
+
+    The kernel knows no links. Where a deployment moves a link (`current`) to the next release, a server that
+    was started in the linked folder finds it by the link's name. Empty if the folder cannot be entered by its
+    path: then paths stay relative, and nothing changes to another folder.
+    """
     try:
-        return os.getcwd()
+        folder = os.getcwd()
+        here = os.stat(".")
     except OSError as error:
         raise ConfigError([f"the current folder cannot be used: {error.strerror}"]) from error
+    named = environ.get("PWD", "")
+    try:
+        if os.path.isabs(named) and os.path.samestat(os.stat(named), here):
+            folder = named
+    except OSError:
+        pass  # $PWD is of another folder, which is gone
+    return folder if os.access(folder, os.X_OK) else ""
 
 
 def _read(arguments: Sequence[str]) -> _CommandLine:

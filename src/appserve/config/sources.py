@@ -53,8 +53,9 @@ def resolve(
 ) -> Resolved:
     """The settings that all sources give together.
 
-    `arguments` are the raw texts of the command line by the setting's name, in their order. `problems` are
-    those that were met in reading the command line. Raises ConfigError with every problem there is.
+    `arguments` are the raw texts of the command line by the setting's name, in their order. Relative paths
+    are meant from `cwd`; when it is empty they stay as they are. `problems` are those that were met in
+    reading the command line. Raises ConfigError with every problem there is.
     """
     found = list(problems)
     warnings: list[str] = []
@@ -80,8 +81,12 @@ def resolve(
         found.append(NO_APPLICATION)
     if found:
         raise ConfigError(found)
-    settings = Settings(**{name: BY_NAME[name].anchored(value, cwd) for name, (value, _) in given.items()})
-    return Resolved(settings, {name: source for name, (_, source) in given.items()}, tuple(warnings))
+    values = {name: BY_NAME[name].anchored(value, cwd) for name, (value, _) in given.items()}
+    # Each worker goes there, by its name, so that one that a reload starts follows a link that was moved.
+    values["chdir"] = os.path.join(cwd, values["chdir"]) if values["chdir"] else cwd
+    return Resolved(
+        Settings(**values), {name: source for name, (_, source) in given.items()}, tuple(warnings)
+    )
 
 
 def _read_flags(arguments: Mapping[str, Sequence[str]], problems: list[str]) -> _Given:
@@ -191,9 +196,10 @@ def _read_platform(environ: Mapping[str, str], given: _Given, problems: list[str
 def _check_folders(cwd: str, given: _Given, problems: list[str]) -> None:
     """Folders are looked at here, because a worker would find out too late and once each."""
     chdir, source = given["chdir"]
-    start = os.path.join(cwd, chdir)
-    if chdir and not os.path.isdir(start):
-        problems.append(f"{_place(source, 'chdir', chdir)}: no such folder")
+    start = os.path.join(cwd, chdir) if chdir else cwd
+    if start and not os.path.isdir(start):
+        where = f"{_place(source, 'chdir', chdir)}: " if chdir else f"{cwd}, where the server was started: "
+        problems.append(f"{where}no such folder")
         return
     folders, source = given["app_dir"]
     for folder in folders:
