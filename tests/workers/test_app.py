@@ -403,21 +403,33 @@ def test_an_interrupt_raised_by_a_module_is_a_failed_import():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("only_app:ap", '"only_app" has no attribute "ap" (did you mean "app"?)'),
-        ("no_usual_name:zzz", '"no_usual_name" has no attribute "zzz" (it has site, create_app())'),
-        ("no_usual_name", '"no_usual_name" has neither "application" nor "app" '
+        ("only_app:ap", '"only_app" (only_app.py) has no attribute "ap" (did you mean "app"?)'),
+        ("no_usual_name:zzz", '"no_usual_name" (no_usual_name.py) has no attribute "zzz" '
+         "(it has site, create_app())"),
+        ("no_usual_name", '"no_usual_name" (no_usual_name.py) has neither "application" nor "app" '
          "(write one of no_usual_name:site, no_usual_name:create_app())"),
-        ("shop", '"shop" has neither "application" nor "app" (did you mean shop.wsgi or shop.asgi?)'),
-        ("shop.inner", '"shop.inner" has neither "application" nor "app" (write shop.inner:ATTRIBUTE)'),
-        ("shop.inner.site:deployment.sites", '"shop.inner.site:deployment" has no attribute "sites" '
-         '(did you mean "site"?)'),
+        ("shop", '"shop" (shop/__init__.py) has neither "application" nor "app" '
+         "(did you mean shop.wsgi or shop.asgi?)"),
+        ("shop.inner", '"shop.inner" (shop/inner/__init__.py) has neither "application" nor "app" '
+         "(write shop.inner:ATTRIBUTE)"),
+        ("shop.inner.site:deployment.sites", '"shop.inner.site:deployment" (shop/inner/site.py) has no '
+         'attribute "sites" (did you mean "site"?)'),
     ],
 )  # fmt: skip
-def test_a_missing_attribute_says_what_is_there_instead(target, message):
+def test_a_missing_attribute_says_which_file_was_imported_and_what_is_there_instead(target, message):
     error = refusal(target)
 
     assert error.exit_code == ExitCode.APP_IMPORT
-    assert message == error.message
+    assert message == error.message.replace(f"({LOADING}/", "(")
+
+
+def test_a_package_without_a_file_is_shown_with_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "only_a_folder").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert (
+        f'"only_a_folder" ({tmp_path}/only_a_folder) has no attribute' in refusal("only_a_folder:x").message
+    )
 
 
 def test_a_module_from_elsewhere_is_shown_with_its_file():

@@ -197,7 +197,7 @@ def _attribute(module: Any, wanted: _Target) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise AppImportError(failed_import.no_attribute(found, place, name)) from None
+            raise AppImportError(failed_import.no_attribute(module, found, place, name)) from None
         except BaseException as error:
             raise failed_import.explain(wanted.name, error) from None
         place += ("." if number else ":") + name

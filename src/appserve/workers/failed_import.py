@@ -60,15 +60,16 @@ def path_hint(module: str, rest: str) -> str:
     return f"it is a file, not a module; write {flag}{'.'.join(names)}{rest}"
 
 
-def no_attribute(holder: object, place: str, name: str) -> str:
-    """The message for a missing attribute, with what is there instead."""
+def no_attribute(module: object, holder: object, place: str, name: str) -> str:
+    """The message for a missing attribute of `holder`, which is at `place` in a module, with what is there
+    instead."""
     near = get_close_matches(name, [one for one in dir(holder) if not one.startswith("_")], 1)
     if near:
         hint = f'did you mean "{near[0]}"?'
     else:
         candidates = list(_candidates(holder))[:_MOST_NAMED]
         hint = f"it has {', '.join(candidates)}" if candidates else "nothing in it looks like an application"
-    return f'"{place}"{_origin(holder)} has no attribute "{name}" ({hint})'
+    return f'"{place}"{_origin(module)} has no attribute "{name}" ({hint})'
 
 
 def no_usual_name(module: Any, name: str, usual: Sequence[str]) -> str:
@@ -84,12 +85,12 @@ def no_usual_name(module: Any, name: str, usual: Sequence[str]) -> str:
     return f'"{name}"{_origin(module)} has neither "{usual[0]}" nor "{usual[1]}" ({hint})'
 
 
-def _origin(holder: object) -> str:
-    """Where a module comes from, if not from here: it may not be the one that was meant."""
-    file = getattr(holder, "__file__", None) if isinstance(holder, ModuleType) else None
-    if not isinstance(file, str) or any(file.startswith(folder + os.sep) for folder in _searched()):
-        return ""
-    return f" ({file})"
+def _origin(module: object) -> str:
+    """Which file was imported: it may not be the one that was meant. Packages without a file have folders."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        file = next(iter(getattr(module, "__path__", ())), None)
+    return f" ({file})" if isinstance(file, str) else ""
 
 
 def not_callable(found: object, name: str) -> str:
