@@ -67,7 +67,8 @@ PROMPT = 0.005
 
 SWITCH = 0.001
 """Seconds after which a thread that computes lets another one go on. Python's own 5 ms come four times in a
-request: beside two that computed, a quick one took 18 ms, and takes 5 with this."""
+request: beside two that computed, a quick one took 18 ms, and takes 5 with this. It is the application's as
+well (docs/workers.md says so), and left alone when that has chosen another."""
 
 PYTHONS_SWITCH = 0.005
 
