@@ -660,7 +660,7 @@ async def test_a_head_that_http_forbids_raises_out_of_its_send_and_another_may_f
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         with pytest.raises(AppMistake):
-            await send(start(**wrong))
+            await send(start(**{"connection": "close", **wrong}))
         await send(start(500, content_length="5"))
         await send(part(b"sorry"))
 

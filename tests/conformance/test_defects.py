@@ -126,7 +126,7 @@ DEFECTS = (
     Defect(
         "the head of a request with a body is held for the next",
         http1,
-        "elif not rules.body_length and end < LONGEST_BLOCK:",
+        "elif rules.may_be_held and end < LONGEST_BLOCK:",
         "elif end < LONGEST_BLOCK:",
         AGAIN,
     ),

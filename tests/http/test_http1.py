@@ -1,6 +1,9 @@
 """The events and accounts of a connection; the corpus of good and bad bytes is in tests/conformance."""
 
 import itertools
+import sys
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -311,14 +314,46 @@ def test_a_whole_head_is_bounded_even_if_its_lines_are_not():
 
 
 def test_long_heads_are_not_held_for_comparison():
-    connection = connect()
     for size, held in ((1000, True), (LONGEST_BLOCK, False)):
+        connection = connect()
         head = head_bytes("GET / HTTP/1.1", "Host: a", "X: " + "a" * size)
         connection.receive_data(head)
         only_head(connection)
+
+        assert (connection._last_block is not None) == held
+
+
+@pytest.mark.parametrize("name", ["Cookie", "Authorization", "Proxy-Authorization"])
+def test_a_secret_is_not_kept_after_its_request(name: str):
+    connection = connect()
+    for sent in (GET, head_bytes("GET / HTTP/1.1", "Host: a.example", f"{name}: geheim")) * 2:
+        connection.receive_data(sent)
+        only_head(connection)
         answer(connection)
 
-        assert (len(connection._last_block) > size) == held
+        held = [getattr(connection, slot) for slot in ("_last_block", "_last_fields", "_last_rules", "unread")]
+        memory = connection._fields
+        assert "geheim" not in repr((held, memory.read, memory.rules))
+
+
+def test_the_first_head_of_a_connection_raises_nothing():
+    raised = []
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "exception":
+            raised.append(argument)
+        return trace
+
+    connection = connect()
+    connection.receive_data(GET)
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        connection.next_event()
+    finally:
+        sys.settrace(before)
+
+    assert raised == []
 
 
 def test_llhttp_has_a_say():

@@ -27,8 +27,8 @@ HOST = "Host: a.example"
 
 
 def test_without_options_the_version_decides_whether_the_connection_goes_on():
-    assert Rules("1.1", True, 0, False, b"") == rules(HOST)
-    assert Rules("1.0", False, 0, False, b"") == rules(version="1.0")
+    assert Rules("1.1", True, 0, False, b"", True) == rules(HOST)
+    assert Rules("1.0", False, 0, False, b"", True) == rules(version="1.0")
 
 
 @pytest.mark.parametrize(

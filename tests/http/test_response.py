@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,25 @@ def test_a_response_whose_length_is_right_is_written_as_it_is():
         b"Content-Type: text/plain", b"Content-Length: 5", body=b"hello"
     )
     assert state(connection) == (Writing.DONE, 5, True)
+
+
+CLOSE = (b"Connection", b"close")
+
+
+@pytest.mark.parametrize("fault", [[], [(b"X", b"a\r\nb")]])
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_a_replaced_head_says_of_the_connection_does_not_count(fault: list[Any], closes: bool):
+    connection = after(GET)
+    try:
+        connection.write_fields([b"", b""], 200, [CLOSE, *fault])
+    except AppMistake:
+        assert fault
+
+    assert not connection.closes
+    answer = connection.respond(200, [TEXT, LENGTH_5, *([CLOSE] if closes else [])], b"hello")
+
+    assert (b"Connection: close\r\n" in answer) == closes
+    assert connection.keeps_alive == (not closes)
 
 
 def test_a_response_without_a_length_gets_one():

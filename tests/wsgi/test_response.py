@@ -582,6 +582,34 @@ def test_a_second_call_without_exc_info_is_a_mistake(talk_to: TalkTo):
     assert f"{START} called a second time without exc_info" in talk.log.text
 
 
+def test_a_replaced_head_that_said_close_does_not_close(talk_to: TalkTo):
+    def application(start_response: Any) -> Any:
+        start_response("200 OK", [("Connection", "close")])
+        try:
+            raise LookupError
+        except LookupError:
+            start_response("404 Not Found", [], sys.exc_info())
+        return [b"sorry"]
+
+    talk = talk_to(app_that(application))
+
+    for _ in range(2):
+        response = talk.ask()
+        assert (response.status, response.closes) == (404, False)
+
+
+def test_a_failure_after_a_head_that_said_close_does_not_close(talk_to: TalkTo):
+    def application(start_response: Any) -> Any:
+        start_response("200 OK", [("Connection", "close")])
+        raise LookupError
+
+    talk = talk_to(app_that(application))
+
+    for _ in range(2):
+        response = talk.ask()
+        assert (response.status, response.closes) == (500, False)
+
+
 @pytest.mark.parametrize("exc_info", [(None, None, None), ()])
 def test_exc_info_may_be_empty_before_the_body(talk_to: TalkTo, exc_info: Any):
     def first(start_response: Any) -> list[bytes]:

@@ -27,6 +27,8 @@ LONGEST = 256
 """Longer lines are not remembered: they are rarely repeated, and the memory stays below 1 MiB."""
 
 
+SECRET_KIND = Kind.SECRET.value
+
 FORGOTTEN = frozenset(
     {b"content-length", b"transfer-encoding", b"expect", b"cookie", b"authorization", b"proxy-authorization"}
 )
@@ -130,7 +132,11 @@ class Fields(Generic[F, R]):
         value = value.strip(b" \t")
         # hot: bench sync-varied. As in _pair().
         form: Any = (name_form, self._value_form(value))
-        entry = (form, (kind, value) if kind else None)
+        if not kind:
+            special = None
+        else:  # of a secret nothing but its presence is kept, with the rules of its head
+            special = (kind, b"" if kind == SECRET_KIND else value)
+        entry = (form, special)
         if is_remembered and len(line) <= LONGEST:
             remember(self.read, line, entry)
         return entry

@@ -56,7 +56,7 @@ BLANK_LINES = 2
 LONGEST_BLOCK = 4096
 """Longer heads are not held for comparison with the next one: memory that every idle connection would pay."""
 
-NO_RULES = Rules("", False, 0, False, b"")
+NO_RULES = Rules("", False, 0, False, b"", False)
 
 STAND_IN = b"\r\nHost: stand-in\r\n\r\n"
 """Fields for a request line of which llhttp is asked alone."""
@@ -106,7 +106,8 @@ class Connection(ResponseWriter[F, R]):
         self._fault: Rejected | None = None
         self._blank_lines = 0
         self._scan: HeadScan | None = None  # while a head comes in pieces
-        self._last_block = END_OF_HEAD  # of the last head, from the end of its first line to its own
+        # Of the last head, from the end of its first line to its own. None: there is none to compare with.
+        self._last_block: bytes | None = None
         self._last_fields: list[F] = []
         self._last_rules = NO_RULES
         self.cycle = 0  # how many requests came before this one
@@ -165,10 +166,11 @@ class Connection(ResponseWriter[F, R]):
             # hot: bench sync-hello. A whole head in one piece; whatever else is for _await_head.
             if self._scan is None:
                 buffer = self.unread
-                if buffer.endswith(self._last_block):
+                block = self._last_block
+                if block is not None and buffer.endswith(block):
                     # The very field lines of this connection's last request: a client that asks for the next
                     # thing says the rest as before (HTTP/2 has HPACK for that). They frame no body.
-                    first = buffer[: -len(self._last_block)]
+                    first = buffer[: -len(block)]
                     line = self._fields.request_lines.get(first) or self._read_line_alone(first)
                     if line is not None:
                         rules = self._last_rules
@@ -261,7 +263,7 @@ class Connection(ResponseWriter[F, R]):
             memory.remember_request_line(first, line)
         if line.authority:
             self._replace_host(lines, fields, line.authority)
-        elif not rules.body_length and end < LONGEST_BLOCK:
+        elif rules.may_be_held and end < LONGEST_BLOCK:
             self._last_block = buffer[len(first) : end + 4]
             self._last_fields = fields.copy()
             self._last_rules = rules

@@ -110,13 +110,18 @@ class RequestLine:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the connection itself takes from a head of `version`; heads that say the same share one."""
+    """What the connection itself takes from a head of `version`; heads that say the same share one.
+
+    may_be_held   its fields may be kept for comparison with the next head: they frame no body, and none of
+                  them is a secret
+    """
 
     version: str
     keep_alive: bool
     body_length: int
     expects_continue: bool
     upgrade: bytes
+    may_be_held: bool
 
 
 class RequestHead(Generic[F]):

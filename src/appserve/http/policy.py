@@ -25,6 +25,7 @@ class Kind(IntEnum):
     EXPECT = 5
     UPGRADE = 6
     DROPPED = 7
+    SECRET = 8  # it means nothing to the connection, but must not be kept
 
 
 Special = tuple[int, bytes]
@@ -38,6 +39,9 @@ KINDS = {
     b"transfer-encoding": Kind.TRANSFER_ENCODING,
     b"expect": Kind.EXPECT,
     b"upgrade": Kind.UPGRADE,
+    b"cookie": Kind.SECRET,
+    b"authorization": Kind.SECRET,
+    b"proxy-authorization": Kind.SECRET,
 }
 
 FRAMING_KINDS = frozenset({Kind.CONTENT_LENGTH.value, Kind.TRANSFER_ENCODING.value, Kind.EXPECT.value})
@@ -59,6 +63,7 @@ def read_rules(line: RequestLine, specials: Sequence[Special], limits: Limits) -
     codings: list[bytes] = []
     expectations: list[bytes] = []
     offers: list[bytes] = []
+    has_secret = False
     for kind, value in specials:
         if kind == Kind.HOST:
             hosts += 1
@@ -73,6 +78,8 @@ def read_rules(line: RequestLine, specials: Sequence[Special], limits: Limits) -
             expectations.append(value.lower())
         elif kind == Kind.UPGRADE and value.strip(b", \t"):
             offers.append(value)
+        elif kind == Kind.SECRET:
+            has_secret = True
     is_1_1 = line.version == "1.1"
     if hosts != 1 and (is_1_1 or hosts > 1):
         raise Rejected(400, "an HTTP/1.1 request has exactly one Host (RFC 9112 §3.2)")
@@ -85,7 +92,8 @@ def read_rules(line: RequestLine, specials: Sequence[Special], limits: Limits) -
         expects_continue = False
         keep_alive = b"keep-alive" in options and b"close" not in options
     upgrade = b", ".join(offers) if is_1_1 and b"upgrade" in options else b""
-    return Rules(line.version, keep_alive, body_length, expects_continue, upgrade)
+    may_be_held = not body_length and not has_secret
+    return Rules(line.version, keep_alive, body_length, expects_continue, upgrade, may_be_held)
 
 
 def _check_host(value: bytes) -> None:

@@ -32,6 +32,7 @@ class ResponseWriter(Generic[F, R]):
         "_continue_due",
         "_fields",
         "_framing",
+        "_head_closes",
         "_is_1_1",
         "_is_head_request",
         "_left_to_write",
@@ -48,6 +49,7 @@ class ResponseWriter(Generic[F, R]):
         self._is_head_request = False
         self._continue_due = False  # the peer waits for 100 and has sent nothing of its body
         self._closing = False  # this cycle is the connection's last
+        self._head_closes = False  # the application says so in the fields that were written last
         self._framing = FRAMING_NONE
         self._left_to_write = 0
         self.writing = WRITING_HEAD
@@ -118,6 +120,7 @@ class ResponseWriter(Generic[F, R]):
         size = len(body)
         if length == size and not (
             self._closing
+            or self._head_closes
             or self._continue_due
             or not self._is_1_1
             or self._is_head_request
@@ -154,6 +157,8 @@ class ResponseWriter(Generic[F, R]):
         if not 200 <= status <= 999:
             raise AppMistake(f"{status} is no status of a final response (RFC 9110 §15)")
         length = -1
+        if self._head_closes:  # it was in a head that this one replaces
+            self._head_closes = False
         written = self._fields.written
         for field in fields:
             try:
@@ -183,6 +188,8 @@ class ResponseWriter(Generic[F, R]):
             # The peer waits for a 100 that will not come; it may send the body or not, so nobody can know
             # where its next request begins (RFC 9110 §10.1.1).
             self._closing = True
+        if self._head_closes:
+            self._closing = True
         if self._closing:
             parts.append(b"Connection: close\r\n")
         elif not self._is_1_1:
@@ -206,7 +213,7 @@ class ResponseWriter(Generic[F, R]):
             # §7.8), and options are ours to say.
             parts.append(text + b"Connection: upgrade\r\n")
         elif number:
-            self._closing = True
+            self._head_closes = True
 
     def _add_framing(self, parts: list[bytes], status: int, length: int, body_length: int) -> int:
         """Decide what delimits the body when the application's length does not; gives the length or -1.
