@@ -29,20 +29,56 @@ class ExitCode(IntEnum):
     INTERNAL = 71
 
 
+class Cause(IntEnum):
+    """Why a client was refused: the categories that the scoreboard counts. Numbers are never used again."""
+
+    SYNTAX = 0  # a request line or a field that is not in the grammar
+    TARGET = 1
+    HOST = 2
+    FRAMING = 3  # Content-Length, Transfer-Encoding, chunks: request smuggling
+    CONNECTION = 4  # a Connection field that names what it must not
+    FORWARDED = 5  # what proxies say contradicts itself
+    INCOMPLETE = 6  # the client ended its side within a request
+    PLAIN_HTTP = 7  # where TLS is expected
+    PROXY_HEADER = 8  # missing, malformed, or not from a peer that may send one
+    TIMEOUT = 9
+    BODY_SIZE = 10
+    LINE_SIZE = 11
+    FIELDS_SIZE = 12
+    EXPECTATION = 13
+    METHOD = 14
+    CODING = 15
+    VERSION = 16
+    UNAVAILABLE = 17  # too much to do, or stopping
+
+
+_CAUSES = {
+    408: Cause.TIMEOUT,
+    413: Cause.BODY_SIZE,
+    414: Cause.LINE_SIZE,
+    417: Cause.EXPECTATION,
+    431: Cause.FIELDS_SIZE,
+    503: Cause.UNAVAILABLE,
+    505: Cause.VERSION,
+}
+
+
 class Rejected(Exception):
     """The peer sent what we do not accept.
 
-    `status` is the HTTP status that it is answered with; `reason` says what was seen and cites the rule,
-    in our own words only: it never holds bytes of the peer.
+    `status` is the HTTP status that it is answered with; `reason` says what was seen and cites the rule or
+    the setting, in our own words only: it never holds bytes of the peer. `cause` is the category; left out,
+    it follows from the status.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, cause: Cause | None = None) -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
+        self.cause = _CAUSES.get(status, Cause.SYNTAX) if cause is None else cause
 
     def __str__(self) -> str:
-        return f"{self.status}: {self.reason}"
+        return f"{self.status} {self.reason}"
 
 
 class ClientDisconnected(OSError):

@@ -65,7 +65,7 @@ def make(body_length: int = 0) -> tuple[Exchange, FakeWire]:
     head: RequestHead[Field] = RequestHead(
         line,
         [],
-        Rules("1.1", True, body_length, expects_continue=False, upgrade=b"", may_be_held=False),
+        Rules("1.1", False, False, body_length, expects_continue=False, upgrade=b"", may_be_held=False),
     )
     return Exchange(wire, head, {"type": "http"}), wire
 

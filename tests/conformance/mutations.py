@@ -118,12 +118,16 @@ DATA = st.sampled_from([b"hello", b"a", b"0\r\n\r\n", SMUGGLED, b"\r\n"])
 SIZES = (b"5", b"+5", b"-5", b"0x5", b"05", b"5 ", b" 5", b"", b"5_0", b"f" * 16, b"1" + b"0" * 15 + b"5")
 TRAILER = mostly(b"", b"X-A: 1", b"Content-Length: 5", b"X-A : 1", b" X-A: 1", b"X-A", b"GET / HTTP/1.1")
 VERSION = mostly(b"1.1", b"1.0", b"1.0", b"1.2", b"2.0")
-METHOD = st.sampled_from([b"GET", b"POST", b"HEAD", b"OPTIONS"])
+METHOD = st.sampled_from([b"GET", b"POST", b"HEAD", b"OPTIONS", b"TRACE"])
 CODING = mostly(
     b"chunked", *(value.encode("latin-1") for value in HIDDEN_CODINGS), b"gzip, chunked", b"identity"
 )
 LENGTH = mostly(b"5", *(value.encode("latin-1") for value in NOT_DIGITS), b"0", b"44", b"05")
 COLON = mostly(b": ", b":", b" : ", b"\t:", b":\r\n ", b"")
+
+OPTIONS = st.sampled_from(
+    [b"close", b"upgrade", b"keep-alive, close", b"keep-alive", b"content-length", b"a, x-forwarded-for"]
+)
 
 
 @st.composite
@@ -145,7 +149,7 @@ def field_lines(draw: st.DrawFn) -> bytes:
         st.one_of(
             st.tuples(st.sampled_from([b"Content-Length", b"content-length", b"Content_Length"]), LENGTH),
             st.tuples(st.sampled_from([b"Transfer-Encoding", b"transfer-encoding"]), CODING),
-            st.tuples(st.just(b"Connection"), st.sampled_from([b"close", b"upgrade", b"keep-alive, close"])),
+            st.tuples(st.just(b"Connection"), OPTIONS),
             st.sampled_from([(b"Upgrade", b"h2c"), (b"X-A", b"1"), (b"Expect", b"100-continue")]),
         )
     )

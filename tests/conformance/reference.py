@@ -37,9 +37,25 @@ class Framed:
 
     @property
     def is_last(self) -> bool:
-        """Whether no request can follow it on its connection (RFC 9112 §9.3)."""
-        options = re.split(rb"[\t ]*,[\t ]*", b",".join(self.values(b"connection")).lower())
-        return b"close" in options or (self.minor == 0 and b"keep-alive" not in options)
+        """Whether no request can follow it on its connection (RFC 9112 §9.3): it says so, or offers another
+        protocol, or has a body in HTTP/1.0 that a recipient might not look for."""
+        options = _options(self.values(b"connection"))
+        if self.minor == 0:
+            unsure = self.method in (b"GET", b"HEAD", b"DELETE") and bool(self.body or not self.complete)
+            return b"close" in options or b"keep-alive" not in options or unsure
+        offers = b",".join(self.values(b"upgrade")).strip(b", \t")
+        return b"close" in options or (b"upgrade" in options and offers != b"")
+
+
+def _options(values: list[bytes]) -> list[bytes]:
+    return [option.strip(b" \t") for option in b",".join(values).lower().split(b",")]
+
+
+def _is_abused(method: bytes, fields: list[Field], has_body: bool) -> bool:
+    """Whether it is a TRACE with a body, or its Connection names what it must not."""
+    abused = re.compile(rb"host|content-length|transfer-encoding|forwarded|x-forwarded-.*", re.DOTALL)
+    options = _options([value for name, value in fields if name == b"connection"])
+    return (method == b"TRACE" and has_body) or any(abused.fullmatch(option) for option in options)
 
 
 def read_requests(sent: bytes) -> list[Framed]:
@@ -71,7 +87,7 @@ def _read_request(sent: bytes, start: int) -> Framed | None:
         return None
     minor = int(line[3])
     body = _read_body(sent, at + 2, minor, fields)
-    if body is None:
+    if body is None or _is_abused(line[1], fields, body[1] > at + 2 or not body[2]):
         return None
     return Framed(line[1], line[2], minor, tuple(fields), body[0], start, *body[1:])
 

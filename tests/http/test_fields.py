@@ -6,7 +6,7 @@ from appserve.http.limits import Limits
 from appserve.http.memory import REMEMBERED
 from appserve.http.policy import Kind
 from appserve.http.target import read_request_line
-from tests.http.plain import plain_fields
+from tests.http.plain import GET, after, connect, head_bytes, only_head, plain_fields
 
 HOST = (Kind.HOST.value, b"a.example")
 
@@ -54,7 +54,7 @@ def test_what_is_not_in_the_grammar_is_400(line: bytes):
         (b"Transfer-Encoding: chunked", (Kind.TRANSFER_ENCODING.value, b"chunked")),
         (b"Expect: 100-continue", (Kind.EXPECT.value, b"100-continue")),
         (b"Upgrade: h2c", (Kind.UPGRADE.value, b"h2c")),
-        (b"X_Forwarded_For: 1.2.3.4", (Kind.DROPPED.value, b"1.2.3.4")),
+        (b"X_Forwarded_For: 1.2.3.4", (Kind.DROPPED.value, b"")),
         (b"Accept: */*", None),
     ],
 )
@@ -228,3 +228,46 @@ def test_long_and_changeable_response_fields_are_not_remembered():
     fields.write_field([b"x", b"a"])
 
     assert not fields.written
+
+
+# ── what is left out ──
+
+
+def test_what_was_left_out_is_known_until_it_is_taken_back():
+    fields = plain_fields()
+    for _ in range(2):
+        connection = connect(fields)
+        for _ in range(2):
+            connection.receive_data(head_bytes("GET / HTTP/1.1", "Host: a.example", "X_Y: 1"))
+            only_head(connection)
+            assert fields.oddities.dropped_field == b"X_Y"
+            fields.oddities.dropped_field = b""
+            connection.respond(200, [], b"")
+            connection.start_next_cycle()
+
+
+@pytest.mark.parametrize(
+    ("offer", "is_one"),
+    [("websocket", True), ("h2c, WebSocket", True), ("h2c", False), ("websocket-x", False)],
+)
+def test_the_first_websocket_handshake_of_a_process_is_noticed(offer: str, is_one: bool):
+    fields = plain_fields()
+    for expected in (is_one, False):
+        connection = connect(fields)
+        connection.receive_data(
+            head_bytes("GET / HTTP/1.1", "Host: a.example", "Connection: upgrade", f"Upgrade: {offer}")
+        )
+        only_head(connection)
+        assert fields.oddities.websocket_offered == expected
+        fields.oddities.websocket_offered = False
+
+
+def test_the_first_transfer_encoding_of_an_application_is_noticed():
+    fields = plain_fields()
+    for expected in (True, False):
+        connection = after(GET, fields)
+        written = connection.respond(200, [(b"Transfer-Encoding", b"gzip")], b"a")
+
+        assert b"gzip" not in written
+        assert fields.oddities.own_transfer_encoding == expected
+        fields.oddities.own_transfer_encoding = False

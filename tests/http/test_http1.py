@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from appserve.errors import Rejected
 from appserve.http.http1 import BLANK_LINES, LONGEST_BLOCK
-from appserve.http.limits import Limits
+from appserve.http.limits import HEAD_SETTINGS, Limits
 from appserve.http.messages import CHUNKED, Event, Reading
 from tests.http.plain import (
     GET,
@@ -39,6 +40,12 @@ def seen(connection: PlainConnection) -> list[object]:
     return [
         event if isinstance(event, (bytes, Event, int)) else event.line.method for event in events(connection)
     ]
+
+
+def iter_events(connection: PlainConnection) -> Iterator[object]:
+    """The events until it waits. Raises what it refuses."""
+    while (event := connection.next_event()) is not Event.NEED_DATA:
+        yield event
 
 
 # ── events ──
@@ -124,7 +131,7 @@ def test_the_authority_of_an_absolute_form_target_takes_the_place_of_host():
         answer(connection)
 
 
-def test_an_offer_to_upgrade_is_declined_by_answering():
+def test_an_offer_to_upgrade_is_declined_by_answering_and_nothing_behind_it_is_read():
     connection = connect()
     upgrade = head_bytes(
         "POST / HTTP/1.1", "Host: a", "Connection: upgrade", "Upgrade: h2c", "Content-Length: 5"
@@ -132,8 +139,10 @@ def test_an_offer_to_upgrade_is_declined_by_answering():
     connection.receive_data(upgrade + b"hello" + GET)
 
     assert seen(connection) == ["POST", b"hello", Event.END, Event.PAUSED]
-    answer(connection)
-    assert seen(connection) == ["GET", Event.END, Event.PAUSED]
+    assert b"\r\nConnection: close\r\n" in answer(connection)
+    assert not connection.keeps_alive
+    assert connection.may_send_more
+    assert seen(connection) == [Event.PAUSED]
 
 
 # ── idle, and the end ──
@@ -279,7 +288,7 @@ def test_a_refusal_after_head_has_a_body_again():
     connection.receive_data(b"NONSENSE\r\n\r\n")
 
     assert seen(connection) == [400]
-    assert connection.reject(400, "no").endswith(b"\r\n\r\n400 Bad Request: no\n")
+    assert connection.reject(400, "no").endswith(b"\r\n\r\n400 no\n")
 
 
 # ── bounds ──
@@ -307,6 +316,77 @@ def test_limits_hold_at_once_and_byte_by_byte(sent: bytes, status: int):
     assert seen(whole) == told == [status]
 
 
+NARROW = Limits(request_line=40, fields=3, field_size=40, body=10)
+WIDE = Limits(request_line=40000, fields=100000, field_size=20000, body=0)
+TRAILERS = head_bytes("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + b"0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "limits", "reason"),
+    [
+        (b"GET /" + b"a" * 40, NARROW, "request line longer than 40 bytes (--limit-request-line)"),
+        (
+            head_bytes("GET / HTTP/1.1", "X: " + "a" * 40),
+            NARROW,
+            "header field longer than 40 bytes (--limit-request-field-size)",
+        ),
+        (
+            head_bytes("GET / HTTP/1.1", *["X: a"] * 4),
+            NARROW,
+            "more than 3 header fields (--limit-request-fields)",
+        ),
+        (
+            head_bytes("GET / HTTP/1.1", *["X: " + "a" * 15000] * 6),
+            WIDE,
+            "request head longer than 80000 bytes (from --limit-request-line and --limit-request-field-size)",
+        ),
+        (
+            head_bytes("POST / HTTP/1.1", "Host: a", "Content-Length: 11"),
+            NARROW,
+            "request body longer than 10 bytes (--limit-request-body)",
+        ),
+        (
+            head_bytes("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + b"b\r\n",
+            NARROW,
+            "request body longer than 10 bytes (--limit-request-body)",
+        ),
+        (
+            TRAILERS + b"X: " + b"a" * 40 + b"\r\n",
+            NARROW,
+            "trailer field longer than 40 bytes (--limit-request-field-size)",
+        ),
+        (TRAILERS + b"X: a\r\n" * 4, NARROW, "more than 3 trailer fields (--limit-request-fields)"),
+        (
+            TRAILERS + (b"X: " + b"a" * 15000 + b"\r\n") * 6,
+            WIDE,
+            f"trailer section longer than 80000 bytes ({HEAD_SETTINGS})",
+        ),
+        (
+            b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n",
+            NARROW,
+            "byte above 0x7F in the request target: percent-encode it (RFC 3986 §2.1)",
+        ),
+        (b"GET /\x01\xc3\xa9 HTTP/1.1\r\n\r\n", NARROW, "malformed request line (RFC 9112 §3)"),
+        (b"G\xc3T / HTTP/1.1\r\n\r\n", NARROW, "malformed request line (RFC 9112 §3)"),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 1 << 20])
+def test_a_refusal_names_its_limit_and_setting_however_the_bytes_come(
+    sent: bytes, limits: Limits, reason: str, step: int
+):
+    connection = connect(limits=limits)
+    step = max(step, len(sent) // 500)
+    with pytest.raises(Rejected) as caught:
+        for at in range(0, len(sent), step):
+            connection.receive_data(sent[at : at + step])
+            list(iter_events(connection))
+
+    assert caught.value.reason == reason
+    assert connection.reject(caught.value.status, reason).endswith(
+        f"\r\n\r\n{caught.value.status} {reason}\n".encode()
+    )
+
+
 def test_a_whole_head_is_bounded_even_if_its_lines_are_not():
     connection = after(head_bytes("GET / HTTP/1.1", "Host: a", *["X: " + "a" * 8000] * 9))
 
@@ -331,7 +411,9 @@ def test_a_secret_is_not_kept_after_its_request(name: str):
         only_head(connection)
         answer(connection)
 
-        held = [getattr(connection, slot) for slot in ("_last_block", "_last_fields", "_last_rules", "unread")]
+        held = [
+            getattr(connection, slot) for slot in ("_last_block", "_last_fields", "_last_rules", "unread")
+        ]
         memory = connection._fields
         assert "geheim" not in repr((held, memory.read, memory.rules))
 

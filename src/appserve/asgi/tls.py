@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.site import Site
-from appserve.errors import Rejected
+from appserve.errors import Cause, Rejected
 from appserve.http.policy import PLAIN_ON_TLS
 from appserve.net.tls_socket import PLAIN_HTTP, RECORD, explain
 
@@ -142,7 +142,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._tell(error)
         if getattr(error, "reason", None) in PLAIN_HTTP:
             self._phase = PLAIN
-            self._http.refuse(Rejected(400, PLAIN_ON_TLS))
+            self._http.refuse(Rejected(400, PLAIN_ON_TLS, Cause.PLAIN_HTTP))
         else:
             self._phase = ENDED
             self._flush()  # the alert that says why, which must not be lost to a reset

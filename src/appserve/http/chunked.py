@@ -8,9 +8,9 @@ for, and what can no longer become right is refused at its first wrong byte.
 import re
 from enum import IntEnum
 
-from appserve.errors import Rejected
+from appserve.errors import Cause, Rejected
 from appserve.http.grammar import FORBIDDEN, TOKEN
-from appserve.http.limits import Limits
+from appserve.http.limits import HEAD_SETTINGS, Limits
 
 # Sizes of more than 16 digits are an attack on somebody's integers. Blanks around the size (BWS) are
 # refused: chunk parsers disagree about them.
@@ -104,7 +104,7 @@ class ChunkedBody:
             elif expect is DATA_END:
                 end = buffer[used : used + 2]
                 if end != b"\r\n"[: len(end)]:
-                    raise Rejected(400, "chunk data is longer than its size (RFC 9112 §7.1)")
+                    raise Rejected(400, "chunk data is longer than its size (RFC 9112 §7.1)", Cause.FRAMING)
                 if len(end) < 2:
                     return used
                 used += 2
@@ -128,30 +128,35 @@ class ChunkedBody:
 
     def _check_partial_size_line(self, line: bytes) -> None:
         if VIABLE_SIZE_LINE.fullmatch(line) is None or len(line) > EXTENSION + 17:
-            raise Rejected(400, "malformed chunk size (RFC 9112 §7.1)")
+            raise Rejected(400, "malformed chunk size (RFC 9112 §7.1)", Cause.FRAMING)
 
     def _read_size_line(self, line: bytes) -> None:
         match = SIZE_LINE.fullmatch(line[:-2]) if line[-2:] == b"\r\n" else None
         if match is None or len(match[2]) > EXTENSION:
-            raise Rejected(400, "malformed chunk size (RFC 9112 §7.1)")
+            raise Rejected(400, "malformed chunk size (RFC 9112 §7.1)", Cause.FRAMING)
         if match[2]:
             self._check_extensions(match[2])
         self._left = int(match[1], 16)
         self._total += self._left
         if self._limits.body and self._total > self._limits.body:
-            raise Rejected(413, "request body over the limit")
+            raise self._limits.body_too_long()
         self._expect = DATA if self._left else TRAILER
 
     def _check_extensions(self, extensions: bytes) -> None:
         self._extensions += len(extensions)
         if self._extensions > EXTENSIONS:
-            raise Rejected(400, "too many chunk extensions (RFC 9112 §7.1.1)")
+            raise Rejected(400, "too many chunk extensions (RFC 9112 §7.1.1)", Cause.FRAMING)
         if EXTENSION_LIST.fullmatch(extensions) is None:
-            raise Rejected(400, "malformed chunk extension (RFC 9112 §7.1.1)")
+            raise Rejected(400, "malformed chunk extension (RFC 9112 §7.1.1)", Cause.FRAMING)
 
     def _check_trailer_size(self, pending: int) -> None:
-        if pending > self._limits.field_size + 1 or self._trailers_size + pending > self._limits.head:
-            raise Rejected(431, "trailer section over the limit")
+        limits = self._limits
+        left = limits.head - self._trailers_size
+        if pending > left <= limits.field_size:
+            raise Rejected(431, f"trailer section longer than {limits.head} bytes ({HEAD_SETTINGS})")
+        if pending > limits.field_size + 1:
+            size = limits.field_size
+            raise Rejected(431, f"trailer field longer than {size} bytes (--limit-request-field-size)")
 
     def _read_trailer(self, line: bytes) -> None:
         """Judges one trailer line and drops it: a trailer never becomes a field of the head.
@@ -166,7 +171,8 @@ class ChunkedBody:
             return
         self._trailers += 1
         if self._trailers > self._limits.fields:
-            raise Rejected(431, "too many trailer fields")
+            most = self._limits.fields
+            raise Rejected(431, f"more than {most} trailer fields (--limit-request-fields)")
         name, colon, value = line[:-2].partition(b":")
         if line[-2:] != b"\r\n" or not colon or TOKEN.fullmatch(name) is None or FORBIDDEN.search(value):
-            raise Rejected(400, "malformed trailer field (RFC 9112 §7.1.2)")
+            raise Rejected(400, "malformed trailer field (RFC 9112 §7.1.2)", Cause.FRAMING)

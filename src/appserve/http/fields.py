@@ -11,6 +11,7 @@ hands over into bytes.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic, cast
 
@@ -27,7 +28,7 @@ LONGEST = 256
 """Longer lines are not remembered: they are rarely repeated, and the memory stays below 1 MiB."""
 
 
-SECRET_KIND = Kind.SECRET.value
+DROPPED_KIND = Kind.DROPPED.value  # and beyond it SECRET
 
 FORGOTTEN = frozenset(
     {b"content-length", b"transfer-encoding", b"expect", b"cookie", b"authorization", b"proxy-authorization"}
@@ -60,6 +61,22 @@ MEANINGS = {
     b"upgrade": Meaning.UPGRADE,
 }
 
+
+@dataclass(slots=True)
+class Oddities:
+    """What was met in messages and left out. The readers and writers of one process set it, and what logs it
+    takes it back.
+
+    dropped_field          the name of a request field that was dropped for its underscore
+    own_transfer_encoding  the application sent one
+    websocket_offered      a client began a WebSocket handshake
+    """
+
+    dropped_field: bytes = b""
+    own_transfer_encoding: bool = False
+    websocket_offered: bool = False
+
+
 Note = tuple[int, int]
 """A Meaning as a plain int, and its number: the length, or 1 for a Connection that says close."""
 
@@ -74,7 +91,19 @@ class Fields(Generic[F, R]):
     F, a request field for the application, is the pair of both forms.
     """
 
-    __slots__ = ("_name_form", "_names", "_spell", "_value_form", "read", "request_lines", "rules", "written")
+    __slots__ = (
+        "_coding_seen",
+        "_name_form",
+        "_names",
+        "_spell",
+        "_value_form",
+        "_websocket_seen",
+        "oddities",
+        "read",
+        "request_lines",
+        "rules",
+        "written",
+    )
 
     def __init__(
         self,
@@ -85,6 +114,9 @@ class Fields(Generic[F, R]):
         self._name_form = name_form
         self._value_form = value_form
         self._spell = spell
+        self._websocket_seen = False
+        self._coding_seen = False
+        self.oddities = Oddities()
         self._names: dict[bytes, tuple[object, int, bool]] = {}
         self.request_lines: dict[bytes, RequestLine] = {}
         self.read: dict[bytes, tuple[F, Special | None]] = {}
@@ -114,6 +146,9 @@ class Fields(Generic[F, R]):
         """
         specials = cast(tuple[Special, ...], key[1:])
         rules = read_rules(line, specials, limits)
+        if rules.upgrade and not self._websocket_seen:
+            protocols = [offer.strip(b" \t") for offer in rules.upgrade.lower().split(b",")]
+            self._websocket_seen = self.oddities.websocket_offered = b"websocket" in protocols
         if FRAMING_KINDS.isdisjoint(kind for kind, _ in specials):
             remember(self.rules, key, rules)
         return rules
@@ -132,10 +167,9 @@ class Fields(Generic[F, R]):
         value = value.strip(b" \t")
         # hot: bench sync-varied. As in _pair().
         form: Any = (name_form, self._value_form(value))
-        if not kind:
-            special = None
-        else:  # of a secret nothing but its presence is kept, with the rules of its head
-            special = (kind, b"" if kind == SECRET_KIND else value)
+        special = None
+        if kind:  # of secrets and of what is dropped nothing but their presence matters
+            special = (kind, b"" if kind >= DROPPED_KIND else value)
         entry = (form, special)
         if is_remembered and len(line) <= LONGEST:
             remember(self.read, line, entry)
@@ -174,6 +208,8 @@ class Fields(Generic[F, R]):
         lower = name.lower()
         meaning = MEANINGS.get(lower)
         note = None if meaning is None else (meaning.value, _number(meaning, value))
+        if lower == b"transfer-encoding" and not self._coding_seen:
+            self._coding_seen = self.oddities.own_transfer_encoding = True
         entry = (name + b": " + value + b"\r\n", note)
         # A field that is no tuple (a list of two is legal) has no hash, or could change after it was judged.
         if isinstance(field, tuple) and lower not in SECRET and len(entry[0]) <= LONGEST:

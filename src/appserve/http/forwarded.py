@@ -28,7 +28,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from appserve.errors import Rejected
+from appserve.errors import Cause, Rejected
 from appserve.http.hops import Client, read_elements, read_node, walk
 from appserve.http.host import is_valid_authority, split_authority
 from appserve.http.memory import remember
@@ -169,7 +169,7 @@ def _values_of_hop(values: list[bytes], hop: int, hops: int) -> list[bytes]:
 def _only_value(values: list[bytes], field: str) -> bytes:
     """What all of the values are, b"" if there is none."""
     if len(set(values)) > 1:
-        raise Rejected(400, f"contradiction: {field} has several values for one client")
+        raise Rejected(400, f"contradiction: {field} has several values for one client", Cause.FORWARDED)
     return values[0] if values else b""
 
 
@@ -178,7 +178,7 @@ def _read_scheme(value: bytes) -> str:
         return ""
     scheme = SCHEMES.get(value)
     if scheme is None:
-        raise Rejected(400, "a proxy told a scheme that is neither http nor https")
+        raise Rejected(400, "a proxy told a scheme that is neither http nor https", Cause.FORWARDED)
     return scheme
 
 
@@ -186,7 +186,7 @@ def _read_port(value: bytes) -> int:
     if not value:
         return 0
     if not value.isdigit() or len(value) > 5 or not 1 <= int(value) <= 65535:
-        raise Rejected(400, "X-Forwarded-Port is no port")
+        raise Rejected(400, "X-Forwarded-Port is no port", Cause.FORWARDED)
     return int(value)
 
 
@@ -196,11 +196,15 @@ def _read_host(value: bytes, told: int, scheme: str) -> tuple[str, int]:
         return "", told
     name, own = split_authority(value.decode("ascii")) if is_valid_authority(value) else ("", None)
     if not name or own == 0:
-        raise Rejected(400, "a proxy told a malformed host (RFC 9110 §7.2)")
+        raise Rejected(400, "a proxy told a malformed host (RFC 9110 §7.2)", Cause.FORWARDED)
     if own is None:
         return with_port(name, told, scheme), told
     if told and told != own:
-        raise Rejected(400, "contradiction: the port in the host that a proxy told is not X-Forwarded-Port")
+        raise Rejected(
+            400,
+            "contradiction: the port in the host that a proxy told is not X-Forwarded-Port",
+            Cause.FORWARDED,
+        )
     return f"{name}:{own}", own
 
 
@@ -208,12 +212,14 @@ def _read_prefix(value: bytes) -> str:
     if not value:
         return ""
     if PREFIX.fullmatch(value) is None:
-        raise Rejected(400, "X-Forwarded-Prefix is no plain absolute path (RFC 3986 §3.3)")
+        raise Rejected(400, "X-Forwarded-Prefix is no plain absolute path (RFC 3986 §3.3)", Cause.FORWARDED)
     path = ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode("ascii")), value)
     try:
         decoded = path.decode("utf-8")
     except UnicodeDecodeError:
-        raise Rejected(400, "X-Forwarded-Prefix is not in UTF-8") from None
+        raise Rejected(400, "X-Forwarded-Prefix is not in UTF-8", Cause.FORWARDED) from None
     if UNFIT.search(path) is not None or path.count(b"/") != value.count(b"/") or not decoded.isprintable():
-        raise Rejected(400, "X-Forwarded-Prefix holds what a path prefix must not: path traversal")
+        raise Rejected(
+            400, "X-Forwarded-Prefix holds what a path prefix must not: path traversal", Cause.FORWARDED
+        )
     return decoded.rstrip("/")

@@ -8,7 +8,7 @@ that are believed: what is further left was written by somebody else, who may ha
 import re
 from collections.abc import Sequence
 
-from appserve.errors import Rejected
+from appserve.errors import Cause, Rejected
 from appserve.http.trust import TrustList, read_address
 
 Client = tuple[str, int]
@@ -84,12 +84,14 @@ def read_elements(value: bytes) -> list[Element]:
             name, token, quoted = pair.groups()
             name = name.lower()
             if name in element:
-                raise Rejected(400, "a parameter occurs twice in an element of Forwarded (RFC 7239 §4)")
+                raise Rejected(
+                    400, "a parameter occurs twice in an element of Forwarded (RFC 7239 §4)", Cause.FORWARDED
+                )
             element[name] = ESCAPED.sub(rb"\1", quoted) if token is None else token
             position = pair.end()
         delimiter = DELIMITER.match(value, position)
         if delimiter is None:
-            raise Rejected(400, "malformed Forwarded (RFC 7239 §4)")
+            raise Rejected(400, "malformed Forwarded (RFC 7239 §4)", Cause.FORWARDED)
         position = delimiter.end()
         if delimiter[1] == b";":
             continue

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from appserve.errors import Rejected
+from appserve.errors import Cause, Rejected
 from appserve.http.chunked import ChunkedBody
 from appserve.http.fields import Fields
 from appserve.http.limits import Limits
@@ -56,7 +56,7 @@ BLANK_LINES = 2
 LONGEST_BLOCK = 4096
 """Longer heads are not held for comparison with the next one: memory that every idle connection would pay."""
 
-NO_RULES = Rules("", False, 0, False, b"", False)
+NO_RULES = Rules("", False, False, 0, False, b"", False)
 
 STAND_IN = b"\r\nHost: stand-in\r\n\r\n"
 """Fields for a request line of which llhttp is asked alone."""
@@ -211,7 +211,9 @@ class Connection(ResponseWriter[F, R]):
         if not self._eof:
             return NEED_DATA
         if buffer:
-            self._refuse(Rejected(400, "the connection ended inside a request head (RFC 9112 §8)"))
+            self._refuse(
+                Rejected(400, "the connection ended inside a request head (RFC 9112 §8)", Cause.INCOMPLETE)
+            )
         self.reading = READING_CLOSED
         return CLOSED
 
@@ -247,10 +249,11 @@ class Connection(ResponseWriter[F, R]):
                 if special is not None:
                     key.append(special)
                     if special[0] == DROPPED:
+                        memory.oddities.dropped_field = field_line.partition(b":")[0]
                         continue
                 fields.append(form)
             if len(lines) > self._limits.fields or end > self._limits.head:
-                raise Rejected(431, "too many request fields (RFC 6585 §5)")  # noqa: TRY301  a call is slower
+                raise self._limits.too_many_fields()
             rules = memory.rules.get(tuple(key)) or memory.read_rules(line, tuple(key), self._limits)
             if known is None and first[-1:] > b"1":
                 # llhttp knows of no minor version after 1.1, as which this one is served (RFC 9110 §2.5).
@@ -273,8 +276,9 @@ class Connection(ResponseWriter[F, R]):
         self.reading = READING_END
         if rules.body_length:
             self._expect_body(rules)
-        if not rules.keep_alive:
-            self._closing = self.is_last = True
+        if rules.closes:
+            self._closing = True
+            self.is_last = rules.is_last
         return RequestHead(line, fields, rules)
 
     def _expect_body(self, rules: Rules) -> None:
@@ -309,12 +313,12 @@ class Connection(ResponseWriter[F, R]):
 
     def _read_request_line(self, line: bytes) -> RequestLine:
         if len(line) > self._limits.request_line:
-            raise Rejected(414, "request line over the limit (RFC 9112 §3)")
+            raise self._limits.line_too_long()
         return read_request_line(line)
 
     def _read_field(self, line: bytes) -> tuple[F, Special | None]:
         if len(line) > self._limits.field_size:
-            raise Rejected(431, "request field over the limit (RFC 6585 §5)")
+            raise self._limits.field_too_long()
         return self._fields.read_field(line)
 
     def _replace_host(self, lines: list[bytes], fields: list[F], authority: bytes) -> None:
@@ -369,7 +373,8 @@ class Connection(ResponseWriter[F, R]):
             self.body_received += len(data)
             return data
         if self._eof:
-            self._refuse(Rejected(400, "the connection ended inside a request body (RFC 9112 §8)"))
+            fault = "the connection ended inside a request body (RFC 9112 §8)"
+            self._refuse(Rejected(400, fault, Cause.INCOMPLETE))
         return NEED_DATA
 
     # ── the cycle ──

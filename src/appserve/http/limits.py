@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+from appserve.errors import Rejected
+
+HEAD_SETTINGS = "from --limit-request-line and --limit-request-field-size"
+"""What the limit of a whole head follows from."""
+
 SHARES = 4
 """One request body, or one response, may hold this part of what is kept for slow clients (--limit-spool)."""
 
@@ -29,3 +34,21 @@ class Limits:
         silent connection may pin.
         """
         return max(65536, self.request_line + 2 * self.field_size)
+
+    def line_too_long(self) -> Rejected:
+        return Rejected(414, f"request line longer than {self.request_line} bytes (--limit-request-line)")
+
+    def field_too_long(self) -> Rejected:
+        return Rejected(431, f"header field longer than {self.field_size} bytes (--limit-request-field-size)")
+
+    def too_many_fields(self) -> Rejected:
+        return Rejected(431, f"more than {self.fields} header fields (--limit-request-fields)")
+
+    def head_too_long(self) -> Rejected:
+        return Rejected(
+            431,
+            f"request head longer than {self.head} bytes ({HEAD_SETTINGS})",
+        )
+
+    def body_too_long(self) -> Rejected:
+        return Rejected(413, f"request body longer than {self.body} bytes (--limit-request-body)")

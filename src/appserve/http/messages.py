@@ -112,12 +112,15 @@ class RequestLine:
 class Rules:
     """What the connection itself takes from a head of `version`; heads that say the same share one.
 
+    is_last       the peer has said that it sends no request after this one
+    closes        the connection ends with the response
     may_be_held   its fields may be kept for comparison with the next head: they frame no body, and none of
-                  them is a secret
+                  them is a secret or was dropped
     """
 
     version: str
-    keep_alive: bool
+    is_last: bool
+    closes: bool
     body_length: int
     expects_continue: bool
     upgrade: bytes
@@ -136,8 +139,8 @@ class RequestHead(Generic[F]):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the peer lets the connection go on after the response."""
-        return self.rules.keep_alive
+        """Whether the connection may go on after the response, as far as the request is concerned."""
+        return not self.rules.closes
 
     @property
     def body_length(self) -> int:

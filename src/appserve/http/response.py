@@ -14,7 +14,7 @@ from appserve.http.fields import Fields, Meaning, Note
 from appserve.http.framing import BODILESS, RESET_CONTENT, Framing, response_framing
 from appserve.http.messages import F, R, Writing
 from appserve.http.stamp import Stamp
-from appserve.http.status import REASONS, STATUS_LINES
+from appserve.http.status import STATUS_LINES
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -332,7 +332,7 @@ class ResponseWriter(Generic[F, R]):
         self.writing = WRITING_DONE
         if not is_first:
             return b""
-        text = f"{status} {REASONS.get(status, '')}: {reason}\n".encode()
+        text = f"{status} {reason}\n".encode()
         parts = [
             STATUS_LINES[status],
             self.stamp.date_server,

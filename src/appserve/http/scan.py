@@ -11,7 +11,7 @@ import re
 from appserve.errors import Rejected
 from appserve.http.grammar import FORBIDDEN, TOKEN
 from appserve.http.limits import Limits
-from appserve.http.target import is_viable, read_request_line
+from appserve.http.target import is_viable, malformed_request_line, read_request_line
 
 BARE = re.compile(rb"\n|\r(?!\Z)")
 """CR or LF inside what CRLF has split; a CR at the very end may be half of a CRLF to come."""
@@ -42,35 +42,37 @@ class HeadScan:
                 line = line[:-1]
             room = max(0, limits.head - self._start)
             if self._number == 0:
-                _check_request_line(line, complete, min(limits.request_line, room))
+                _check_request_line(line, complete, limits)
             elif complete and not line:
                 return end - 2
             else:
-                _check_field(line, complete, min(limits.field_size, room), self._number > limits.fields)
+                _check_field(line, complete, room, self._number > limits.fields, limits)
             if not complete:
                 return -1
             self._start = end + 2
             self._number += 1
 
 
-def _check_request_line(line: bytes, complete: bool, room: int) -> None:
-    if not is_viable(line[:room]):
-        raise Rejected(400, "malformed request line (RFC 9112 §3)")
-    if len(line) > room:
-        raise Rejected(414, "request line over the limit (RFC 9112 §3)")
+def _check_request_line(line: bytes, complete: bool, limits: Limits) -> None:
+    if not is_viable(line[: limits.request_line]):
+        raise malformed_request_line(line)
+    if len(line) > limits.request_line:
+        raise limits.line_too_long()
     if complete:
         read_request_line(line)
 
 
-def _check_field(line: bytes, complete: bool, room: int, surplus: bool) -> None:
-    if BARE.search(line[:room]):
+def _check_field(line: bytes, complete: bool, room: int, surplus: bool, limits: Limits) -> None:
+    """`room` is what is left for the whole head, `surplus` that enough lines came before this one."""
+    size = min(limits.field_size, room)
+    if BARE.search(line[:size]):
         raise Rejected(400, "bare CR or LF in the request head (RFC 9112 §2.2)")
-    if len(line) > room:
-        raise Rejected(431, "request field over the limit (RFC 6585 §5)")
+    if len(line) > size:
+        raise limits.field_too_long() if size == limits.field_size else limits.head_too_long()
     if not complete:
         return
     if surplus:
-        raise Rejected(431, "too many request fields (RFC 6585 §5)")
+        raise limits.too_many_fields()
     name, colon, value = line.partition(b":")
     if not colon or TOKEN.fullmatch(name) is None:
         raise Rejected(400, "malformed field line (RFC 9112 §5)")

@@ -2,7 +2,7 @@
 
 import re
 
-from appserve.errors import Rejected
+from appserve.errors import Cause, Rejected
 from appserve.http.host import is_valid_authority
 from appserve.http.messages import RequestLine
 
@@ -17,6 +17,7 @@ BY_TOKEN = {method.encode("ascii"): method for method in METHODS}
 
 REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
 VIABLE = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: (?:[\x21-\x7e]+(?: [HTP/0-9.]*)?)?)?)?")
+RAW_BYTE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]*[\x80-\xff]")
 ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?]*)(.*)", re.DOTALL)
 ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
@@ -39,15 +40,15 @@ def read_request_line(line: bytes) -> RequestLine:
     """
     match = REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise Rejected(400, "malformed request line (RFC 9112 §3)")
+        raise malformed_request_line(line)
     token, target, major, minor = match.groups()
     if major != b"1":
-        raise Rejected(505, "only HTTP/1.1 and HTTP/1.0 are spoken here (RFC 9110 §15.6.6)")
+        raise Rejected(505, "unsupported HTTP version: only 1.1 and 1.0 (RFC 9110 §15.6.6)")
     method = BY_TOKEN.get(token)
     if method is None:
-        raise Rejected(501, "unknown method (RFC 9110 §9.1)")
+        raise Rejected(501, "unknown method (RFC 9110 §9.1)", Cause.METHOD)
     if method == "CONNECT":
-        raise Rejected(501, "this server is no proxy: CONNECT (RFC 9110 §9.3.6)")
+        raise Rejected(501, "CONNECT: this server is no proxy (RFC 9110 §9.3.6)", Cause.METHOD)
     path, query, authority = _read_target(method, target)
     decoded = ESCAPE.sub(_unescape, path) if b"%" in path else path
     return RequestLine(method, target, "1.0" if minor == b"0" else "1.1", path, decoded, query, authority)
@@ -56,28 +57,39 @@ def read_request_line(line: bytes) -> RequestLine:
 def _read_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
     """(path, query, authority) of a target in origin-, absolute- or asterisk-form (RFC 9112 §3.2)."""
     if b"#" in target:
-        raise Rejected(400, "fragment in the request target (RFC 9112 §3.2)")
+        raise _bad_target("fragment in the request target (RFC 9112 §3.2)")
     if target[:1] == b"/":
         path, _, query = target.partition(b"?")
         return path, query, b""
     if target == b"*":
         if method != "OPTIONS":
-            raise Rejected(400, "the target * is for OPTIONS only (RFC 9112 §3.2.4)")
+            raise _bad_target("the target * is for OPTIONS only (RFC 9112 §3.2.4)")
         return target, b"", b""
     match = ABSOLUTE.fullmatch(target)
     if match is None:
-        raise Rejected(400, "the request target is in no form that its method allows (RFC 9112 §3.2)")
+        raise _bad_target("the request target is in no form that its method allows (RFC 9112 §3.2)")
     scheme, authority, rest = match.groups()
     if scheme.lower() not in {b"http", b"https"}:
-        raise Rejected(400, "absolute-form target of another scheme than http (RFC 9112 §3.2.2)")
+        raise _bad_target("absolute-form target of another scheme than http (RFC 9112 §3.2.2)")
     # An empty host is invalid in an http URI (RFC 9110 §4.2.1), userinfo is a spoofing device (§4.2.4).
     if not authority or authority[:1] == b":" or not is_valid_authority(authority):
-        raise Rejected(400, "malformed authority in the request target (RFC 9110 §4.2)")
+        raise _bad_target("malformed authority in the request target (RFC 9110 §4.2)")
     path, _, query = rest.partition(b"?")
     if not path:
         # RFC 9112 §3.2.4: OPTIONS for an absolute URI without a path asks about the server as a whole.
         path = b"*" if method == "OPTIONS" and not query else b"/"
     return path, query, authority
+
+
+def malformed_request_line(line: bytes) -> Rejected:
+    """The refusal of a line that is not viable: for the first byte in it that cannot be right."""
+    if RAW_BYTE.match(line) is not None:
+        return _bad_target("byte above 0x7F in the request target: percent-encode it (RFC 3986 §2.1)")
+    return Rejected(400, "malformed request line (RFC 9112 §3)")
+
+
+def _bad_target(reason: str) -> Rejected:
+    return Rejected(400, reason, Cause.TARGET)
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:

@@ -12,7 +12,7 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from appserve.errors import ClientDisconnected, Rejected
+from appserve.errors import Cause, ClientDisconnected, Rejected
 from appserve.http.deadlines import Waiting, Watch
 from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
 from appserve.http.policy import PLAIN_ON_TLS
@@ -174,7 +174,7 @@ class WsgiConnection(Arrival):
         http = self._http
         status = rejected.status
         service.tally.count(status)
-        service.log.debug(f"refused a request of {self._peer or 'a local client'}: {rejected}")
+        service.refusals.add_request(self._peer, rejected)
         answer = http.reject(status, rejected.reason)
         if self._head is not None:
             self._record_alone(self._head, status)
@@ -212,7 +212,7 @@ class WsgiConnection(Arrival):
         """The client speaks HTTP without TLS: a user who left out the s, most likely, so it is told."""
         self._tls = None
         self._recv = self.socket.recv
-        rejected = Rejected(400, PLAIN_ON_TLS)
+        rejected = Rejected(400, PLAIN_ON_TLS, Cause.PLAIN_HTTP)
         self._http.refuse(rejected)
         return self._reject(rejected)
 

@@ -2,7 +2,9 @@
 
 from tests.conformance.case import (
     CLOSES,
+    HOST,
     OPEN,
+    SMUGGLED,
     Case,
     Request,
     Then,
@@ -10,6 +12,7 @@ from tests.conformance.case import (
     get,
     head,
     post,
+    refused,
     rule,
     seen_get,
     seen_post,
@@ -20,7 +23,9 @@ EMPTY = CLOSE + "; §5.6.1: empty elements are ignored"
 PERSIST = "RFC 9112 §9.3: HTTP/1.1 persists without the close option"
 TOKEN = PERSIST + "; an option is a whole token"
 OLD = "RFC 9112 §9.3: HTTP/1.0 persists with keep-alive and without close"
-ABUSE = "hop-by-hop abuse, RFC 9110 §7.6.1: the option is the sender's to us, its field counts"
+ABUSE = "hop-by-hop abuse, RFC 9110 §7.6.1: a proxy drops what Connection names, and another one would not"
+KEPT = "RFC 9110 §7.6.1: an option is for proxies, which would drop the field"
+UNSURE = "smuggling: recipients of HTTP/1.0 that look for no body there read it as a request (RFC 9112 §9.3)"
 
 
 def _new(then: Then, why: str, *lines: str) -> Case:
@@ -111,22 +116,117 @@ CASES = (
         _old(CLOSES, "Proxy-Connection: keep-alive"),
     ),
     *rule(
-        "`Connection` that names `Host`, a framing field or a proxy's: these count all the same",
+        "`Connection` that names `Host`, `Content-Length`, `Transfer-Encoding`, `Forwarded` or a field of "
+        "the `X-Forwarded-` family",
         ABUSE,
-        "Connection: content-length, host",
-        accepted(
-            "Connection names a framing field",
+        "Connection: close, X-Forwarded-For",
+        *(
+            refused(f"Connection names {name}", ABUSE, get(f"Connection: {name}") + SMUGGLED, 400)
+            for name in (
+                "Host",
+                "content-length",
+                "TRANSFER-ENCODING",
+                "Forwarded",
+                "X-Forwarded-Proto",
+                "X-Forwarded-Host",
+                "X-Forwarded-Port",
+                "X-Forwarded-Prefix",
+                "X-Forwarded-Anything",
+            )
+        ),
+        refused(
+            "Connection names X-Forwarded-For beside close",
             ABUSE,
-            post("Connection: content-length, host", "Content-Length: 5") + b"hello" + get(),
-            seen_post(b"hello", ("host", b"a.example"), ("content-length", b"5")),
+            get("Connection: close, X-Forwarded-For", "X-Forwarded-For: 192.0.2.1") + SMUGGLED,
+            400,
+        ),
+        refused(
+            "a second Connection names Content-Length",
+            ABUSE,
+            post("Connection: keep-alive", "Connection: a,\tcontent-length\t,b", "Content-Length: 5")
+            + b"hello",
+            400,
+        ),
+        refused(
+            "Connection names Transfer-Encoding of a chunked body",
+            ABUSE,
+            post("Connection: transfer-encoding", "Transfer-Encoding: chunked") + b"0\r\n\r\n" + SMUGGLED,
+            400,
+        ),
+        refused(
+            "Connection names X-Forwarded-For in HTTP/1.0",
+            ABUSE,
+            head("GET / HTTP/1.0", "Connection: keep-alive, x-forwarded-for") + SMUGGLED,
+            400,
+        ),
+        refused(
+            "Connection names Host of a HEAD",
+            ABUSE,
+            head("HEAD / HTTP/1.1", HOST, "Connection: host"),
+            400,
+            method="HEAD",
+        ),
+    ),
+    *rule(
+        "`Connection` that names any other field: that counts all the same",
+        KEPT,
+        "Connection: x-real-ip, cookie",
+        accepted(
+            "Connection names other fields",
+            KEPT,
+            get("Connection: x-real-ip, cookie", "X-Real-IP: 192.0.2.1", "Cookie: a=1") + get(),
+            seen_get(("x-real-ip", b"192.0.2.1"), ("cookie", b"a=1")),
             seen_get(),
         ),
         accepted(
-            "Connection names fields of a proxy",
-            ABUSE,
-            get("Connection: x-forwarded-for, cookie", "X-Forwarded-For: 192.0.2.1", "Cookie: a=1") + get(),
-            seen_get(("x-forwarded-for", b"192.0.2.1"), ("cookie", b"a=1")),
+            "Connection names what begins like a field of a proxy",
+            KEPT,
+            get("Connection: x-forwarded, x-host, forwarded-for", "X-Forwarded: a") + get(),
+            seen_get(("x-forwarded", b"a")),
             seen_get(),
+        ),
+    ),
+    *rule(
+        "`GET`, `HEAD` or `DELETE` with a body in HTTP/1.0: served, and the connection ends even with "
+        "`keep-alive`",
+        UNSURE,
+        "GET / HTTP/1.0\\r\\nConnection: keep-alive\\r\\nContent-Length: 5",
+        *(
+            accepted(
+                f"{method} with a body in HTTP/1.0",
+                UNSURE,
+                head(f"{method} / HTTP/1.0", "Connection: keep-alive", "Content-Length: 5")
+                + b"hello"
+                + SMUGGLED,
+                Request(f"{method} / HTTP/1.0", body=b"hello", length=5),
+                then=CLOSES,
+            )
+            for method in ("GET", "HEAD", "DELETE")
+        ),
+    ),
+    *rule(
+        "such a request with a body of no bytes in HTTP/1.0, or one with a body in HTTP/1.1: stays open",
+        PERSIST,
+        "DELETE / HTTP/1.1",
+        *(
+            accepted(
+                f"{method} without a body in HTTP/1.0",
+                OLD,
+                head(f"{method} / HTTP/1.0", "Connection: keep-alive", "Content-Length: 0") + get(),
+                Request(f"{method} / HTTP/1.0"),
+                seen_get(),
+            )
+            for method in ("GET", "HEAD", "DELETE")
+        ),
+        *(
+            accepted(
+                f"{method} with a body in HTTP/1.1",
+                PERSIST,
+                head(f"{method} / HTTP/1.1", HOST, "Content-Length: 5") + b"hello" + get(),
+                Request(f"{method} / HTTP/1.1", body=b"hello", length=5),
+                seen_get(),
+            )
+            for method in ("HEAD", "DELETE")
         ),
     ),
 )

@@ -97,6 +97,8 @@ def _bad(name: str, why: str, *lines: str, status: int = 400) -> Case:
     return refused(name, why, post(*lines) + b"hello", status)
 
 
+TRACE = "RFC 9110 §9.3.8: a client must not send content in TRACE; smuggling (CL.0)"
+
 CASES = (
     *rule(
         "no framing field: no body, whatever the method",
@@ -106,6 +108,51 @@ CASES = (
             "no body", "RFC 9112 §6.3: no framing field, length zero", get("X-A: 1"), seen_get(length=0)
         ),
         accepted("a POST without a length has no body", "RFC 9112 §6.3", post(), seen_post(b"")),
+    ),
+    *rule(
+        "`TRACE` with a body",
+        TRACE,
+        "TRACE / HTTP/1.1",
+        refused(
+            "a TRACE with a body",
+            TRACE,
+            head("TRACE / HTTP/1.1", HOST, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED,
+            400,
+        ),
+        refused(
+            "a TRACE with a chunked body",
+            TRACE,
+            head("TRACE / HTTP/1.1", HOST, "Transfer-Encoding: chunked") + b"0\r\n\r\n" + SMUGGLED,
+            400,
+        ),
+        refused(
+            "a TRACE with a body in HTTP/1.0",
+            TRACE,
+            head("TRACE / HTTP/1.0", "Content-Length: 1") + b"a",
+            400,
+        ),
+        refused(
+            "a TRACE with a body after a good request",
+            TRACE,
+            get() + head("TRACE / HTTP/1.1", HOST, "Content-Length: 1") + b"a",
+            400,
+            seen_get(),
+        ),
+    ),
+    *rule(
+        "`TRACE` without a body",
+        "RFC 9110 §9.3.8",
+        "TRACE / HTTP/1.1",
+        *(
+            accepted(
+                f"a TRACE with {lines or 'no length'}",
+                "RFC 9110 §9.3.8",
+                head("TRACE / HTTP/1.1", HOST, *lines) + get(),
+                Request("TRACE / HTTP/1.1"),
+                seen_get(),
+            )
+            for lines in ((), ("Content-Length: 0",))
+        ),
     ),
     *rule(
         "a body of a length in decimal digits, of any method",
@@ -148,7 +195,6 @@ CASES = (
         _framed("HEAD", "RFC 9110 §9.3.2"),
         _framed("DELETE", "RFC 9110 §9.3.5"),
         _framed("OPTIONS", "RFC 9110 §9.3.7"),
-        _framed("TRACE", "RFC 9110 §9.3.8"),
         accepted(
             "a body that looks like a request",
             "RFC 9112 §6.3",

@@ -195,10 +195,10 @@ CASES = (
             seen_get(),
         ),
         accepted(
-            "the same offer of an upgrade twice",
+            "an Upgrade that Connection does not name, twice",
             SAME,
-            get("Connection: upgrade", "Upgrade: h2c") * 2 + get(),
-            *[seen_get(upgrade=b"h2c")] * 2,
+            get("Upgrade: h2c") * 2 + get(),
+            *[seen_get(upgrade=b"")] * 2,
             seen_get(),
         ),
         accepted(

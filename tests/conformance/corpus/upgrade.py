@@ -1,4 +1,4 @@
-"""Upgrades, all declined: the request is served as if Upgrade were not there."""
+"""Upgrades, all declined: the request is served as if Upgrade were not there, and the connection ends."""
 
 from tests.conformance.case import (
     CLOSES,
@@ -16,9 +16,12 @@ from tests.conformance.case import (
 )
 
 DECLINED = "RFC 9110 §7.8: a server may ignore Upgrade"
+TUNNEL = (
+    "smuggling (websocket, h2c): a proxy that takes the tunnel for granted no longer looks at what follows, "
+    "so nothing that follows is read"
+)
 BODY = "smuggling: llhttp ends a message at Upgrade, the body was read as a request (httptools#124)"
 NOT_TO_US = "RFC 9110 §7.8: what Connection does not name was not sent to us"
-STILL_HTTP = "RFC 9110 §7.8: before a 101 the client speaks HTTP"
 
 WEBSOCKET = (
     "Connection: Upgrade",
@@ -30,7 +33,8 @@ H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: A
 
 CASES = (
     *rule(
-        "an offer of another protocol (WebSocket, h2c, TLS): declined by serving the request in HTTP/1.1",
+        "an offer of another protocol (WebSocket, h2c, TLS): declined by serving the request in HTTP/1.1; "
+        "the connection ends with the response",
         DECLINED,
         "Upgrade: h2c",
         accepted(
@@ -38,57 +42,42 @@ CASES = (
             DECLINED,
             get(*WEBSOCKET),
             seen_get(("upgrade", b"websocket"), upgrade=b"websocket"),
-        ),
-        accepted(
-            "an offer of WebSocket, then another request",
-            DECLINED,
-            get(*WEBSOCKET) + get(),
-            seen_get(upgrade=b"websocket"),
-            seen_get(),
-        ),
-        accepted(
-            "an offer of an old WebSocket",
-            DECLINED,
-            get("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 7") + get(),
-            seen_get(upgrade=b"websocket"),
-            seen_get(),
+            then=CLOSES,
         ),
         accepted(
             "an offer of h2c",
             "RFC 9113 §3.1: h2c by Upgrade is deprecated",
             get(*H2C),
             seen_get(upgrade=b"h2c"),
-        ),
-        accepted(
-            "an offer of h2c, then another request",
-            "smuggling (h2c): a proxy that believes in a tunnel no longer looks; here it is a request as any",
-            get(*H2C) + get(),
-            seen_get(upgrade=b"h2c"),
-            seen_get(),
+            then=CLOSES,
         ),
         accepted(
             "an offer of TLS",
             "RFC 2817 §3; RFC 9110 §7.8",
             head("OPTIONS * HTTP/1.1", "Host: a.example", "Connection: Upgrade", "Upgrade: TLS/1.0"),
             Request("OPTIONS * HTTP/1.1", upgrade=b"TLS/1.0"),
+            then=CLOSES,
         ),
         accepted(
             "several offers",
             "RFC 9110 §7.8: a list",
             get("Connection: upgrade", "Upgrade: websocket, h2c"),
             seen_get(upgrade=b"websocket, h2c"),
+            then=CLOSES,
         ),
         accepted(
             "several lines of offers",
             "RFC 9110 §5.3",
             get("Connection: upgrade", "Upgrade: websocket", "Upgrade: h2c"),
             seen_get(upgrade=b"websocket, h2c"),
+            then=CLOSES,
         ),
         accepted(
             "an offer beside keep-alive",
             "RFC 9110 §7.6.1: a list",
             get("Connection: keep-alive, Upgrade", "Upgrade: websocket"),
             seen_get(upgrade=b"websocket"),
+            then=CLOSES,
         ),
         accepted(
             "an offer beside close",
@@ -97,9 +86,64 @@ CASES = (
             seen_get(upgrade=b"websocket"),
             then=CLOSES,
         ),
+        accepted(
+            "an offer after another request",
+            DECLINED,
+            get() + get(*H2C),
+            seen_get(),
+            seen_get(upgrade=b"h2c"),
+            then=CLOSES,
+        ),
     ),
     *rule(
-        "such an offer with a body: it is read as a body",
+        "what follows an offer, be it a request or bytes of the other protocol: not read",
+        TUNNEL,
+        "Upgrade: websocket",
+        accepted(
+            "an offer of WebSocket, then another request",
+            TUNNEL,
+            get(*WEBSOCKET) + SMUGGLED,
+            seen_get(upgrade=b"websocket"),
+            then=CLOSES,
+        ),
+        accepted(
+            "an offer of an old WebSocket, then another request",
+            TUNNEL,
+            get("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 7") + SMUGGLED,
+            seen_get(upgrade=b"websocket"),
+            then=CLOSES,
+        ),
+        accepted(
+            "an offer of h2c, then another request",
+            TUNNEL,
+            get(*H2C) + SMUGGLED,
+            seen_get(upgrade=b"h2c"),
+            then=CLOSES,
+        ),
+        accepted(
+            "a frame behind an offer that was declined",
+            TUNNEL,
+            get(*WEBSOCKET) + b"\x81\x85\x01\x02\x03\x04ignor",
+            seen_get(upgrade=b"websocket"),
+            then=CLOSES,
+        ),
+        accepted(
+            "a TLS hello behind an offer that was declined",
+            TUNNEL,
+            get("Connection: Upgrade", "Upgrade: TLS/1.0") + b"\x16\x03\x01",
+            seen_get(upgrade=b"TLS/1.0"),
+            then=CLOSES,
+        ),
+        accepted(
+            "the preface of HTTP/2 behind an offer that was declined",
+            TUNNEL,
+            get(*H2C) + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            seen_get(upgrade=b"h2c"),
+            then=CLOSES,
+        ),
+    ),
+    *rule(
+        "such an offer with a body: it is read as a body, and nothing behind it is",
         BODY,
         "Upgrade: websocket\\r\\nContent-Length: 5",
         accepted(
@@ -107,45 +151,49 @@ CASES = (
             BODY,
             post(*H2C, "Content-Length: 5") + b"hello",
             seen_post(b"hello", upgrade=b"h2c"),
+            then=CLOSES,
         ),
         accepted(
             "an offer with a body that is a request",
             BODY,
             post(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED,
             seen_post(SMUGGLED, upgrade=b"websocket"),
+            then=CLOSES,
         ),
         accepted(
             "an offer with a body that is a request, then another request",
             BODY,
-            post(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED + get(),
+            post(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED + SMUGGLED,
             seen_post(SMUGGLED, upgrade=b"websocket"),
-            seen_get(),
+            then=CLOSES,
         ),
         accepted(
             "an offer of a GET with a body that is a request",
             BODY,
-            get(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED + get(),
+            get(*WEBSOCKET, f"Content-Length: {len(SMUGGLED)}") + SMUGGLED + SMUGGLED,
             seen_get(body=SMUGGLED, length=len(SMUGGLED), upgrade=b"websocket"),
-            seen_get(),
+            then=CLOSES,
         ),
         accepted(
             "an offer with a chunked body",
             BODY,
-            post(*WEBSOCKET, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n" + get(),
+            post(*WEBSOCKET, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n" + SMUGGLED,
             seen_chunked(b"hello", upgrade=b"websocket"),
-            seen_get(),
+            then=CLOSES,
         ),
         accepted(
             "an offer with a chunked body that is a request",
             BODY,
             post(*H2C, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED),
             seen_chunked(SMUGGLED, upgrade=b"h2c"),
+            then=CLOSES,
         ),
         accepted(
             "an offer with 100-continue",
             BODY,
             post(*H2C, "Expect: 100-continue", "Content-Length: 1") + b"a",
             seen_post(b"a", upgrade=b"h2c", expects_continue=True),
+            then=CLOSES,
         ),
         accepted(
             "Upgrade that Connection does not name, with a body",
@@ -212,40 +260,14 @@ CASES = (
         ),
     ),
     *rule(
-        "bytes of the other protocol, or ambiguous framing, behind an offer",
-        STILL_HTTP,
-        "\\x81\\x85\\x01\\x02",
-        refused(
-            "a frame behind an offer that was declined",
-            STILL_HTTP,
-            get(*WEBSOCKET) + b"\x81\x85\x01\x02\x03\x04ignor",
-            400,
-            seen_get(upgrade=b"websocket"),
-        ),
-        refused(
-            "a TLS hello behind an offer that was declined",
-            STILL_HTTP,
-            get("Connection: Upgrade", "Upgrade: TLS/1.0") + b"\x16\x03\x01",
-            400,
-            seen_get(upgrade=b"TLS/1.0"),
-        ),
+        "ambiguous framing beside an offer",
+        "RFC 9112 §6.3",
+        "Upgrade: websocket",
         refused(
             "an offer with ambiguous framing",
             "RFC 9112 §6.3",
             post(*WEBSOCKET, "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
             400,
-        ),
-    ),
-    *rule(
-        "the preface of HTTP/2 behind an offer",
-        "RFC 9113 §3.4; h2c is not spoken here: smuggling (h2c)",
-        "PRI * HTTP/2.0",
-        refused(
-            "the preface of HTTP/2 behind an offer that was declined",
-            "RFC 9113 §3.4; h2c is not spoken here: smuggling (h2c)",
-            get(*H2C) + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            505,
-            seen_get(upgrade=b"h2c"),
         ),
     ),
 )
