@@ -12,7 +12,7 @@ import pytest
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.requests import DISCARD_BOUND
 from appserve.asgi.transport import READ_BOUND
-from appserve.errors import AppMistake
+from appserve.errors import AppMistake, Cause
 from appserve.http.limits import Limits
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 
@@ -1154,17 +1154,20 @@ async def test_a_refused_head_is_answered_counted_and_closed(data: bytes, status
     assert [line.split('" ')[1].split()[0] for line in scene.access_lines] == [str(status)]
     scene.site.tally.publish(1, 1, 0)
     assert scene.row.totals().responses[status // 100 - 1] == 1
-    assert [line for line in scene.log.splitlines() if " DEBUG " not in line] == []
+    assert [line for line in scene.log.splitlines() if "refused a request" not in line] == []
 
 
 @on_both_loops
 @pytest.mark.parametrize(("client", "shown"), [(("192.0.2.7", 4711), "192.0.2.7"), (None, "a local client")])
-async def test_a_refusal_is_debug_in_the_log(client: tuple[str, int] | None, shown: str) -> None:
+async def test_a_refusal_is_logged_and_counted_by_its_cause(
+    client: tuple[str, int] | None, shown: str
+) -> None:
     scene = Scene(hello)
     FakeTransport(HttpProtocol(scene.site, client, None)).feed(b"nonsense\r\n\r\n")
     await turns()
 
-    assert f"DEBUG    refused a request of {shown}: 400: malformed request line" in scene.log
+    assert f"INFO     refused a request from {shown}: 400 malformed request line" in scene.log
+    assert scene.row.totals().refusals[Cause.SYNTAX] == sum(scene.row.totals().refusals) == 1
 
 
 @on_both_loops

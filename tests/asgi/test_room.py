@@ -235,7 +235,8 @@ async def test_a_request_over_the_limit_is_answered_503_and_its_connection_kept(
     await leave(house, late, *busy)
 
     assert sum('" 503 ' in line for line in scene.access_lines) == 2
-    assert scene.log == ""
+    assert scene.log.count("503 2 requests are under way (--limit-concurrency)") == 2
+    assert scene.log.count("INFO") == 1
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_who_comes_round_haproxy_is_not_served(tmp_path: Path, worker_class: str
             def is_told(source: str = source, sent: bytes = sent) -> bool:
                 """Each worker tells one in a second, so it may take several."""
                 assert b"200 OK" not in answer_to(source, running.server.port, sent)
-                return bool(running.server.find(f"WARNING +refused a connection of {source}: "))
+                return bool(running.server.find(f"WARNING +refused a connection from {source}: "))
 
             await_fact(is_told, f"the log tells that {source} was refused")
         assert running.front.ask("GET", "/")[0] == 200

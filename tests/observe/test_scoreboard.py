@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
+from appserve.errors import Cause
 from appserve.observe import scoreboard
 from appserve.observe.scoreboard import Row, Scoreboard, WorkerState, latency_bucket, size_for
 from appserve.system.memory import make_shared
@@ -29,24 +30,25 @@ def test_the_layout_is_what_its_version_says() -> None:
     row.words[scoreboard.REQUESTS] = 77
     row.set_request(b"GET /a")
     assert len(memory) == 64 + 3 * 1024
-    assert struct.unpack_from("<8s4Q", memory) == (b"appserve", 1, 2, 1024, 0)
+    assert struct.unpack_from("<8s4Q", memory) == (b"appserve", 2, 2, 1024, 0)
     start = 64 + 2 * 1024
     assert struct.unpack_from("<4Q", memory, start) == (4127, 1, 1, 1_000)
     assert struct.unpack_from("<3Q", memory, start + 8 * 8) == (WorkerState.BOOTING, 1_000, 1_000)
     assert struct.unpack_from("<Q", memory, start + 15 * 8) == (2 << 16 | 6,)
     assert struct.unpack_from("<2Q", memory, start + 16 * 8) == (0, 77)
     assert memory[start + 96 * 8 :][:7] == b"GET /a\0"
-    assert scoreboard.VERSION == 1
+    assert scoreboard.VERSION == 2
 
 
 def test_no_two_words_of_a_row_are_the_same_and_all_lie_before_the_text() -> None:
     names = [name for name in vars(scoreboard) if name.isupper() and not name.startswith("_")]
-    sizes = {"VERSION", "ROW_WORDS", "ROW_SIZE", "LATENCY_BUCKETS", "TEXT_SIZE"}
+    sizes = {"VERSION", "ROW_WORDS", "ROW_SIZE", "LATENCY_BUCKETS", "REFUSAL_CAUSES", "TEXT_SIZE"}
     words = [getattr(scoreboard, name) for name in names if name not in sizes]
     assert len(set(words)) == len(words)
-    assert max(words) < 96
-    behind = min(word for word in words if word > scoreboard.LATENCY)
-    assert behind >= scoreboard.LATENCY + scoreboard.LATENCY_BUCKETS
+    assert max(words) + scoreboard.REFUSAL_CAUSES <= 96
+    blocks = {scoreboard.LATENCY: scoreboard.LATENCY_BUCKETS, scoreboard.REFUSALS: scoreboard.REFUSAL_CAUSES}
+    for start, size in blocks.items():
+        assert not [word for word in words if start < word < start + size]
     assert 96 * 8 + scoreboard.TEXT_SIZE <= scoreboard.ROW_SIZE
 
 
@@ -192,7 +194,10 @@ def test_durations_fall_into_buckets_of_doubling_width() -> None:
 def test_every_counter_is_in_the_totals_and_survives_its_worker() -> None:
     made = board()
     rows = [claimed(made, 0), claimed(made, 1)]
-    counters = range(scoreboard.ACCEPTED, scoreboard.LATENCY + scoreboard.LATENCY_BUCKETS)
+    counters = [
+        *range(scoreboard.ACCEPTED, scoreboard.LATENCY + scoreboard.LATENCY_BUCKETS),
+        *range(scoreboard.REFUSALS, scoreboard.REFUSALS + scoreboard.REFUSAL_CAUSES),
+    ]
     for row in rows:
         for word in counters:
             row.words[word] = word
@@ -201,6 +206,7 @@ def test_every_counter_is_in_the_totals_and_survives_its_worker() -> None:
     assert living.responses == tuple(2 * word for word in range(18, 23))
     assert living.busy_seconds == 2 * scoreboard.BUSY_NS / 1e9
     assert living.latency == tuple(2 * word for word in range(32, 64))
+    assert living.refusals == tuple(2 * word for word in range(72, 96))
     for name, value in asdict(living).items():
         assert value, name
     made.fold(rows[0])
@@ -209,6 +215,10 @@ def test_every_counter_is_in_the_totals_and_survives_its_worker() -> None:
     assert not any(rows[0].words)
     made.fold(rows[1])
     assert made.totals() == living == made.retired.totals()
+
+
+def test_every_cause_of_a_refusal_has_a_counter() -> None:
+    assert max(Cause) < scoreboard.REFUSAL_CAUSES
 
 
 def test_totals_are_told_also_when_the_master_died_within_a_fold() -> None:
@@ -244,7 +254,7 @@ def test_what_is_no_scoreboard_of_this_version_is_refused() -> None:
     with pytest.raises(ValueError, match="not a scoreboard: 8 bytes"):
         Scoreboard.attach(memory[:8])
     memory[8] = 9
-    with pytest.raises(ValueError, match="version 9, expected 1"):
+    with pytest.raises(ValueError, match="version 9, expected 2"):
         Scoreboard.attach(memory)
 
 

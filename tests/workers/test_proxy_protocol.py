@@ -109,7 +109,7 @@ def test_those_without_a_header_are_turned_away_and_cost_one_line_of_the_log(ser
     worker.await_word(REFUSED, 20)
     worker.await_word(ACCEPTED, 21)
     until(lambda: worker.descriptors() == descriptors)
-    worker.await_log("refused a connection of 127.0.0.1: no PROXY header (PROXY protocol §2)")
+    worker.await_log("refused a connection from 127.0.0.1: no PROXY header (PROXY protocol §2)")
     # One a second, however long the twenty take; no time passes between most of them.
     assert worker.log.count("refused a connection") < 20
     assert worker.access.count("\n") == 1
@@ -123,7 +123,7 @@ def test_a_peer_that_is_no_proxy_is_turned_away(serve: Serve):
 
     assert how_it_ends(client) == b"", "without a byte sent"
     worker.await_word(REFUSED, 1)
-    worker.await_log("refused a connection of 127.0.0.1: ")
+    worker.await_log("refused a connection from 127.0.0.1: ")
     assert "proxy_allow_from" in worker.log
     until(lambda: worker.descriptors() == descriptors)
 

@@ -11,6 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from appserve.errors import Cause
 from appserve.http.deadlines import LINGER_SILENCE
 from appserve.http.limits import Limits
 from appserve.wsgi import connection as module
@@ -205,7 +206,10 @@ def test_a_request_that_is_refused_is_recorded(talk_to: TalkTo):
     assert status_of(data) == [505]
     body = data.partition(b"\r\n\r\n")[2]
     assert f'"GET / HTTP/3.0" 505 {len(body)} "-" "-"' in talk.access.text
-    assert talk.log.text == "", "not worth a line at this level"
+    assert talk.log.text.endswith(
+        "INFO     refused a request from 192.0.2.1: 505 unsupported HTTP version: only 1.1 and 1.0 "
+        "(RFC 9110 §15.6.6)\n"
+    )
     assert (talk.tally.requests, talk.tally._responses[5]) == (1, 1)
 
 
@@ -635,7 +639,8 @@ def test_a_client_that_left_before_its_refusal_is_no_error(talk_to: TalkTo):
     talk.client.close()
 
     assert talk.turn() is CLOSE
-    assert talk.log.text == ""
+    assert "refused a request from" in talk.log.text
+    assert "ERROR" not in talk.log.text
 
 
 def test_a_reset_is_no_error_in_any_phase(tcp_to: Callable[..., TcpTalk]):
@@ -662,7 +667,7 @@ def test_a_reset_is_no_error_in_any_phase(tcp_to: Callable[..., TcpTalk]):
             while talk.needed is not CLOSE:
                 talk.turn()
 
-            assert talk.log.text == ""
+            assert [line for line in talk.log.text.splitlines() if "refused a request" not in line] == []
 
 
 # ── slow readers ──
@@ -952,9 +957,18 @@ def test_an_unknown_error_of_a_socket_is_the_end_of_its_client(talk_to: TalkTo):
     assert talk.connection.on_readable() is CLOSE
 
 
-def test_a_refusal_is_debug_in_the_log(talk_to: TalkTo):
+def test_a_refusal_is_logged_and_counted_by_its_cause(talk_to: TalkTo):
     talk = talk_to(hello, peer="")
-    talk.service.log.level = 0  # type: ignore[assignment]
     talk.send(b"nonsense\r\n\r\n")
 
-    assert "refused a request of a local client: 400: malformed request line" in talk.log.text
+    assert "INFO     refused a request from a local client: 400 malformed request line" in talk.log.text
+    assert talk.row.totals().refusals[Cause.SYNTAX] == sum(talk.row.totals().refusals) == 1
+
+
+def test_a_client_that_is_too_slow_is_counted_as_refused(talk_to: TalkTo):
+    talk = talk_to(hello)
+    talk.send(GET[:-2])
+    talk.connection.expire()
+
+    assert "refused a request from 192.0.2.1: 408 " in talk.log.text
+    assert talk.row.totals().refusals[Cause.TIMEOUT] == 1

@@ -219,7 +219,7 @@ def test_a_connection_without_a_header_ends_without_an_answer(behind: TalkTo, se
     assert talk.has_ended
     assert (seen.environs, talk.access.text) == ([], "")
     assert talk.row.totals().refused == 1
-    assert "WARNING  refused a connection of 192.0.2.1: " in talk.log.text
+    assert "WARNING  refused a connection from 192.0.2.1: " in talk.log.text
     assert "PROXY protocol §2" in talk.log.text
 
 
@@ -243,7 +243,7 @@ def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
     with proxy, server, pytest.raises(ConnectionError):
         WsgiConnection(dataclasses.replace(talk.service, greetings=greetings), server, peer)
     assert "proxy_allow_from" in talk.log.text
-    assert f"refused a connection of {peer[0] if peer else 'a local client'}: " in talk.log.text
+    assert f"refused a connection from {peer[0] if peer else 'a local client'}: " in talk.log.text
     assert talk.row.totals().refused == 1
 
 

@@ -135,6 +135,9 @@ class HttpProtocol(RequestProtocol):
         if not exchange.gone:
             site = self._site
             if 0 < site.most_exchanges <= len(site.exchanges):
+                client = self._template["client"]
+                busy = Rejected(503, f"{site.most_exchanges} requests are under way (--limit-concurrency)")
+                site.refusals.add_request(client[0] if client else "", busy)
                 self.make_head(503, (TEXT, RETRY_AFTER))
                 self.respond(b"too many requests are under way\n")
                 return
@@ -256,7 +259,7 @@ class HttpProtocol(RequestProtocol):
     def _refuse(self, rejected: Rejected) -> None:
         """The input cannot be read on: answer that, unless a response is under way."""
         client = self._template["client"]
-        self._site.log.debug(f"refused a request of {client[0] if client else 'a local client'}: {rejected}")
+        self._site.refusals.add_request(client[0] if client else "", rejected)
         exchange = self._exchange
         if exchange is not None and exchange.answer is STARTED:
             exchange.client_left()

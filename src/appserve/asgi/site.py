@@ -17,6 +17,7 @@ from appserve.http.messages import RequestHead
 from appserve.http.stamp import Stamp
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log
+from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Row
 from appserve.observe.tally import Tally
 from appserve.tracebacks import application_traceback
@@ -62,6 +63,7 @@ class Site:
         "loop",
         "most_exchanges",
         "patience",
+        "refusals",
         "root_path",
         "row",
         "scheme",
@@ -106,6 +108,7 @@ class Site:
         self.forked = False  # this process is a child that the application forked, and no worker
         self.cutting = False  # what still runs is being cancelled
         self.tally = Tally(row)
+        self.refusals = Refusals(log, row)
         self.label = b""  # what the scoreboard shows
         self._lines_wait = False
 

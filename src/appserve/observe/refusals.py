@@ -1,45 +1,89 @@
-"""Connections that are turned away before their first request: counted, and told without filling the log.
+"""What clients sent that was refused or left out: counted, and logged without filling the log.
 
-Whoever can reach the server can be turned away as often as he likes, so there is at most one line a second,
-which says how many there were besides.
+Any client can be refused as often as it likes, so each cause gets at most one line a minute, which says how
+many there were besides; all of them are in the log at level debug, and in the scoreboard's counters.
 """
 
 import time
 from _thread import allocate_lock  # threading would be imported for this alone in a worker without threads
 from collections.abc import Callable
 
-from appserve.observe.log import Log
-from appserve.observe.scoreboard import REFUSED, Row
+from appserve.errors import Cause, Rejected
+from appserve.http.fields import Oddities
+from appserve.observe.log import Level, Log
+from appserve.observe.scoreboard import REFUSALS, REFUSED, Row
 
-INTERVAL = 1.0
-"""Seconds between two lines."""
+INTERVAL = 60.0
+"""Seconds between two lines about one cause."""
+
+NEVER = float("-inf")
 
 
 class Refusals:
     """Those of one process; any thread may add one. `clock` gives monotonic seconds."""
 
-    __slots__ = ("_clock", "_lock", "_log", "_next", "_untold", "_words")
+    __slots__ = ("_clock", "_held_back", "_lock", "_log", "_next", "_oddities_next", "_words")
 
     def __init__(self, log: Log, row: Row, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._words = row.words
         self._clock = clock
         self._lock = allocate_lock()
-        self._next = float("-inf")  # when the next line may be written
-        self._untold = 0
+        self._next = [NEVER] * len(Cause)  # when the next line may be written
+        self._held_back = [0] * len(Cause)
+        self._oddities_next = NEVER
 
     def add(self, peer: str, reason: str) -> None:
-        """A connection of `peer` (its address, "" for that of a unix socket) was refused.
-
-        `reason` is in our own words: what was seen, and the rule.
+        """A connection of `peer` (its address, "" for that of a unix socket) was refused before its first
+        request. `reason` is in our own words: what was seen, and the rule.
         """
         with self._lock:
             self._words[REFUSED] += 1
+        self._add(Cause.PROXY_HEADER, Level.WARNING, f"refused a connection from {_name(peer)}: {reason}")
+
+    def add_request(self, peer: str, rejected: Rejected) -> None:
+        """A request of `peer` was refused."""
+        # Clients leave all the time: an upload that is given up is no attempt at anything.
+        level = Level.DEBUG if rejected.cause is Cause.INCOMPLETE else Level.INFO
+        self._add(rejected.cause, level, f"refused a request from {_name(peer)}: {rejected}")
+
+    def _add(self, cause: Cause, level: Level, line: str) -> None:
+        with self._lock:
+            self._words[REFUSALS + cause] += 1
             now = self._clock()
-            if now < self._next:
-                self._untold += 1
-                return
-            self._next = now + INTERVAL
-            untold, self._untold = self._untold, 0
-        others = f"; {untold} more since the last such line" if untold else ""
-        self._log.warning(f"refused a connection of {peer or 'a local client'}: {reason}{others}")
+            if now < self._next[cause]:
+                self._held_back[cause] += 1
+                level = Level.DEBUG
+            else:
+                self._next[cause] = now + INTERVAL
+                if self._held_back[cause]:
+                    line += f"; {self._held_back[cause]} more for the same cause since the last such line"
+                    self._held_back[cause] = 0
+        self._log.record(level, line)
+
+    def report(self, oddities: Oddities) -> None:
+        """Log what was met and left out since the last time. To be called about once a second."""
+        if oddities.dropped_field and self._clock() >= self._oddities_next:
+            self._oddities_next = self._clock() + INTERVAL
+            name = oddities.dropped_field.decode("latin-1")
+            oddities.dropped_field = b""
+            self._log.info(
+                f"dropped the request field {name}: with an underscore it would pass for one with a hyphen "
+                "in the application (logged once a minute)"
+            )
+        if oddities.own_transfer_encoding:
+            oddities.own_transfer_encoding = False
+            self._log.warning(
+                "ignored Transfer-Encoding of the application: the server frames responses itself "
+                "(logged once per worker)"
+            )
+        if oddities.websocket_offered:
+            oddities.websocket_offered = False
+            self._log.warning(
+                "ignored a WebSocket handshake: WebSocket is not supported; the application was called with "
+                "a plain HTTP request (logged once per worker)"
+            )
+
+
+def _name(peer: str) -> str:
+    return peer or "a local client"

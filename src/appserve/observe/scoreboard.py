@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, TypeAlias
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 # Something writable that is shared: an mmap, or a bytearray in a test.
 Buffer: TypeAlias = Any
@@ -68,7 +68,12 @@ EXPECTED_WAIT_NS: Final = 64  # WSGI: for how long a request would find it occup
 # More of what the worker is doing now.
 PROGRESS_NS: Final = 65  # sync: when the application last handed over a piece of a response
 
+# Words that the worker counts up as well: REFUSALS + errors.Cause.
+REFUSALS: Final = 72  # requests and connections that were refused, by cause
+REFUSAL_CAUSES: Final = 24
+
 _COUNTERS: Final = slice(ACCEPTED, LATENCY + LATENCY_BUCKETS)
+_REFUSALS: Final = slice(REFUSALS, REFUSALS + REFUSAL_CAUSES)
 _TEXT_AT: Final = 96 * _WORD
 TEXT_SIZE: Final = 240
 
@@ -90,7 +95,8 @@ class WorkerState(IntEnum):
 class Totals:
     """Counters, of one worker or of all that ever lived.
 
-    `responses` are the counts of 1xx to 5xx; `latency[n]` counts the requests of latency_bucket() n.
+    `responses` are the counts of 1xx to 5xx; `latency[n]` counts the requests of latency_bucket() n;
+    `refusals[cause]` counts what was refused for an errors.Cause.
     """
 
     accepted: int
@@ -104,6 +110,7 @@ class Totals:
     refused: int
     busy_seconds: float
     latency: tuple[int, ...]
+    refusals: tuple[int, ...]
 
 
 def latency_bucket(seconds: float) -> int:
@@ -223,7 +230,7 @@ class Row:
 
     def totals(self) -> Totals:
         """The counters of this row."""
-        return _totals(self.words[_COUNTERS].tolist())
+        return _totals(_counters(self))
 
 
 class Scoreboard:
@@ -284,7 +291,7 @@ class Scoreboard:
         """Add the counters of a dead worker to `retired` and make its row free. The master's alone."""
         header, retired = self._header, self.retired.words
         header[_H_FOLDING] += 1
-        for at in range(_COUNTERS.start, _COUNTERS.stop):
+        for at in (*range(_COUNTERS.start, _COUNTERS.stop), *range(_REFUSALS.start, _REFUSALS.stop)):
             # A worker that wrote rubbish into its row must not end the master with an OverflowError.
             retired[at] = (retired[at] + row.words[at]) & 0xFFFFFFFFFFFFFFFF
         row.clear()
@@ -294,12 +301,8 @@ class Scoreboard:
         """The counters of all workers, living and dead; between two calls no counter goes down."""
         for _ in range(_READ_ATTEMPTS):
             before = self._header[_H_FOLDING]
-            sums = [
-                sum(column)
-                for column in zip(
-                    self.retired.words[_COUNTERS], *(row.words[_COUNTERS] for row in self.rows), strict=True
-                )
-            ]
+            rows = (self.retired, *self.rows)
+            sums = [sum(column) for column in zip(*map(_counters, rows), strict=True)]
             if before & 1 == 0 and self._header[_H_FOLDING] == before:
                 break
         return _totals(sums)
@@ -310,8 +313,13 @@ def size_for(rows: int) -> int:
     return _HEADER_WORDS * _WORD + (rows + 1) * ROW_SIZE
 
 
+def _counters(row: Row) -> list[int]:
+    """The words that only go up: from ACCEPTED on, then those from REFUSALS on."""
+    return row.words[_COUNTERS].tolist() + row.words[_REFUSALS].tolist()
+
+
 def _totals(counters: list[int]) -> Totals:
-    """`counters` are the words from ACCEPTED on."""
+    """`counters` are as _counters() gives them."""
 
     def at(word: int) -> int:
         return counters[word - ACCEPTED]
@@ -328,5 +336,6 @@ def _totals(counters: list[int]) -> Totals:
         bytes_out=at(BYTES_OUT),
         refused=at(REFUSED),
         busy_seconds=at(BUSY_NS) / 1e9,
-        latency=tuple(counters[LATENCY - ACCEPTED :]),
+        latency=tuple(counters[LATENCY - ACCEPTED : -REFUSAL_CAUSES]),
+        refusals=tuple(counters[-REFUSAL_CAUSES:]),
     )

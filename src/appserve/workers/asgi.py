@@ -33,7 +33,6 @@ from appserve.asgi.scope import asgi_fields
 from appserve.asgi.site import Site
 from appserve.errors import ExitCode
 from appserve.http.stamp import Stamp
-from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import WorkerState
 from appserve.workers.app import Application
 from appserve.workers.leash import Leash, Stage
@@ -172,7 +171,7 @@ class _Worker:
         context = make_tls(settings, orders.log.warning)
         if context is not None:
             self._site.scheme = "https"
-        self._door = Door(self._site, Refusals(orders.log, orders.row), context, make_greetings(settings))
+        self._door = Door(self._site, self._site.refusals, context, make_greetings(settings))
         self._room = Room(
             self._site,
             settings.worker_connections,
@@ -302,6 +301,7 @@ class _Worker:
             if self._acceptor is not None:
                 self._acceptor.rearm()
             self._leash.tick()
+            site.refusals.report(site.fields.oddities)
             self._orders.log.flush()
             if self._leash.leaving:
                 self._news.set()

@@ -285,6 +285,7 @@ class WsgiWorker:
             self._mind_crowd()
         self._door.rearm()
         self._tell_shortage(now)
+        self._service.refusals.report(self._service.fields.oddities)
         self._log.flush()
 
     def _mind_pace(self, now: float) -> None:

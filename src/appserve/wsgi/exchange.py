@@ -204,6 +204,8 @@ class Exchanges:
 
     def _turn_away(self, head: RequestHead[CgiVariable]) -> None:
         """Who has waited for so long has often given up, and those behind would wait for it as well."""
+        late = Rejected(503, "it has waited for longer than --queue-timeout")
+        self._service.refusals.add_request(self._peer, late)
         status = self._answer(503, ("Retry-After", "1"))
         self._service.tally.count(status)
         self._record_alone(head, status)
