@@ -227,6 +227,80 @@ def test_nothing_is_imported_after_the_start_but_the_application(
     assert len({pid for pid, name in early + late if name == "app"} - {server.pid}) > 8  # they were seen
 
 
+@pytest.mark.parametrize(("before", "after"), [("sync", "asgi"), ("asgi", "threads")])
+def test_a_reload_may_ask_for_another_class_whose_modules_are_shared_from_then_on(
+    serve: Serve, tmp_path: Path, before: str, after: str
+) -> None:
+    sources = {"sync": HELLO, "threads": HELLO, "asgi": HELLO_ASGI}
+    files = {"app.py": sources[before], "appserve.toml": f'worker_class = "{before}"'}
+    server = serve(
+        files={**files, "recorder/sitecustomize.py": RECORDER},
+        environ={"PYTHONPATH": "recorder", "IMPORTS": str(tmp_path / "imports")},
+    )
+    (tmp_path / "app.py").write_text(sources[after])
+    (tmp_path / "appserve.toml").write_text(f'worker_class = "{after}"')
+    server.signal(signal.SIGHUP)
+    server.await_line("generation 2 serves")
+    loaded = len(imports(server))
+    kill(int(server.get().text), signal.SIGKILL)
+    server.await_line(r"ready in [\d.]+ s, generation 2", 2)
+
+    assert server.get().status == 200
+    assert {name for _, name in imports(server)[loaded:]} == {"app"}
+
+
+PATH = """
+import os, sys
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return ["\\n".join(sys.path).encode()]
+"""
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["script", "link"])
+def test_the_script_s_folder_is_not_searched_for_modules(
+    start: Callable[..., Server], tmp_path: Path, linked: bool
+) -> None:
+    (tmp_path / "app.py").write_text(PATH)
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "appserve"
+    if linked:
+        script.symlink_to(Path(sys.executable).parent / "appserve")
+    else:
+        script.write_text("from appserve.cli.main import main\nmain()\n")
+    (tmp_path / "extra").mkdir()
+    environ = {"PYTHONPATH": str(tmp_path / "extra")}
+    server = start(("app:app",), program=(sys.executable, str(script)), environ=environ)
+
+    searched = server.get().text.splitlines()
+    assert searched[:2] == [str(tmp_path), str(tmp_path / "extra")]
+    assert not {str(script.parent), str(Path(sys.executable).parent), ""}.intersection(searched)
+
+
+def test_another_program_that_calls_the_command_keeps_its_folder(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(PATH)
+    (tmp_path / "own").mkdir()
+    program = tmp_path / "own" / "serve.py"
+    program.write_text("from appserve.cli.main import main\nmain()\n")
+    server = start(("app:app",), program=(sys.executable, str(program)))
+
+    assert str(program.parent) in server.get().text.splitlines()
+
+
+def test_a_folder_that_holds_the_package_itself_is_searched_last(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    shutil.copytree(Path(appserve.__file__).parent, tmp_path / "appserve")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "app.py").write_text(PATH)
+    server = start(("app:app", "--chdir", "site"))
+
+    assert server.get().text.splitlines()[-1] == str(tmp_path)
+
+
 BEFORE_US = subprocess.run(
     [sys.executable, "-c", "import runpy, sys; print(*sys.modules)"],
     check=True,

@@ -61,7 +61,7 @@ def _remove_launcher_folder() -> None:
         return
     if sys.path[0] in folders:
         first = sys.path.pop(0)
-        if first == package:  # everything is installed here, so it has to be found
+        if first == os.path.dirname(package):  # everything is installed here, so it has to be found
             sys.path.append(first)
 
 
