@@ -431,6 +431,16 @@ def test_files_are_meant_from_where_the_server_was_started(folder):
     assert given.settings.ca_certs == f"{folder}/c.pem"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("-", "-"), ("none", "none"), ("/var/log/a", "/var/log/a"), ("log/a", "{folder}/log/a")],
+)
+def test_a_log_is_a_file_from_where_the_server_was_started_or_none(folder, text, expected):
+    given = resolved(folder, {"access_logfile": (text,)})
+
+    assert given.settings.access_logfile == expected.format(folder=folder)
+
+
 def test_the_platform_names_the_proxies_that_are_believed(folder):
     given = resolve({"application": ("a:b",)}, {"FORWARDED_ALLOW_IPS": "10.0.0.1,10.0.0.2"}, str(folder))
 

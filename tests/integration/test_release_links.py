@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import certificates
-from tests.integration.server import Server, command
+from tests.integration.server import Server, await_fact, command
 
 RELEASE = """
 import os
@@ -102,6 +102,18 @@ def test_a_reload_reads_the_files_that_the_link_leads_to(start: Start, site: Pat
     point_to(site, "two")
     reload(server, "generation 2 serves")
     assert shown() not in (before, b"")
+
+
+def test_a_reload_opens_the_log_files_that_the_link_leads_to(start: Start, site: Path) -> None:
+    server = start("--access-logfile", "access")
+    server.get("/before")
+    await_fact(lambda: "/before" in (site / "one" / "access").read_text(), "it is logged")
+
+    point_to(site, "two")
+    reload(server, "generation 2 serves")
+    server.get("/after")
+    await_fact(lambda: "/after" in (site / "two" / "access").read_text(), "it is logged there")
+    assert "/after" not in (site / "one" / "access").read_text()
 
 
 @pytest.mark.parametrize("pwd", ["/", "/gone", "current", ""])

@@ -22,6 +22,9 @@ class Applies(Enum):
     RESTART = "restart"  # held by the master for its whole life
 
 
+_NO_PATHS = ("-", "none")  # of a log: a standard stream, and no log at all
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class FromPlatform:
     """An environment variable that hosting platforms set: it stands for the default."""
@@ -84,7 +87,7 @@ class Row:
     def anchored(self, value: Any, folder: str) -> Any:
         """A value whose paths are meant from `folder`, as it can be used anywhere."""
         item = self.repeated.item if self.repeated else self.kind
-        if not value or not (isinstance(item, Text) and item.is_path):
+        if not value or value in _NO_PATHS or not (isinstance(item, Text) and item.is_path):
             return value
         return (
             tuple(os.path.join(folder, one) for one in value)

@@ -470,7 +470,7 @@ class Settings:
 
     access_logfile: str = setting(
         "-",
-        Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile),
+        Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile, is_path=True),
         LOGS,
         "Where each request is recorded: - is standard output, none turns it off.",
         more="A file is opened anew by `USR1` and by a reload, so that it can be renamed (docs/observe.md).",
@@ -478,7 +478,7 @@ class Settings:
     )
     error_logfile: str = setting(
         "-",
-        Text("FILE", "`-` for standard error, or a path", _refine_logfile),
+        Text("FILE", "`-` for standard error, or a path", _refine_logfile, is_path=True),
         LOGS,
         "Where what happens to the server is recorded: - is standard error.",
         more="A file is opened anew by `USR1` and by a reload. What the application prints goes to standard "
