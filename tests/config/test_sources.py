@@ -536,3 +536,27 @@ def test_a_body_that_is_allowed_and_cannot_be_kept_is_warned_of(
 
     assert len(warnings) == bool(says)
     assert all(warning.startswith(says) for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("PORT", " 8080\r", "bind", ("0.0.0.0:8080",)),
+        ("WEB_CONCURRENCY", "3 ", "workers", 3),
+        ("WEB_CONCURRENCY", " \r\n", "workers", 1),
+        ("FORWARDED_ALLOW_IPS", " *\r\n", "forwarded_allow_ips", ("*",)),
+        ("APPSERVE_WORKERS", "\t4\r\n", "workers", 4),
+        ("APPSERVE_KEEP_ALIVE", "", "keep_alive", 75.0),
+        ("APPSERVE_KEEP_ALIVE", "  ", "keep_alive", 75.0),
+        ("APPSERVE_NAME", " shop\r", "name", "shop"),
+        ("APPSERVE_KEYFILE_PASSWORD", " with blanks \r\n", "keyfile_password", " with blanks "),
+    ],
+)
+def test_blanks_around_a_variable_are_dropped(
+    folder: Path, variable: str, text: str, name: str, value: object
+) -> None:
+    assert getattr(resolved(folder, environ={variable: text}).settings, name) == value
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(folder: Path) -> None:
+    assert resolved(folder, file="\ufeffworkers = 3\n").settings.workers == 3

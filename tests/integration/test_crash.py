@@ -39,7 +39,7 @@ def test_a_worker_that_served_and_is_killed_is_back_within_a_second(serve: Serve
     assert ready[1] != workers[1]
     assert server.find(rf"worker 1 \(pid {workers[1]}\) died of SIGKILL, (last request|serving) GET /", mark)
     assert server.find("next try", mark) == []
-    assert "memory" not in server.log
+    assert len(server.find("the kernel's out-of-memory killer", mark)) == 1
 
 
 def test_a_killed_worker_costs_only_the_connections_that_it_owned(serve: Serve) -> None:
@@ -133,14 +133,14 @@ def test_a_crash_loop_after_a_healthy_time_is_slow_and_ends_when_it_is_repaired(
     assert int(server.get().text) == workers[1]
     os.kill(workers[1], signal.SIGKILL)
     server.await_line("outage: no worker is ready")
-    server.await_line(r"worker 1 failed 4 times in a row, next try in 2\.00 s")
+    server.await_line(r"worker 1 failed 4 times in a row, next try in (1\.[5-9]|2\.)\d+ s")
 
     assert server.process.poll() is None
     assert "RuntimeError: it is broken now" in server.log
     delays = [float(match[1]) for match in server.find(r"worker 2 failed .* next try in ([\d.]+) s")]
     expected = [0.25, 0.5, 1.0, 2.0]
     # The first death may count or not: the worker may have served by then, or not.
-    assert delays[: len(expected)] == expected[: len(delays)]
+    assert all(0.75 * one <= delay <= 1.25 * one for delay, one in zip(delays, expected, strict=False))
     forks = len(server.find(r"failed to start: "))
     assert forks <= 12
 

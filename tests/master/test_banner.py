@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from appserve.config.settings import Settings
-from appserve.master.banner import booting, serving
+from appserve.master.banner import booting, serving, unsupported
 from appserve.net.listeners import Listener, bind_all
 from appserve.workers.channel import Ready
 
@@ -55,3 +55,17 @@ def test_the_threads_of_a_worker_are_counted(listeners, threads, count):
     settings = dataclasses.replace(SETTINGS, threads=threads)
 
     assert f"2 threads workers of {count} threads" in lines(settings, listeners, "threads")
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({}, []),
+        ({"LISTEN_FDS": "", "NOTIFY_SOCKET": ""}, []),
+        ({"LISTEN_FDS": "2", "LISTEN_PID": "7"}, ["LISTEN_FDS=2"]),
+        ({"LISTEN_FDS": "2", "LISTEN_PID": "8"}, []),  # meant for another process
+        ({"LISTEN_FDS": "1", "NOTIFY_SOCKET": "/run/n"}, ["LISTEN_FDS=1", "NOTIFY_SOCKET"]),
+    ],
+)
+def test_what_systemd_offers_is_told(environ: dict[str, str], names: list[str]) -> None:
+    assert [line.partition(" ignored: ")[0] for line in unsupported(environ, 7)] == names

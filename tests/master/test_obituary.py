@@ -114,6 +114,13 @@ def test_a_signal_without_a_name_is_told_by_its_number(member: Member) -> None:
     assert "died of signal 62" in death(member, Exit(None, 62), NOW).text
 
 
+def test_a_sigkill_that_is_not_ours_is_told_with_its_usual_sender(member: Member) -> None:
+    for member.leaving in (False, True):
+        text = death(member, Exit(None, 9), NOW).text
+        assert text.startswith("worker 3 (pid 4127) died of SIGKILL, no request yet, ")
+        assert "appserve did not send this signal: the kernel's out-of-memory killer does" in text
+
+
 def test_an_event_loop_shows_its_last_request(member: Member) -> None:
     member.row.set_request(b"GET /last")
 

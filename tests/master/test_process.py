@@ -78,7 +78,8 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 def look():
     print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
     print({number for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-           if signal.getsignal(number) is not signal.SIG_DFL} == {signal.SIGPIPE, signal.SIGXFSZ})
+           if signal.getsignal(number) is not signal.SIG_DFL}
+          == {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGRTMIN + 5})
     print(signal.set_wakeup_fd(-1))
     return 0
 wait_for(fork(look, ()))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from appserve.master.master import JITTER, jitter
 from appserve.master.respawn import Budget, delay_after
 
 
@@ -56,3 +57,11 @@ def test_a_smaller_budget_takes_away_what_is_too_much():
     budget.resize(2)
 
     assert sum(budget.take(0.0) for _ in range(10)) == 2
+
+
+def test_the_jitter_of_a_real_server_spreads_around_one():
+    factors = [jitter() for _ in range(200)]
+
+    assert all(1 - JITTER <= factor <= 1 + JITTER for factor in factors)
+    assert min(factors) < 0.9
+    assert max(factors) > 1.1

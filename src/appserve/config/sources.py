@@ -76,7 +76,7 @@ def resolve(
 
     application, _ = given["application"]
     # What was not understood may be what names it, and is told already.
-    told = "application" in arguments or environ.get(BY_NAME["application"].variable)
+    told = "application" in arguments or environ.get(BY_NAME["application"].variable, "").strip()
     if application_needed and not (application or told or problems or misread):
         found.append(NO_APPLICATION)
     if found:
@@ -112,10 +112,12 @@ def _read_environment(environ: Mapping[str, str], problems: list[str], warnings:
     by_variable = {row.variable: row for row in ROWS}
     given: _Given = {}
     for variable in sorted(environ):
-        text = environ[variable]
-        if not variable.startswith(_PREFIX) or not text:
+        if not variable.startswith(_PREFIX):
             continue
         row = by_variable.get(variable)
+        text = _trim(environ[variable], is_secret=row is not None and row.is_secret)
+        if not text:
+            continue
         if row is None:
             if not re.fullmatch(_OF_A_SERVICE, f"{variable}={text}"):
                 warnings.append(
@@ -128,6 +130,11 @@ def _read_environment(environ: Mapping[str, str], problems: list[str], warnings:
         except ValueError as error:
             problems.append(f"{_place(variable, row.name, text)}: {_because(error, text)}")
     return given
+
+
+def _trim(text: str, *, is_secret: bool = False) -> str:
+    """What a variable was meant to hold: files of variables leave blanks at its end, and CR from Windows."""
+    return text.strip("\r\n") if is_secret else text.strip()
 
 
 def _read_file(cwd: str, named: str, source: str, problems: list[str]) -> _Given:
@@ -145,7 +152,7 @@ def _read_file(cwd: str, named: str, source: str, problems: list[str]) -> _Given
     import tomllib  # only who has a file pays for it
 
     try:
-        table = tomllib.loads(content.decode())
+        table = tomllib.loads(content.decode("utf-8-sig"))  # Windows editors begin a file with a mark
     except UnicodeDecodeError as error:
         problems.append(f"{path}: not UTF-8 (byte {error.start})")
         return {}
@@ -183,7 +190,7 @@ def _read_platform(environ: Mapping[str, str], given: _Given, problems: list[str
     for row in ROWS:
         if row.platform is None or given[row.name][1] != DEFAULT:
             continue
-        text = environ.get(row.platform.variable, "")
+        text = _trim(environ.get(row.platform.variable, ""))
         if not text:
             continue
         try:

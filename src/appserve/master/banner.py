@@ -15,6 +15,19 @@ def booting(settings: Settings, listeners: Iterable[Listener], pid: int) -> str:
     return f"appserve {__version__} boots {settings.application}, bound to {bound}, master pid {pid}"
 
 
+def unsupported(environ: Mapping[str, str], pid: int) -> list[str]:
+    """What a supervisor offers and is not taken: said at start, or it is looked for in vain."""
+    lines = []
+    if environ.get("LISTEN_FDS") and environ.get("LISTEN_PID", str(pid)) == str(pid):
+        lines.append(
+            f"LISTEN_FDS={environ['LISTEN_FDS']} ignored: sockets of systemd are not supported yet "
+            "(--bind says where to listen)"
+        )
+    if environ.get("NOTIFY_SOCKET"):
+        lines.append("NOTIFY_SOCKET ignored: systemd is not notified yet (use Type=simple, or Type=exec)")
+    return lines
+
+
 def serving(
     settings: Settings, sources: Mapping[str, str], listeners: Iterable[Listener], ready: Ready, pid: int
 ) -> list[str]:

@@ -3,9 +3,10 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appserve.config.settings import Settings
+from appserve.master.boots import BootWatch
 from appserve.master.decisions import Spawn
 from appserve.master.logs import Logs
 from appserve.master.process import Child, fork
@@ -38,6 +39,10 @@ class Member:
     killed: bool = False  # by us, which was told in the log
     stalled: float = 0.0  # seconds without progress when it became a suspect
     failed: Failed | None = None  # what it said before it exited
+    boot: BootWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.boot = BootWatch(self.born, self.settings.timeout)
 
     @property
     def pid(self) -> int:

@@ -19,6 +19,7 @@ from dataclasses import replace
 from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode
 from appserve.master import banner, obituary
+from appserve.master.boots import Step
 from appserve.master.decisions import (
     MOST_PROCESSES,
     Abandon,
@@ -50,8 +51,9 @@ from appserve.master.states import STOPS, Standing
 from appserve.master.terminal import Terminal
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller
+from appserve.observe.log import Level
 from appserve.observe.scoreboard import Scoreboard, WorkerState, size_for
-from appserve.system import process_title
+from appserve.system import blackbox, process_title
 from appserve.system.blackbox import DUMP_SIGNAL
 from appserve.system.descriptors import open_standard_streams
 from appserve.system.memory import make_shared
@@ -67,6 +69,13 @@ ROWS = MOST_PROCESSES + 16
 
 LAST_WORDS = 1.0
 
+JITTER = 0.25
+
+
+def jitter() -> float:
+    """A factor from 0.75 to 1.25: servers that failed together, at a database's restart, come back apart."""
+    return 1.0 + JITTER * (int.from_bytes(os.urandom(4)) / 2**31 - 1.0)
+
 
 def run(resolved: Resolved, reread: Callable[[], Resolved], patience: Patience | None = None) -> int:
     """Serve until told to stop; gives the exit code.
@@ -81,7 +90,7 @@ def run(resolved: Resolved, reread: Callable[[], Resolved], patience: Patience |
     try:
         logs = open_logs(settings)
         log = logs.log
-        for warning in resolved.warnings:
+        for warning in (*resolved.warnings, *banner.unsupported(os.environ, os.getpid())):
             log.warning(warning)
         listeners = tuple(bind_all(settings.bind))
     except (BindError, ConfigError) as error:
@@ -122,7 +131,7 @@ class Master:
         memory_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
         os.close(memory_fd)  # the mapping has its own
         self._family = Family(os.getpid(), listeners, Scoreboard.format(memory, ROWS), logs)
-        self._roster = Roster(plan_of(resolved.settings), time.monotonic(), patience)
+        self._roster = Roster(plan_of(resolved.settings), time.monotonic(), patience, jitter)
         self._births: deque[Spawn] = deque()
         self._poller = make_poller()
         self._poller.add(signals.fileno())
@@ -164,6 +173,7 @@ class Master:
             self._take(event)
         self._look_for_stalls()
         now = time.monotonic()
+        self._look_at_boots(now)
         if self._terminal.look(now):
             self._on_closed_terminal(now)
         self._carry_out(self._roster.tick(now))
@@ -177,7 +187,8 @@ class Master:
         wait = min(self._roster.next_deadline() - now, LONGEST_WAIT)
         now_ns = time.monotonic_ns()
         watched = [(m.stalled_for(self._stalls, now_ns), m.settings.timeout) for m in self._judged()]
-        return max(0.0, min(wait, next_look(watched)))
+        boots = min((member.boot.next_at() - now for member in self._booting()), default=wait)
+        return max(0.0, min(wait, next_look(watched), boots))
 
     def _judged(self) -> list[Member]:
         """Those who have to make progress."""
@@ -300,8 +311,8 @@ class Master:
         how = replace(how, served=obituary.has_served(member), orderly=orderly)
         decisions = self._roster.exited(pid, how, now)
         if not stopping and self._is_stopping():
-            # The end of the server: the reason is the last thing to be read.
-            self._last_words = record
+            # The end of the server: the reason is the last thing to be read, with the exit code once.
+            self._last_words = replace(record, text=record.text.removesuffix(f" ({how})"))
         elif not stopping or member.ready:
             record.write(self._log)
         self._record_lost_request(member, now)
@@ -333,6 +344,21 @@ class Master:
         for member in self._judged():
             if is_overdue(member.stalled_for(self._stalls, now), member.settings.timeout):
                 self._carry_out(self._roster.overdue(member.pid, time.monotonic()))
+
+    def _booting(self) -> list[Member]:
+        return [one for one in self._family if not (one.ready or one.leaving or one.killed)]
+
+    def _look_at_boots(self, now: float) -> None:
+        """Log where a worker is that takes long to be ready."""
+        for member in self._booting():
+            step = member.boot.step(now)
+            if step is Step.DUMP:
+                blackbox.clear(member.box)
+                member.child.signal(DUMP_SIGNAL)
+            elif step is not None and (step is Step.LAST_READ or blackbox.read(member.box)):
+                obituary.slow_boot(member, now).write(self._log)
+                blackbox.clear(member.box)  # a later record must not show these
+                member.boot.done()
 
     # ── the roster's decisions → deeds ──
 
@@ -436,10 +462,13 @@ class Master:
         return self._roster.standing in STOPS or self._roster.standing is Standing.STOPPED
 
     def _say_farewell(self, halt: Halt) -> int:
+        record = self._last_words
         if halt.code == ExitCode.CLEAN:
             self._log.info("stopped")
-        else:
+        elif record is None:
             self._log.critical(f"exit {halt.code}: {halt.reason}")
-        if self._last_words is not None:
-            self._last_words.write(self._log)
+        else:
+            before = f"{halt.reason}; the last one: " if halt.code == ExitCode.GAVE_UP else ""
+            text = f"exit {halt.code}: {before}{record.text}"
+            replace(record, level=Level.CRITICAL, text=text).write(self._log)
         return int(halt.code)

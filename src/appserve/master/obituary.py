@@ -1,10 +1,11 @@
 """What the log says when a worker ends: one record each, with what it was doing.
 
 A death that was asked for is a line. One that was not has the request line, its age and the stacks that the
-black box kept. We never blame the memory for a kill of our own: who was killed by the master, and why, is
-said at the kill.
+black box kept. Who was killed by the master, and why, is said at the kill; of any other SIGKILL the usual
+sender is named, which is the kernel when memory is short.
 """
 
+import signal
 from dataclasses import dataclass
 
 from appserve.errors import ExitCode
@@ -47,6 +48,15 @@ def killing(member: Member, reason: Reason, now: float) -> Record:
     return Record(Level.ERROR, text, _stacks(member))
 
 
+def slow_boot(member: Member, now: float) -> Record:
+    """Of a worker that should be ready by now, with where it is."""
+    text = (
+        f"{member} is not ready after {now - member.born:.1f} s: "
+        f"it imports {member.settings.application} or runs its startup"
+    )
+    return Record(Level.WARNING, text, _stacks(member))
+
+
 def death(member: Member, how: Exit, now: float) -> Record:
     """Of a worker that has ended."""
     if member.failed is not None and not member.ready:
@@ -57,7 +67,7 @@ def death(member: Member, how: Exit, now: float) -> Record:
         return Record(Level.CRITICAL, headline, member.failed.text)
     if member.killed:
         return Record(Level.DEBUG, f"{member} is gone ({how})")
-    if member.leaving:
+    if member.leaving and how.signal != signal.SIGKILL:
         return Record(Level.INFO, f"{member} left ({how}), {_age(member, now)}, {_served(member)}")
     if how.signal is not None:
         return _death_by_signal(member, how, now)
@@ -71,6 +81,11 @@ def death(member: Member, how: Exit, now: float) -> Record:
 def _death_by_signal(member: Member, how: Exit, now: float) -> Record:
     before = "" if member.ready else " before it was ready"
     text = f"{member} died of {how}{before}, {_doing(member, now)}, {_age(member, now)}"
+    if how.signal == signal.SIGKILL:
+        text += (
+            "; appserve did not send this signal: the kernel's out-of-memory killer does (see dmesg and the "
+            "memory limit of the container), or somebody with kill -9"
+        )
     # faulthandler writes for SIGSEGV and its like only; nothing can write for SIGKILL.
     return Record(Level.ERROR, text, _stacks(member))
 

@@ -12,7 +12,8 @@ What crosses a fork
     ─ and nothing else: no sibling's channel, pidfd or black box, no epoll, no wakeup pair of the master.
       The scoreboard is memory: its mapping stays, its descriptor does not.
 
-    signal dispositions         all at their defaults (PIPE and XFSZ ignored, as Python has them)
+    signal dispositions         all at their defaults (PIPE and XFSZ ignored, as Python has them; the black
+                                box's ignored until the worker has armed it)
     signal mask                 empty
 
     The first act of the child is to see to that, with all signals blocked: otherwise it would run handlers
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterable
 
 from appserve.errors import ExitCode
 from appserve.master.decisions import Exit
+from appserve.system.blackbox import DUMP_SIGNAL
 from appserve.system.descriptors import close_all_but
 from appserve.system.pidfd import open_pidfd, send_signal
 
@@ -122,6 +124,7 @@ def _reset_signals() -> None:
         default = signal.SIG_IGN if number in _IGNORED_BY_PYTHON else signal.SIG_DFL
         if signal.getsignal(number) is not default:
             signal.signal(number, default)
+    signal.signal(DUMP_SIGNAL, signal.SIG_IGN)
 
 
 def _leave(code: int) -> None:

@@ -273,7 +273,7 @@ class Roster:
 
     def _give_up(self, code: int, reason: str, now: float) -> None:
         if not self._stopping:
-            self._verdict = Halt(code, reason)
+            self._verdict = Halt(code, reason)  # told at the end, with no word before
             self._begin_stop(Standing.QUICK, now)
 
     # ── coming and going ──
@@ -349,7 +349,8 @@ class Roster:
 
     def _begin_stop(self, manner: Standing, now: float) -> None:
         self._outlook.to(manner)
-        self._note(Level.INFO, f"{manner.value} of {workers_text(len(self._staff))}")
+        if self._verdict.code == ExitCode.CLEAN:
+            self._note(Level.INFO, f"{manner.value} of {workers_text(len(self._staff))}")
         self._rollout.cancel()
         for worker in self._staff.those(Life.ASKED, Life.BOOTING):
             self._dismiss(worker, now)
