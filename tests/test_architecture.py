@@ -26,6 +26,7 @@ FLOORS: tuple[set[str], ...] = (
     {"http"},  # bytes
     {"net", "system", "observe"},  # machine
     {"config"},  # settings
+    {"connection"},  # what every connection has
     {"wsgi", "asgi"},  # conversation
     {"workers"},  # process
     {"master"},  # family

@@ -1,0 +1,1 @@
+"""What every client connection has, whichever loop owns it: the connection floor."""
