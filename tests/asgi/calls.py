@@ -70,7 +70,7 @@ class House:
         return self
 
     def close(self) -> None:
-        self.acceptor.drain()
+        self.acceptor.close()
         for connection in tuple(self.site.connections):
             connection.abort()
 

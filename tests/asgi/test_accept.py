@@ -129,7 +129,7 @@ async def test_connections_are_accepted_with_their_address_and_without_delay(
         assert not os.get_blocking(accepted.fileno())
     await hall.until(0)
     assert hall.acceptor.accepted == 1
-    hall.acceptor.drain()
+    hall.acceptor.close()
 
 
 @on_each_loop
@@ -143,7 +143,7 @@ async def test_a_backlog_is_accepted_to_its_last_connection(make_hall: Any, list
     for client in clients:
         client.close()
     await hall.until(0)
-    hall.acceptor.drain()
+    hall.acceptor.close()
 
 
 @on_each_loop
@@ -170,7 +170,7 @@ async def test_nothing_is_accepted_without_room_and_again_with_it(make_hall: Any
     await hall.until(1)
     hall.clear()
     await hall.until(0)
-    hall.acceptor.drain()
+    hall.acceptor.close()
     for client in clients:
         client.close()
 
@@ -188,32 +188,69 @@ async def test_rearming_before_it_is_opened_does_nothing(make_hall: Any, listene
 
     hall.clear()
     await hall.until(0)
-    hall.acceptor.drain()
+    hall.acceptor.close()
     hall.acceptor.rearm()
     client.close()
 
 
 @on_each_loop
-async def test_draining_accepts_what_is_queued_and_closes(make_hall: Any, listener: Listener) -> None:
+async def test_when_it_is_closed_those_who_wait_stay_in_the_queue(make_hall: Any, listener: Listener) -> None:
     hall = make_hall()
     await hall.acceptor.open()
     address = listener.socket.getsockname()
+    sibling = listener.socket.dup()
     clients = [connect(listener) for _ in range(5)]
-    hall.acceptor.drain()
+    hall.acceptor.close()
+    hall.acceptor.close()
+    await turns(10)
 
-    await hall.until(5)
+    assert hall.held == []
+    for client in clients:
+        sibling.accept()[0].close()
+        client.close()
+    sibling.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=10)
 
+
+@on_each_loop
+async def test_it_is_closed_only_when_nobody_waits(make_hall: Any, listener: Listener) -> None:
+    hall = make_hall()
+    await hall.acceptor.open()
+    client = connect(listener)
+    hall.acceptor.close_if_empty()
+    assert not hall.acceptor.is_closed
+    await hall.until(1)
+    hall.acceptor.close_if_empty()
+
+    assert hall.acceptor.is_closed
     hall.clear()
     await hall.until(0)
-    for client in clients:
-        client.close()
+    client.close()
 
 
 @on_each_loop
-async def test_draining_what_was_never_opened_ends(make_hall: Any, listener: Listener) -> None:
-    make_hall().acceptor.drain()
+async def test_what_is_withheld_is_accepted_when_it_is_resumed(make_hall: Any, listener: Listener) -> None:
+    hall = make_hall()
+    await hall.acceptor.open()
+    hall.acceptor.withhold()
+    client = connect(listener)
+    hall.acceptor.rearm()
+    hall.acceptor.relieve()
+    await turns(10)
+    assert hall.held == []
+
+    hall.acceptor.resume()
+    await hall.until(1)
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.close()
+    client.close()
+
+
+@on_each_loop
+async def test_closing_what_was_never_opened_ends(make_hall: Any, listener: Listener) -> None:
+    make_hall().acceptor.close_if_empty()
 
     assert listener.fileno() == -1
 
@@ -258,7 +295,7 @@ async def test_without_descriptors_the_listener_is_left_alone_for_a_while(
     await hall.until(1)
     hall.clear()
     await hall.until(0)
-    hall.acceptor.drain()
+    hall.acceptor.close()
     client.close()
 
 
@@ -280,7 +317,7 @@ async def test_without_descriptors_somebody_is_asked_to_go(make_hall: Any, liste
     await hall.until(1)
     hall.clear()
     await hall.until(0)
-    hall.acceptor.drain()
+    hall.acceptor.close()
     first.close()
     second.close()
 
@@ -308,7 +345,7 @@ async def test_without_room_somebody_is_asked_to_go_only_when_another_waits(
     hall.lets_go = False
     hall.clear()
     await hall.until(0)
-    hall.acceptor.drain()
+    hall.acceptor.close()
     first.close()
     second.close()
 
@@ -321,17 +358,44 @@ async def test_a_client_that_left_before_it_was_accepted_is_passed_over(
     listener.socket = failing  # type: ignore[assignment]  # it does what a socket does
     hall = make_hall()
     await hall.acceptor.open()
-    failing.error = ConnectionAbortedError(errno.ECONNABORTED, "aborted")
     client = connect(listener)
-    await turns(10)
+    for code in (errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN):
+        failing.error = OSError(code, "failed")
+        await turns(10)
+        assert hall.acceptor.watching
     failing.error = None
 
     await hall.until(1)
-    assert hall.log.text == ""
+    assert "ERROR" not in hall.log.text
     hall.clear()
     await hall.until(0)
-    hall.acceptor.drain()
+    hall.acceptor.close()
     client.close()
+
+
+@on_each_loop
+async def test_a_mistake_of_our_own_costs_one_connection(make_hall: Any, listener: Listener) -> None:
+    hall = make_hall()
+
+    def fail(connection: Any, address: Any, listener: Listener) -> Any:
+        raise LookupError("our own mistake")
+
+    admit, hall.acceptor._admit = hall.acceptor._admit, fail
+    await hall.acceptor.open()
+    first = connect(listener)
+    while "our own mistake" not in hall.log.text:
+        await asyncio.sleep(0)
+    assert first.recv(1) == b""
+    assert "internal error, a new connection is dropped" in hall.log.text
+    hall.acceptor._admit = admit
+    second = connect(listener)
+
+    await hall.until(1)
+    hall.clear()
+    await hall.until(0)
+    hall.acceptor.close()
+    first.close()
+    second.close()
 
 
 @pytest.mark.parametrize("loop_name", LOOPS)
@@ -352,7 +416,7 @@ async def test_a_worker_without_room_can_leave(make_hall: Any, listener: Listene
     await hall.until(1)
     assert not hall.acceptor.watching
 
-    hall.acceptor.drain()
+    hall.acceptor.close()
 
     await turns(10)
     hall.clear()

@@ -24,6 +24,7 @@ from appserve.master.decisions import (
     Note,
     Patience,
     Plan,
+    Quit,
     Reread,
     Retire,
     Spawn,
@@ -158,6 +159,7 @@ class Family:
             (self.ask_reload, 1 if self.random.random() < 0.5 else 0),
             (self.stall_one, 1),
             (self.foreign_exit, 1),
+            (self.retire_one, 0.3),
             (self.change_weather, 0.5),
             (self.epidemic, 0.1),
             (self.standstill, 0.1),
@@ -314,6 +316,14 @@ class Family:
         """A process that init adopted: its pid means nothing to anybody."""
         self.take(self.roster.exited(self.random.randrange(1, 1000), Exit(3), self.now))
 
+    def retire_one(self) -> None:
+        """A SIGTERM from outside."""
+        ready = [one for one in self.ready() if not one.killed]
+        if ready:
+            process = self.random.choice(ready)
+            process.leaving = True
+            self.take(self.roster.retiring(process.pid, self.now))
+
     def ask_reload(self) -> None:
         self.reload_asked = self.reload_asked or not self.stops
         self.take(self.roster.reload(self.now))
@@ -370,7 +380,7 @@ class Family:
                 process = self.by_pid(pid)
                 check(not process.leaving, "interrupted once")
                 process.leaving = True
-            case Stop(pid):
+            case Stop(pid) | Quit(pid):
                 check(self.stops > 0, "stopped only when asked")
                 self.by_pid(pid).leaving = True
             case Dump(pid):

@@ -19,6 +19,7 @@ from appserve.master.decisions import (
     Note,
     Patience,
     Plan,
+    Quit,
     Reason,
     Reread,
     Retire,
@@ -406,31 +407,63 @@ def test_an_outage_in_which_nothing_fails_is_waited_for():
 # ── stop ──
 
 
-def test_a_graceful_stop_retires_the_ready_and_interrupts_the_rest():
+def test_a_graceful_stop_shares_the_queue_among_the_ready_and_interrupts_the_rest():
     scene = Scene(3)
     ready = scene.boot()
     booting = scene.fork()
 
     decisions = scene.stop()
 
-    assert only(Retire, decisions) == [Retire(ready, 1.0, 25.0)]
+    assert only(Stop, decisions) == [Stop(ready, 1.0, 25.0)]
+    assert only(Retire, decisions) == []
     assert only(Interrupt, decisions) == [Interrupt(booting)]
     assert "graceful stop of 3 workers" in notes(decisions)
+
+
+def test_a_worker_that_was_told_to_leave_from_outside_has_a_successor_at_once():
+    scene = Scene(1)
+    first = scene.boot()
+
+    decisions = scene.roster.retiring(first, scene.now)
+    assert [spawn.slot for spawn in only(Spawn, decisions)] == [1]
+    assert only(Retire, decisions) == [], "it knows"
+    assert only(Dump, scene.after(25.5)) == [Dump(first)]
+
+
+def test_a_worker_that_says_that_it_retires_when_it_was_ordered_to_changes_nothing():
+    scene = Scene(2)
+    old = scene.boot_all()
+    scene.reload()
+    scene.boot()
+
+    assert scene.roster.retiring(old[0], scene.now) == []
+
+
+def test_workers_that_retire_hear_of_a_graceful_stop():
+    """With nobody else left, what waits may be theirs."""
+    scene = Scene(1)
+    first = scene.boot()
+    scene.spawns += only(Spawn, scene.roster.retiring(first, scene.now))
+    booting = scene.fork()
+
+    decisions = scene.stop()
+    assert only(Stop, decisions) == [Stop(first, 1.0, 25.0)]
+    assert only(Interrupt, decisions) == [Interrupt(booting)]
 
 
 def test_a_quick_stop_cuts():
     scene = Scene(1)
     pid = scene.boot()
 
-    assert only(Stop, scene.stop(graceful=False)) == [Stop(pid, 2.0)]
+    assert only(Quit, scene.stop(graceful=False)) == [Quit(pid, 2.0)]
 
 
 def test_each_further_stop_is_more_urgent():
     scene = Scene(1)
     pid = scene.boot()
 
-    assert only(Retire, scene.stop()) == [Retire(pid, 1.0, 25.0)]
-    assert only(Stop, scene.stop()) == [Stop(pid, 2.0)]
+    assert only(Stop, scene.stop()) == [Stop(pid, 1.0, 25.0)]
+    assert only(Quit, scene.stop()) == [Quit(pid, 2.0)]
     assert only(Kill, scene.stop()) == [Kill(pid, Reason.FORCED)]
     assert scene.stop() == []
     assert only(Halt, scene.exited(pid, Exit(None, 9))) == [Halt(0, "")]
@@ -462,7 +495,7 @@ def test_a_master_that_cannot_go_on_ends_with_its_code():
     scene = Scene(1)
     pid = scene.boot()
 
-    assert only(Stop, scene.roster.fail(6, "cannot listen", scene.now)) == [Stop(pid, 2.0)]
+    assert only(Quit, scene.roster.fail(6, "cannot listen", scene.now)) == [Quit(pid, 2.0)]
     assert only(Halt, scene.exited(pid, Exit(0))) == [Halt(6, "cannot listen")]
 
 
@@ -722,7 +755,7 @@ def test_a_stop_during_a_reload_is_obeyed_at_once():
     decisions = scene.stop()
 
     assert only(Interrupt, decisions) == [Interrupt(canary)]
-    assert [retire.pid for retire in only(Retire, decisions)] == old
+    assert [stop.pid for stop in only(Stop, decisions)] == old
     assert scene.roster.roll is Roll.IDLE
 
 

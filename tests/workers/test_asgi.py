@@ -1,6 +1,5 @@
 """The asgi worker behind real sockets: the real command, one worker, on both loops."""
 
-import errno
 import json
 import os
 import signal
@@ -569,10 +568,3 @@ def test_asyncio_is_used_where_uvloop_is_not_installed(monkeypatch: pytest.Monke
     assert backend_fd >= 0
     with pytest.raises(ImportError):
         make_loop("uvloop")
-
-
-def test_errors_of_accept_that_pass_are_those_of_exhaustion() -> None:
-    from appserve.asgi.accept import EXHAUSTED
-
-    assert {errno.EMFILE, errno.ENFILE} <= EXHAUSTED
-    assert errno.ECONNABORTED not in EXHAUSTED

@@ -19,8 +19,10 @@ from appserve.workers.channel import (
     Listening,
     LogFiles,
     Message,
+    Quit,
     Ready,
     Retire,
+    Retiring,
     SiblingDied,
     Stop,
     decode,
@@ -33,7 +35,9 @@ EXAMPLES: list[Message] = [
     Failed(4, "no module", "Traceback …\n  \udc80 \x00 \U0001f600"),
     Listening(),
     Retire(1.0, 25.0),
-    Stop(2.0),
+    Stop(1.0, 25.0),
+    Quit(2.0),
+    Retiring(),
     SiblingDied(),
     LogFiles(access=True, error=False),
 ]
@@ -149,9 +153,9 @@ def test_an_end_can_be_waited_for(pair: Pair) -> None:
 
 
 def test_a_field_that_is_not_known_is_ignored() -> None:
-    packet = json.dumps({"v": VERSION + 1, "kind": "stop", "deadline": 3.0, "reason": "new"}).encode()
+    packet = json.dumps({"v": VERSION + 1, "kind": "quit", "deadline": 3.0, "reason": "new"}).encode()
 
-    assert decode(packet) == Stop(3.0)
+    assert decode(packet) == Quit(3.0)
 
 
 def test_a_field_that_is_missing_has_its_default() -> None:

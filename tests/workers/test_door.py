@@ -24,7 +24,7 @@ class Hall:
         self.poller: Poller = make_poller()
         self._log = (folder / "log").open("w+b")
         self.inside: list[socket.socket] = []
-        self.refusal: OSError | None = None
+        self.refusal: Exception | None = None
         self.clients: list[socket.socket] = []
         self.fell_short = 0
         log = Log(self._log.fileno())
@@ -122,9 +122,9 @@ def test_it_is_known_whether_a_departure_changes_something(hall: Hall, reason: B
     assert hall.door.awaits_departures is awaits
 
 
-def fail_to_accept(hall: Hall, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def fail_to_accept(hall: Hall, monkeypatch: pytest.MonkeyPatch, failure: int | Exception) -> None:
     def accept(self: socket.socket) -> Any:
-        raise OSError(code, "no")
+        raise OSError(failure, "no") if isinstance(failure, int) else failure
 
     monkeypatch.setattr(socket.socket, "accept", accept)
     hall.door.knock(hall.listener.fileno())
@@ -164,21 +164,82 @@ def test_who_cannot_be_admitted_is_closed(hall: Hall):
     assert client.recv(1) == b""
 
 
-def test_at_the_end_those_who_wait_come_in_and_nobody_after_them(hall: Hall):
+def test_when_it_is_closed_those_who_wait_stay_in_the_queue(hall: Hall):
     hall.door.unbar(Bar.EARLY)
+    sibling = hall.listener.socket.dup()
     for _ in range(5):
         hall.come()
-    hall.door.close(most=100)
-    assert len(hall.inside) == 5
+    hall.door.close()
+    hall.door.close()
 
+    assert hall.inside == []
+    assert hall.door.is_closed
     hall.door.unbar(*set(Bar) - {Bar.LEAVING})
     assert hall.listener.fileno() == -1
+    for _ in range(5):
+        sibling.accept()[0].close()
+    sibling.close()
     with pytest.raises(ConnectionRefusedError):
         hall.come()
 
 
-def test_who_waits_at_listeners_that_do_not_listen_yet_is_not_taken_in(hall: Hall):
+def test_it_is_closed_only_when_nobody_waits(hall: Hall):
+    hall.door.unbar(Bar.EARLY)
     hall.come()
-    hall.door.close(most=100)
+    hall.door.close_if_empty()
+    assert not hall.door.is_closed
+    (fd,) = hall.knocks()
+    hall.door.knock(fd)
+    hall.door.close_if_empty()
 
+    assert hall.door.is_closed
+    assert len(hall.inside) == 1
+
+
+def test_who_waits_at_listeners_that_do_not_listen_yet_is_not_waited_for(hall: Hall):
+    hall.come()
+    hall.door.close_if_empty()
+
+    assert hall.door.is_closed
     assert hall.inside == []
+
+
+@pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EPERM])
+def test_a_connection_that_failed_bars_nothing_and_costs_no_other(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, code: int
+):
+    hall.door.unbar(Bar.EARLY)
+    hall.come()
+    fail_to_accept(hall, monkeypatch, code)
+
+    assert hall.knocks() == [hall.listener.fileno()]
+    assert hall.fell_short == 0
+
+
+def test_a_mistake_of_our_own_costs_one_connection(hall: Hall):
+    hall.door.unbar(Bar.EARLY)
+    client = hall.come()
+    hall.refusal = LookupError("our own mistake")
+    hall.door.knock(hall.listener.fileno())
+
+    assert client.recv(1) == b""
+    assert "internal error, a new connection is dropped" in hall.log
+    assert "our own mistake" in hall.log
+    hall.refusal = None
+    hall.come()
+    hall.door.knock(hall.listener.fileno())
+    assert len(hall.inside) == 1
+
+
+def test_an_accept_that_fails_by_itself_is_left_alone_for_a_while(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+):
+    hall.door.unbar(Bar.EARLY)
+    hall.come()
+    for failure in (LookupError("our own mistake"), OSError(errno.EINVAL, "shut down")):
+        fail_to_accept(hall, monkeypatch, failure)
+        assert hall.knocks() == [], "it would knock again and again"
+        assert hall.fell_short == 0
+        hall.door.unbar(Bar.NO_FILES)
+    assert "our own mistake" in hall.log
+    assert "cannot accept connections for now: shut down" in hall.log

@@ -13,7 +13,17 @@ import pytest
 from appserve.config.settings import Settings
 from appserve.observe.scoreboard import WorkerState
 from appserve.workers.app import Application
-from appserve.workers.channel import Channel, Listening, Ready, Retire, SiblingDied, Stop
+from appserve.workers.channel import (
+    Channel,
+    Listening,
+    Message,
+    Quit,
+    Ready,
+    Retire,
+    Retiring,
+    SiblingDied,
+    Stop,
+)
 from appserve.workers.leash import LINGER, Leash, Stage
 from appserve.workers.orders import Orders
 from tests.workers.orders import make_orders
@@ -93,24 +103,51 @@ def test_retire_sets_the_deadlines(case: Case) -> None:
     case.master.send(Retire(1.5, 20.0))
     case.leash.on_channel()
 
-    assert case.leash.stage is Stage.DRAINING
+    assert case.leash.stage is Stage.RETIRING
     assert (case.leash.linger_until, case.leash.deadline) == (NOW + 1.5, NOW + 20.0)
     assert case.orders.row.state is WorkerState.DRAINING
 
 
-def test_stop_is_nearer_than_retire_and_is_not_taken_back(case: Case) -> None:
-    case.master.send(Retire(1.5, 20.0))
-    case.leash.on_channel()
-    case.now += 1.0
-    case.master.send(Stop(2.0))
-    case.leash.on_channel()
+def test_each_order_is_harder_than_those_before_it_and_is_not_taken_back(case: Case) -> None:
+    orders = [Retire(1.5, 20.0), Stop(2.5, 90.0), Quit(2.0)]
+    stages = [Stage.RETIRING, Stage.STOPPING, Stage.QUITTING]
+    for count, (order, stage) in enumerate(zip(orders, stages, strict=True), 1):
+        for message in (order, *orders[:count]):
+            case.master.send(message)
+        case.leash.on_channel()
+        assert case.leash.stage is stage
 
-    assert case.leash.stage is Stage.STOPPING
-    assert (case.leash.linger_until, case.leash.deadline) == (NOW + 1.0, NOW + 3.0)
+    assert (case.leash.linger_until, case.leash.deadline) == (NOW, NOW + 2.0)
+    case.now += 1.0
     case.master.send(Retire(9.0, 90.0))
     case.leash.on_channel()
-    assert case.leash.stage is Stage.STOPPING
-    assert case.leash.deadline == NOW + 3.0
+    assert case.leash.stage is Stage.QUITTING
+    assert case.leash.deadline == NOW + 2.0
+
+
+@pytest.mark.parametrize(
+    ("order", "needs"), [(Listening(), True), (Retire(), False), (Stop(), True), (Quit(), False)]
+)
+def test_listeners_are_kept_as_long_as_they_may_be_needed(case: Case, order: Message, needs: bool) -> None:
+    case.master.send(order)
+    case.leash.on_channel()
+
+    assert case.leash.needs_listeners is needs
+
+
+def test_after_a_term_from_outside_the_listeners_may_be_needed_until_an_order_comes(case: Case) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert case.leash.needs_listeners
+
+    case.master.send(Retire())
+    case.leash.on_channel()
+    assert not case.leash.needs_listeners
+
+
+def test_the_master_learns_that_nothing_more_is_accepted(case: Case) -> None:
+    case.leash.announce_retiring()
+
+    assert case.master.receive() == [Retiring()]
 
 
 def test_the_death_of_a_sibling_is_told_once(case: Case) -> None:
@@ -130,7 +167,7 @@ def test_a_term_from_outside_is_an_order_to_retire_and_wakes_the_loop(case: Case
     assert is_readable(case.leash.wakeup_fd)
     case.leash.on_wakeup()
     assert not is_readable(case.leash.wakeup_fd)
-    assert case.leash.stage is Stage.DRAINING
+    assert case.leash.stage is Stage.RETIRING
     assert (case.leash.linger_until, case.leash.deadline) == (NOW + LINGER, NOW + GRACEFUL)
     assert f"worker 3 (pid {os.getpid()}): SIGTERM, retires" in case.log
     assert not case.leash.orphaned
@@ -160,7 +197,7 @@ def test_the_end_of_the_channel_is_the_end_of_the_master(case: Case) -> None:
 
     assert case.leash.orphaned
     assert not case.leash.channel_open
-    assert case.leash.stage is Stage.DRAINING
+    assert case.leash.stage is Stage.STOPPING, "its siblings leave too"
     assert (case.leash.linger_until, case.leash.deadline) == (NOW, NOW + GRACEFUL)
     assert f"its master (pid {os.getppid()}) is gone, leaves" in case.log
 
@@ -176,11 +213,11 @@ def test_an_orphan_has_an_alarm_that_ends_it(case: Case) -> None:
 
 
 def test_orders_that_came_before_the_end_are_still_obeyed(case: Case) -> None:
-    case.master.send(Stop(2.0))
+    case.master.send(Quit(2.0))
     case.master.close()
     case.leash.on_channel()
 
-    assert case.leash.stage is Stage.STOPPING
+    assert case.leash.stage is Stage.QUITTING
     assert case.leash.deadline == NOW + 2.0
 
 

@@ -31,7 +31,10 @@ MUTANTS = {
         "                    out.pop()\n"
         "                    watch_once(connection.fd, READ if needed is NEXT_READ else WRITE)\n",
     ),
-    "a thread that has let go says that nobody has it": ("out.pop()", "out.clear()"),
+    "a thread that has let go says that nobody has it": (
+        "                    out.pop()\n",
+        "                    out.clear()\n",
+    ),
     "a number is free before its connection is forgotten": (
         "    def _hand_over(",
         "    def _close(self, connection: WsgiConnection) -> None:\n"

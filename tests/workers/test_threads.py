@@ -17,7 +17,7 @@ import pytest
 from appserve.net.poller import make_poller
 from appserve.observe.scoreboard import ACCEPTED, APP_ERRORS, BUSY_SINCE_NS, CONNECTIONS, IN_FLIGHT, REQUESTS
 from appserve.workers import wsgi
-from appserve.workers.channel import Retire, Stop
+from appserve.workers.channel import Quit, Retire
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
 from tests.workers.test_wsgi import app, get, post
 
@@ -183,7 +183,7 @@ def test_a_thread_survives_what_the_application_raises(serve: Serve, error: type
     assert worker.ask(get("/raise")).status == 500
     assert f"it raised {error.__name__}" in worker.log
     assert worker.ask().status == 200
-    worker.channel.send(Stop(deadline=20.0))
+    worker.channel.send(Quit(deadline=20.0))
     assert worker.exit_code() == 0
     assert worker.word(APP_ERRORS) == 1
 
@@ -375,7 +375,7 @@ def test_an_application_that_waits_for_its_reader_is_not_stuck(serve: Serve):
     assert len(client.response().body) == 80 << 18
 
 
-@pytest.mark.parametrize("order", [Retire(linger=0.0, deadline=0.2), Stop(deadline=0.2)])
+@pytest.mark.parametrize("order", [Retire(linger=0.0, deadline=0.2), Quit(deadline=0.2)])
 def test_a_stuck_thread_keeps_no_worker_from_leaving(serve: Serve, gate: Gate, reached: Gate, order: Any):
     worker = serve(waiting_at(gate, reached), sweep=LONG)
     (waiting,) = begin_to_wait(worker, reached, 1)

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
@@ -26,9 +27,9 @@ from appserve.observe.scoreboard import (
     WorkerState,
 )
 from appserve.workers import executor
-from appserve.workers.channel import Listening, Retire, SiblingDied, Stop
+from appserve.workers.channel import Listening, Quit, Retire, Retiring, SiblingDied, Stop
 from appserve.workers.wsgi import WsgiWorker
-from appserve.wsgi import arrival, connection
+from appserve.wsgi import arrival, connection, exchange
 from appserve.wsgi.connection import PIPELINED, WsgiConnection
 from appserve.wsgi.pace import TOO_LONG
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
@@ -123,7 +124,7 @@ def test_it_serves(serve: Serve):
 
 def test_what_was_answered_is_recorded_before_those_who_were_ready_with_it_are(serve: Serve, gate: Gate):
     def tell_at_once() -> None:
-        executor.TELL_AFTER = 0
+        executor.LOOK_UP_AFTER = 0
 
     worker = serve(waiting_at(gate), threads=1, prepare=tell_at_once)
     first, second, third = clients = [worker.connect() for _ in range(3)]
@@ -690,11 +691,12 @@ def orders(kind: str) -> Callable[[Worker], object]:
         "retire": lambda worker: worker.channel.send(Retire(linger=0.2, deadline=20.0)),
         "term": lambda worker: worker.signal(signal.SIGTERM),
         "orphan": lambda worker: worker.orphan(),
-        "stop": lambda worker: worker.channel.send(Stop(deadline=20.0)),
+        "stop": lambda worker: worker.channel.send(Stop(linger=0.2, deadline=20.0)),
+        "quit": lambda worker: worker.channel.send(Quit(deadline=20.0)),
     }[kind]
 
 
-every_order = pytest.mark.parametrize("order", ["retire", "term", "orphan", "stop"])
+every_order = pytest.mark.parametrize("order", ["retire", "term", "orphan", "stop", "quit"])
 
 
 @every_order
@@ -720,20 +722,155 @@ def test_what_is_in_flight_is_finished(serve: Serve, gate: Gate, order: str):
     reach_application(worker, busy)
     sent.send(get("/sent"))
     queued.send(get("/queued"))
-    late = worker.connect()
-    late.send(get("/late"))
     orders(order)(worker)
     gate.open()
 
     assert busy.response().body == b"/wait"
-    assert [client.response().body for client in (queued, sent, late)] == [b"/queued", b"/sent", b"/late"]
+    assert [client.response().body for client in (queued, sent)] == [b"/queued", b"/sent"]
     assert len(reading.response().body) == LARGE
-    for client in (busy, queued, sent, late, reading):
+    for client in (busy, queued, sent, reading):
         assert client.end() == "end"
         client.close()
     assert worker.exit_code() == 0
-    assert worker.access.count(" 200 ") == 6
+    assert worker.access.count(" 200 ") == 5
     assert "unfinished" not in worker.log
+
+
+def leave_to_itself(worker: Worker, gate: Gate, order: str) -> list[Client]:
+    """A worker whose only thread is in the application is told to leave, and others wait to be accepted."""
+    busy = worker.connect()
+    reach_application(worker, busy)
+    waiting = [worker.connect() for _ in range(3)]
+    for client in waiting:
+        client.send(GET)
+    orders(order)(worker)
+    gate.open()
+    assert busy.response().status == 200
+    busy.close()
+    assert worker.exit_code() == 0
+    return waiting
+
+
+@pytest.mark.parametrize("order", ["orphan", "stop"])
+def test_who_waits_to_be_accepted_is_served_when_all_workers_leave(serve: Serve, gate: Gate, order: str):
+    worker = serve(waiting_at(gate), threads=1)
+    waiting = leave_to_itself(worker, gate, order)
+
+    for client in waiting:
+        assert (answer := client.response()).status == 200
+        assert answer.closes
+
+
+@pytest.mark.parametrize("order", ["retire", "term", "quit"])
+def test_who_waits_to_be_accepted_is_left_to_the_siblings(serve: Serve, gate: Gate, order: str):
+    worker = serve(waiting_at(gate), threads=1)
+    waiting = leave_to_itself(worker, gate, order)
+
+    left = []
+    with suppress(BlockingIOError):
+        while True:
+            accepted, address = worker.listeners[0].socket.accept()
+            accepted.close()
+            left.append(address)
+    assert len(left) >= 2, "it has accepted more than one that it saw before the order"
+    for client in waiting:
+        if client.socket.getsockname() not in left:
+            assert client.response().status == 200
+
+
+def test_a_worker_that_accepts_no_more_says_so(serve: Serve, gate: Gate):
+    """So that its master starts another one, and has the siblings look at the queue."""
+    worker = serve(waiting_at(gate))
+    client = worker.connect()
+    reach_application(worker, client)
+    worker.signal(signal.SIGTERM)
+    gate.open()
+
+    worker.await_message(Retiring)
+    assert client.response().status == 200
+
+
+def test_a_stop_after_a_term_makes_a_worker_accept_again(serve: Serve, gate: Gate):
+    """All processes of a group get the signal, and then the master's order comes."""
+    worker = serve(waiting_at(gate))
+    client = worker.connect()
+    reach_application(worker, client)
+    worker.signal(signal.SIGTERM)
+    waiting = worker.connect()
+    waiting.send(get("/waiting"))
+    gate.open()
+    worker.await_message(Retiring)
+    worker.channel.send(Stop(linger=1.0, deadline=20.0))
+
+    assert waiting.response().body == b"/waiting"
+    for one in (client, waiting):
+        one.close()
+    assert worker.exit_code() == 0
+
+
+def test_a_stop_ends_although_others_still_wait(serve: Serve):
+    def application(environ: Environ, start_response: Any) -> list[bytes]:
+        time.sleep(0.05)
+        return app(environ, start_response)
+
+    worker = serve(application, threads=1)
+    clients = [worker.connect() for _ in range(40)]
+    for client in clients:
+        client.send(GET)
+    worker.channel.send(Stop(linger=0.0, deadline=0.2))
+
+    assert worker.exit_code() == 0
+    accepted = worker.word(ACCEPTED)
+    assert accepted < 40
+    # What a thread was still serving has no line.
+    assert worker.access.count(" 200 ") + worker.access.count(" 503 ") >= accepted - 1
+
+
+def look_up_at_once() -> None:
+    """Let every call of the application be a long one."""
+    executor.LOOK_UP_AFTER = 0
+    exchange.LONG = 0
+
+
+@only_sync
+def test_orders_are_obeyed_between_two_requests_that_were_ready_together(serve: Serve, gate: Gate):
+    worker = serve(waiting_at(gate), prepare=look_up_at_once)
+    first, *others = clients = [worker.connect() for _ in range(10)]
+    for client in clients:
+        client.ask()
+    reach_application(worker, first)
+    for client in others:
+        client.send(get("/wait"))
+    worker.channel.send(Quit(deadline=0.1))
+    gate.open(2)
+    until(lambda: worker.row.state is WorkerState.DRAINING)
+    deadline = time.monotonic() + 0.1
+    until(lambda: time.monotonic() > deadline)
+    gate.open()
+
+    assert first.response().status == 200
+    assert sorted(client.response().status for client in others) == [200] * 2 + [503] * 7
+    assert worker.exit_code() == 0
+    assert worker.access.count('"GET /wait HTTP/1.1" 503 ') == 7
+
+
+@only_sync
+def test_orders_are_obeyed_between_two_requests_of_one_connection(serve: Serve, gate: Gate):
+    worker = serve(waiting_at(gate), prepare=look_up_at_once)
+    client = worker.connect()
+    reach_application(worker, client)
+    client.send(get("/wait") * 5)
+    worker.channel.send(Quit(deadline=0.1))
+    gate.open(2)
+    until(lambda: worker.row.state is WorkerState.DRAINING)
+    deadline = time.monotonic() + 0.1
+    until(lambda: time.monotonic() > deadline)
+    gate.open()
+
+    answers = [client.response() for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert answers[-1].closes
+    assert worker.exit_code() == 0
 
 
 def test_an_idle_connection_may_send_a_last_request(serve: Serve):
@@ -771,10 +908,9 @@ def test_a_request_that_nobody_has_seen_is_answered_and_recorded_at_the_very_end
     def hesitate() -> None:
         see_off = WsgiWorker._see_off
 
-        def slow(worker: WsgiWorker, quickly: bool) -> None:
-            if not quickly:
-                gate.pass_through()
-            see_off(worker, quickly)
+        def slow(worker: WsgiWorker) -> None:
+            gate.pass_through()
+            see_off(worker)
 
         WsgiWorker._see_off = slow  # type: ignore[method-assign]
 
@@ -793,7 +929,7 @@ def test_a_request_that_nobody_has_seen_is_answered_and_recorded_at_the_very_end
     assert '"GET /last HTTP/1.1" 200 5 ' in worker.access
 
 
-@pytest.mark.parametrize("order", [Retire(linger=0.0, deadline=0.1), Stop(deadline=0.1)])
+@pytest.mark.parametrize("order", [Retire(linger=0.0, deadline=0.1), Quit(deadline=0.1)])
 def test_when_its_time_is_up_it_leaves_what_is_unfinished(serve: Serve, order: Any):
     worker = serve(sweep=10.0)
     reading, half = worker.connect(small=True), worker.connect()
@@ -819,7 +955,7 @@ def test_a_client_that_does_not_see_the_end_is_not_waited_for_when_it_must_stop(
     client = worker.connect()
     client.send(b"nonsense\r\n\r\n")
     assert client.response().status == 400
-    worker.channel.send(Stop(deadline=20.0))
+    worker.channel.send(Quit(deadline=20.0))
 
     started = time.monotonic()
     assert worker.exit_code() == 0

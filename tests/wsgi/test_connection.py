@@ -5,6 +5,7 @@ import select
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.validate import validator
@@ -15,6 +16,7 @@ from appserve.errors import Cause
 from appserve.http.deadlines import LINGER_SILENCE
 from appserve.http.limits import Limits
 from appserve.wsgi import connection as module
+from appserve.wsgi import exchange
 from appserve.wsgi.connection import AGAIN, CLOSE, PIPELINED, READ, WRITE
 from appserve.wsgi.spool import Quota, Share
 from tests.wsgi.talk import GET, Environ, Talk, chunked, echo, head, hello, open_descriptors, post
@@ -335,12 +337,29 @@ def test_a_turn_is_bounded_and_goes_on(talk_to: TalkTo):
     assert len(talk.responses(*["GET"] * count)) == count
 
 
-def test_exactly_one_turn_of_requests_needs_no_other(talk_to: TalkTo):
+def test_exactly_one_turn_of_requests_needs_no_other(talk_to: TalkTo, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(exchange, "LONG", 10**12)
     talk = talk_to(hello)
     talk.client.sendall(GET * PIPELINED)
 
     assert talk.connection.on_readable() is READ
     assert len(talk.responses(*["GET"] * PIPELINED)) == PIPELINED
+
+
+def test_after_a_long_call_other_connections_have_their_turn(
+    talk_to: TalkTo, monkeypatch: pytest.MonkeyPatch
+):
+    def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        time.sleep(0.002)
+        return hello(environ, start_response)
+
+    monkeypatch.setattr(exchange, "LONG", 0)
+    talk = talk_to(application)
+    talk.client.sendall(GET * 3)
+
+    assert [talk.connection.on_readable(), talk.connection.proceed()] == [AGAIN, AGAIN]
+    assert talk.connection.proceed() is READ
+    assert len(talk.responses(*["GET"] * 3)) == 3
 
 
 def test_mixed_requests_in_one_packet_are_answered_in_order(talk_to: TalkTo):

@@ -15,13 +15,13 @@ Connections are accepted here rather than by the loop's create_server, which tak
 """
 
 import asyncio
-import errno
 import os
 import select
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from appserve.connection.accepting import EXHAUSTED, AcceptErrors, is_queue_empty
 from appserve.net.listeners import Listener
 from appserve.observe.log import Log
 
@@ -34,14 +34,8 @@ processors: 181/4/15/0 without, 48/54/59/39 with it. A burst is over when nothin
 BATCH = 4
 """Connections taken in one turn when a burst goes on: nobody else takes them then."""
 
-EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""No further connection can be had now. The listener stays readable, so it is not watched for a while."""
-
 FULL_PAUSE = 0.01
 """How long those who wait are left to the siblings when there is no room: one that has room takes them."""
-
-COMPLAINT_SECONDS = 60.0
-"""How often it is told that connections cannot be accepted: that comes and goes many times a second."""
 
 PROBE_SECONDS = 1.0
 
@@ -134,13 +128,14 @@ class Acceptor:
         self._admit = admit
         self._room = room
         self._make_room = make_room
-        self._log = log
+        self._errors = AcceptErrors(log, loop.time)
         self._has_siblings = has_siblings
         self._turns = 0  # of the burst that is being accepted
         self._last_turn = 0.0
         self._opened = False
         self._watching = False  # opened, and there is room
-        self._complained = -COMPLAINT_SECONDS
+        self._is_withheld = False  # not watched, whatever room there is
+        self.is_closed = False
         # Accepted, and not given to the loop yet; a loop holds its tasks by weak references only.
         self.arriving: dict[socket.socket, asyncio.Task[None]] = {}
         self.accepted = 0
@@ -175,24 +170,40 @@ class Acceptor:
 
         To be called a few times a second.
         """
-        if not self._opened or self._watching:
+        if not self._opened or self._watching or self._is_withheld:
             return
         if self._room() > 0:
             self._watch()
-        elif self._is_awaited():
+        elif not is_queue_empty(self._listeners):
             self._make_room()
 
-    def drain(self) -> None:
-        """Accept what is queued, as far as there is room, and close the listeners."""
-        opened, self._opened, self._watching = self._opened, False, False
+    def withhold(self) -> None:
+        """Accept nothing for the time being: what waits is for the other workers."""
+        self._is_withheld = True
+        self._unwatch()
+
+    def resume(self) -> None:
+        """Accept again."""
+        self._is_withheld = False
+        self.relieve()
+
+    def close(self) -> None:
+        """Accept nothing any more. What waits in the queue is for those who still have the listeners."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._opened = self._watching = False
         for listener in self._listeners:
             self._loop.remove_reader(listener.fileno())
-            while opened and self._room() > 0 and self._accept_one(listener):
-                pass
             listener.close(unlink=False)
         self._listeners = ()
         if self._epoll is not None:
             self._epoll.close()
+
+    def close_if_empty(self) -> None:
+        """Close if no connection waits in the queue."""
+        if not self._opened or is_queue_empty(self._listeners):
+            self.close()
 
     def _watch(self) -> None:
         self._watching = True
@@ -229,13 +240,6 @@ class Acceptor:
             if polite:
                 os.sched_yield()
 
-    def _is_awaited(self) -> bool:
-        """Whether somebody is in the backlog."""
-        poll = select.poll()
-        for listener in self._listeners:
-            poll.register(listener.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-
     def _is_young_burst(self) -> bool:
         now = self._loop.time()
         self._turns = 0 if now - self._last_turn > POLITE_PAUSE else self._turns + 1
@@ -243,30 +247,25 @@ class Acceptor:
         return self._turns < POLITE_TURNS
 
     def _accept_one(self, listener: Listener) -> bool:
-        """Whether there was a connection, which is on its way to its protocol now."""
+        """Take one connection, which is on its way to its protocol then; whether there may be more."""
         try:
             connection, address = listener.socket.accept()
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
+            if not self._errors.must_pause(error):
+                return True
+            self._unwatch()
             if error.errno in EXHAUSTED:
-                self._unwatch()
                 self._make_room()
-                self._complain(error)
-                return False
-            # The client left before it was accepted, or the network failed (accept(2)).
-            return error.errno == errno.ECONNABORTED
+            return False
+        except Exception:
+            self._errors.log_internal()
+            self._unwatch()
+            return False
         self.accepted += 1
         self.arriving[connection] = self._loop.create_task(self._adopt(connection, address, listener))
         return True
-
-    def _complain(self, error: OSError) -> None:
-        now = self._loop.time()
-        if now - self._complained >= COMPLAINT_SECONDS:
-            self._complained = now
-            self._log.error(
-                f"cannot accept connections for now: {error.strerror} (see the limit of open files)"
-            )
 
     async def _adopt(self, connection: socket.socket, address: Any, listener: Listener) -> None:
         try:
@@ -278,5 +277,8 @@ class Acceptor:
                 await self._loop.connect_accepted_socket(lambda: protocol, connection)
         except OSError:
             connection.close()  # the client left meanwhile
+        except Exception:
+            connection.close()
+            self._errors.log_internal()
         finally:
             del self.arriving[connection]

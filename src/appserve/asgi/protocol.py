@@ -134,6 +134,9 @@ class HttpProtocol(RequestProtocol):
         """Have the application called in the next turn, in a task of its own."""
         if not exchange.gone:
             site = self._site
+            if site.cutting:
+                self._reject(503, "the server is stopping")
+                return
             if 0 < site.most_exchanges <= len(site.exchanges):
                 client = self._template["client"]
                 busy = Rejected(503, f"{site.most_exchanges} requests are under way (--limit-concurrency)")

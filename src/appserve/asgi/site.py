@@ -106,7 +106,7 @@ class Site:
         self.departed: Callable[[], None] | None = None
         self.keep_alive = True  # else each response closes its connection
         self.forked = False  # this process is a child that the application forked, and no worker
-        self.cutting = False  # what still runs is being cancelled
+        self.cutting = False  # the time to leave is over: what runs is cancelled, what comes is answered 503
         self.tally = Tally(row)
         self.refusals = Refusals(log, row)
         self.label = b""  # what the scoreboard shows

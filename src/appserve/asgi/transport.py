@@ -28,6 +28,9 @@ READ_BOUND = 65536
 WRITE_BOUND = 65536
 """Bytes that may wait for a client in the transport before its application does."""
 
+FRESH = 0.5
+"""Seconds that a new client has for the first byte of its request before a worker that leaves may close."""
+
 IDLE_WAITS = frozenset({Waiting.FIRST, Waiting.IDLE})
 
 
@@ -37,6 +40,7 @@ class TransportProtocol(asyncio.Protocol):
     __slots__ = (
         "_ended",
         "_lingers",
+        "_made",
         "_reading_paused",
         "_site",
         "_swallowed",
@@ -50,6 +54,7 @@ class TransportProtocol(asyncio.Protocol):
         self._site = site
         self._transport = cast("asyncio.Transport", None)  # until connection_made; nothing comes before that
         self._watch = Watch()
+        self._made = 0.0  # when the connection was made, by the loop's clock
         self.written = 0  # bytes that the network was given to send, ever
         self._swallowed = 0  # bytes read and dropped
         self._lingers = False
@@ -60,6 +65,7 @@ class TransportProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(WRITE_BOUND, 0)
+        self._made = self._site.loop.time()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -88,6 +94,11 @@ class TransportProtocol(asyncio.Protocol):
             self._transport.abort()
 
     # ── waiting ──
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the client has just come, and may be about to ask for something."""
+        return self._waiting()[0] is Waiting.FIRST and self._site.loop.time() - self._made < FRESH
 
     def sweep(self, now: float) -> None:
         """Look at the deadlines, about once a second; `now` is Site.attended."""

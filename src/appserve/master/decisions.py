@@ -94,8 +94,8 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Order a worker to finish what it has: idle connections within `linger` s, everything within
-    `deadline` s."""
+    """Order a worker to accept nothing more, and to finish what it has: idle connections within `linger` s,
+    everything within `deadline` s. Others are READY to serve those who wait."""
 
     pid: int
     linger: float
@@ -104,6 +104,15 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
+    """Order a worker to finish what it has, and its share of those who wait: all workers leave."""
+
+    pid: int
+    linger: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
     """Order a worker to leave now, cutting what is in flight after `deadline` seconds."""
 
     pid: int
@@ -175,7 +184,19 @@ class Halt:
 
 
 Decision = (
-    Spawn | Retire | Stop | Interrupt | Dump | Kill | LeaveBehind | Reread | Commit | Abandon | Note | Halt
+    Spawn
+    | Retire
+    | Stop
+    | Quit
+    | Interrupt
+    | Dump
+    | Kill
+    | LeaveBehind
+    | Reread
+    | Commit
+    | Abandon
+    | Note
+    | Halt
 )
 
 

@@ -33,6 +33,7 @@ from appserve.master.decisions import (
     LeaveBehind,
     Note,
     Patience,
+    Quit,
     Reason,
     Reread,
     Retire,
@@ -218,6 +219,8 @@ class Master:
                 self._welcome(member, ready, now)
             case Said(member, channel.Failed() as failed):
                 member.failed = failed
+            case Said(member, channel.Retiring()):
+                self._let_retire(member, now)
             case Died(pid, how):
                 self._mourn(pid, how, now)
             case _:
@@ -321,10 +324,20 @@ class Master:
             self._poller.remove(member.child.pidfd)
         self._family.bury(member)
         self._close_unused_logs()
-        for other in self._family:
-            if member.ready and other.ready:
-                other.channel.send(channel.SiblingDied())
+        self._have_siblings_look(member)
         self._carry_out(decisions)
+
+    def _let_retire(self, member: Member, now: float) -> None:
+        if not member.leaving:
+            member.limit = f"--graceful-timeout {self._roster.plan.graceful:g}"
+        self._have_siblings_look(member)
+        self._carry_out(self._roster.retiring(member.pid, now))
+
+    def _have_siblings_look(self, member: Member) -> None:
+        """A worker has gone from the listeners, and may have been woken for a connection."""
+        for other in self._family:
+            if member.ready and other.ready and other is not member:
+                other.channel.send(channel.SiblingDied())
 
     def _record_lost_request(self, member: Member, now: float) -> None:
         """Every request has its line in the access log, also the one that its worker died over."""
@@ -375,8 +388,10 @@ class Master:
                 self._births.append(decision)
             case Retire(pid, linger, deadline):
                 self._order(pid, channel.Retire(linger, deadline), f"--graceful-timeout {deadline:g}")
-            case Stop(pid, deadline):
-                self._order(pid, channel.Stop(deadline), f"a quick stop allows {deadline:g} s")
+            case Stop(pid, linger, deadline):
+                self._order(pid, channel.Stop(linger, deadline), f"--graceful-timeout {deadline:g}")
+            case Quit(pid, deadline):
+                self._order(pid, channel.Quit(deadline), f"a quick stop allows {deadline:g} s")
             case Interrupt(pid):
                 self._interrupt(pid)
             case Dump(pid):

@@ -159,6 +159,13 @@ class Roster:
             self._become_ready(worker, now)
         return self._settle(now)
 
+    def retiring(self, pid: int, now: float) -> list[Decision]:
+        """The worker accepts nothing more: somebody but us has told it to leave, unless it was an order."""
+        worker = self._staff.by_pid.get(pid)
+        if worker is not None and worker.state is Life.READY:
+            worker.drain(self.plan.graceful, now)
+        return self._settle(now)
+
     def exited(self, pid: int, how: Exit, now: float) -> list[Decision]:
         """The process is gone and reaped. A pid that is not ours (a process that init adopted) is ignored."""
         worker = self._staff.by_pid.get(pid)
@@ -352,14 +359,15 @@ class Roster:
         if self._verdict.code == ExitCode.CLEAN:
             self._note(Level.INFO, f"{manner.value} of {workers_text(len(self._staff))}")
         self._rollout.cancel()
+        # Those that retire as well: with nobody else left, what waits may be theirs.
+        serving = self._staff.those(Life.READY, Life.DRAINING)
         for worker in self._staff.those(Life.ASKED, Life.BOOTING):
             self._dismiss(worker, now)
         if manner is Standing.GRACEFUL:
-            leaving = self._staff.those(Life.READY)
-            self._out += [worker.retire(self.plan.graceful, now) for worker in leaving]
+            self._out += [worker.stop(self.plan.graceful, now) for worker in serving]
         elif manner is Standing.QUICK:
             leaving = self._staff.those(Life.READY, Life.DRAINING)
-            self._out += [worker.stop(now) for worker in leaving]
+            self._out += [worker.quit(now) for worker in leaving]
         else:
             leaving = self._staff.those(Life.DRAINING, Life.SUSPECT)
             self._out += [worker.kill(Reason.FORCED, now) for worker in leaving]

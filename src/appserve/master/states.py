@@ -31,7 +31,7 @@ class Life(Enum):
     REVOKED = "revoked"  # and is not wanted any more
     BOOTING = "booting"
     READY = "ready"
-    DRAINING = "draining"  # told to leave
+    DRAINING = "draining"  # told to leave, by us or by a signal
     SUSPECT = "suspect"  # about to be killed, writes its stacks
     KILLED = "killed"
     GONE = "gone"

@@ -9,7 +9,17 @@ Every way to end a worker has a limit of time and a next one that is harder.
 import math
 from dataclasses import dataclass
 
-from appserve.master.decisions import Dump, Interrupt, Kill, LeaveBehind, Patience, Reason, Retire, Stop
+from appserve.master.decisions import (
+    Dump,
+    Interrupt,
+    Kill,
+    LeaveBehind,
+    Patience,
+    Quit,
+    Reason,
+    Retire,
+    Stop,
+)
 from appserve.master.states import LIFE, Life, Watch, step
 
 
@@ -38,9 +48,14 @@ class Worker:
 
     def retire(self, graceful: float, now: float) -> Retire:
         """Let it finish what it has, within `graceful` seconds."""
-        self.become(Life.DRAINING)
-        self.deadline = now + graceful + self.patience.grace_margin
+        self.drain(graceful, now)
         return Retire(self.pid, self.patience.linger, graceful)
+
+    def drain(self, graceful: float, now: float) -> None:
+        """It leaves within `graceful` seconds, because of an order or by itself."""
+        if self.state is Life.READY:
+            self.become(Life.DRAINING)
+        self.deadline = min(self.deadline, now + graceful + self.patience.grace_margin)
 
     def interrupt(self, now: float) -> Interrupt:
         """End it before it was READY."""
@@ -48,12 +63,17 @@ class Worker:
         self.deadline = now + self.patience.quick
         return Interrupt(self.pid)
 
-    def stop(self, now: float) -> Stop:
+    def stop(self, graceful: float, now: float) -> Stop:
+        """Let it finish what it has and what waits, within `graceful` seconds; it may be leaving already."""
+        self.drain(graceful, now)
+        return Stop(self.pid, self.patience.linger, graceful)
+
+    def quit(self, now: float) -> Quit:
         """Let it leave now; it may be leaving already."""
         if self.state is Life.READY:
             self.become(Life.DRAINING)
         self.deadline = min(self.deadline, now + self.patience.quick + self.patience.quick_margin)
-        return Stop(self.pid, self.patience.quick)
+        return Quit(self.pid, self.patience.quick)
 
     def suspect(self, reason: Reason, now: float) -> Dump:
         """Have it write its stacks, before it is killed."""

@@ -179,6 +179,7 @@ class _Worker:
             f"worker {orders.slot} (pid {os.getpid()})",
         )
         self._acceptor: Acceptor | None = None
+        self._stage = Stage.SERVING  # as far as the loop has followed its orders
         self._ticks = 0
         self._news = asyncio.Event()  # the leash has heard something, or a connection has ended
 
@@ -197,7 +198,7 @@ class _Worker:
         self._tick()
         leash.announce_ready(self._application)
         await self._serve(self._acceptor)
-        await self._drain()
+        await self._leave(self._acceptor)
         self._orders.row.enter(WorkerState.STOPPING, time.monotonic_ns())
         await lifespan.shutdown(max(0.1, leash.deadline - time.monotonic()))
         await self._clear_up()
@@ -315,43 +316,67 @@ class _Worker:
 
     # ── leave ──
 
-    async def _drain(self) -> None:
-        """Take no new connections, finish what is there, as long as the leash allows."""
+    async def _leave(self, acceptor: Acceptor) -> None:
+        """Finish what is there, as long as the leash allows. It is serving with another accept rule."""
         site = self._site
         leash = self._leash
         site.keep_alive = False
-        site.departed = self._news.set
-        if self._acceptor is not None:
-            self._acceptor.drain()
+        site.departed = self._on_departure_while_leaving
         for connection in site.connections:
             connection.close_after_response()
         deadline = cut_at = math.inf
-        while self._has_work():
+        while True:
+            self._follow(acceptor)
             now = time.monotonic()
             if leash.deadline < deadline:  # a later order may leave less time
                 deadline = leash.deadline
                 cut_at = deadline - min(SHUTDOWN_MOST, SHUTDOWN_SHARE * (deadline - now))
-            if now >= cut_at:
+            quickly = leash.stage is Stage.QUITTING
+            tell_at = now if quickly else cut_at - TELL_STREAMS
+            self._ask_to_leave(now >= leash.linger_until, now >= tell_at, quickly)
+            if now >= cut_at or not self._has_work():
                 break
-            tell_at = now if leash.stage is Stage.STOPPING else cut_at - TELL_STREAMS
-            self._ask_to_leave(now >= leash.linger_until, now >= tell_at, leash.stage is Stage.STOPPING)
             ahead = [moment for moment in (leash.linger_until, tell_at, cut_at) if moment > now]
-            if self._has_work():
-                await self._hear_until(min(ahead))
+            await self._hear_until(min([*ahead, now + TICK]))
+        acceptor.close()
         await self._cut()
 
-    def _ask_to_leave(self, close_idle: bool, tell_streams: bool, hurry: bool) -> None:
+    def _follow(self, acceptor: Acceptor) -> None:
+        """Accept as the way of leaving asks for, and close the listeners when they are of no more use."""
+        stage = self._leash.stage
+        if not self._leash.needs_listeners:
+            acceptor.close()
+        elif stage is Stage.STOPPING:
+            if self._stage is Stage.RETIRING:
+                acceptor.resume()
+            acceptor.close_if_empty()
+        if stage is Stage.RETIRING and self._stage is not stage:
+            acceptor.withhold()
+            self._leash.announce_retiring()
+        self._stage = stage
+
+    def _on_departure_while_leaving(self) -> None:
+        self._news.set()
+        if self._acceptor is not None and not self._acceptor.watching:
+            self._acceptor.relieve()
+
+    def _ask_to_leave(self, close_idle: bool, tell_streams: bool, quickly: bool) -> None:
         for connection in tuple(self._site.connections):
-            if close_idle:
+            if close_idle and (quickly or not connection.is_fresh):
                 connection.close_if_idle()
             if tell_streams:
                 connection.tell_stream()
-            if hurry:
+            if quickly:
                 connection.end_lingering()
 
     def _has_work(self) -> bool:
         site = self._site
-        return bool(site.connections or site.exchanges or (self._acceptor and self._acceptor.arriving))
+        acceptor = self._acceptor
+        if site.connections or site.exchanges or (acceptor is not None and acceptor.arriving):
+            return True
+        # By a SIGTERM alone it does not leave at once: it may have gone to all, and an order follow.
+        may_accept = acceptor is not None and not acceptor.is_closed
+        return may_accept and (self._stage is Stage.STOPPING or time.monotonic() < self._leash.linger_until)
 
     async def _hear_until(self, moment: float) -> None:
         try:
@@ -362,9 +387,11 @@ class _Worker:
     async def _cut(self) -> None:
         """Cancel what still runs, and close what is still open."""
         site = self._site
+        site.cutting = True  # from now on requests are answered 503
+        if site.connections:
+            await self._read_what_has_come()
         tasks = [exchange.task for exchange in site.exchanges]
         if tasks:
-            site.cutting = True
             self._orders.log.warning(
                 f"worker {self._orders.slot} (pid {os.getpid()}) cut {len(tasks)} "
                 f"request{'s' if len(tasks) > 1 else ''}: the time to leave was over"
@@ -374,6 +401,11 @@ class _Worker:
             await asyncio.wait(tasks, timeout=min(CANCEL_SECONDS, self._left() / 2))
         for connection in tuple(site.connections):
             connection.abort()
+
+    async def _read_what_has_come(self) -> None:
+        """Let the loop look at all sockets once: a turn begins with those that a wait has found ready."""
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def _clear_up(self) -> None:
         """Cancel the tasks that the application has left running; they get a moment to notice."""

@@ -67,9 +67,10 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Master to worker: finish what you have and leave.
+    """Master to worker: accept no more connections, finish the requests of those that are there, and leave.
 
-    Idle connections wait `linger` seconds for a last request; everything ends within `deadline` seconds.
+    The connections that wait in the queue of the listeners are for the other workers. Idle connections wait
+    `linger` seconds for a last request; everything ends within `deadline` seconds.
     """
 
     linger: float = 1.0
@@ -78,14 +79,30 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Master to worker: leave now; what is in flight is cut after `deadline` seconds."""
+    """Master to worker: all workers leave. Accept as before until the queue of the listeners is empty, then
+    close them; the rest is as for Retire."""
+
+    linger: float = 1.0
+    deadline: float = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Master to worker: leave now; accept no more connections, and cut what is in flight after `deadline`
+    seconds."""
 
     deadline: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class Retiring:
+    """Worker to master: it accepts no more connections, because of a Retire or a SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
 class SiblingDied:
-    """Master to worker: a sibling died, and may have taken a wake-up of the listener with it: look again."""
+    """Master to worker: a sibling died or retires, and may have taken a wake-up of the listener with it: look
+    again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +123,14 @@ TYPE_OF_KIND = {
     "listening": Listening,
     "retire": Retire,
     "stop": Stop,
+    "quit": Quit,
+    "retiring": Retiring,
     "sibling-died": SiblingDied,
     "log-files": LogFiles,
 }
 _KIND_OF_TYPE = {message_type: kind for kind, message_type in TYPE_OF_KIND.items()}
 
-Message = Ready | Failed | Listening | Retire | Stop | SiblingDied | LogFiles
+Message = Ready | Failed | Listening | Retire | Stop | Quit | Retiring | SiblingDied | LogFiles
 
 
 def encode(message: Message) -> bytes:

@@ -6,26 +6,23 @@ brings is for one worker alone: one that is woken accepts first, and bars its do
 """
 
 import socket
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from enum import Enum
 
+from appserve.connection.accepting import EXHAUSTED, AcceptErrors, is_queue_empty
 from appserve.net.listeners import Listener
 from appserve.net.poller import Poller
 from appserve.observe.log import Log
-
-SHORT_AGAIN = 60.0
-"""Seconds after which it is told again that there are no descriptors: that comes and goes all the time."""
 
 
 class Bar(Enum):
     """Why a worker takes no new connections."""
 
     EARLY = "the listeners do not listen yet"
-    LEAVING = "it is about to leave"
+    LEAVING = "it is about to leave, and the queue is for its siblings"
     CROWDED = "it holds as many as it may"
-    NO_FILES = "there are no descriptors"
+    NO_FILES = "accept() fails, for want of descriptors most likely"
     NO_THREAD = "every thread has something to do"
 
 
@@ -48,13 +45,13 @@ class Door:
     ) -> None:
         self._listeners = tuple(listeners)
         self._poller = poller
-        self._log = log
         self._admit = admit
         self._fall_short = fall_short
         self._guard = guard
         self._watched: dict[int, Listener] = {}
         self._bars = {Bar.EARLY}
-        self._told_short = float("-inf")  # when it was told that there are no descriptors
+        self._errors = AcceptErrors(log)
+        self._is_closed = False
 
     def bar(self, reason: Bar) -> None:
         """Accept nobody while this holds."""
@@ -91,44 +88,51 @@ class Door:
         for fd in self._watched:
             self._poller.rearm_listener(fd)
 
-    def close(self, most: int) -> None:
-        """Take in those that wait, at most so many from each listener, and nobody after them."""
-        is_listening = Bar.EARLY not in self._bars
+    @property
+    def is_closed(self) -> bool:
+        """Whether the listeners are closed: nothing can be accepted any more."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Accept nothing any more. What waits in the queue is for those who still have the listeners."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.bar(Bar.LEAVING)
         for listener in self._listeners:
-            if is_listening:
-                for _ in range(most):
-                    if not self._accept(listener):
-                        break
             listener.close(unlink=False)
 
+    def close_if_empty(self) -> None:
+        """Close if no connection waits in the queue."""
+        if Bar.EARLY in self._bars or (not self._is_closed and is_queue_empty(self._listeners)):
+            self.close()
+
     def _accept(self, listener: Listener) -> bool:
-        """Take one connection; whether there was one."""
+        """Take one connection; whether there may be more."""
         with self._guard:
             try:
                 client, peer = listener.socket.accept()
             except BlockingIOError:
                 return False
-            except ConnectionError:
-                return True  # this one left before it was accepted
             except OSError as error:
-                self._pause(error)
+                if not self._errors.must_pause(error):
+                    return True
+                # The connection stays in the queue, where it would wake us again and again; we look again
+                # when one of ours ends, or at the next sweep.
+                self.bar(Bar.NO_FILES)
+                if error.errno in EXHAUSTED:
+                    self._fall_short()
+                return False
+            except Exception:
+                self._errors.log_internal()
+                self.bar(Bar.NO_FILES)
                 return False
             try:
                 client.setblocking(False)
                 self._admit(client, peer)
             except OSError:
                 client.close()  # it left since, or epoll has no room
+            except Exception:
+                client.close()
+                self._errors.log_internal()
             return True
-
-    def _pause(self, error: OSError) -> None:
-        """There are no descriptors, most likely. The connection stays in its queue, where it would wake us
-        again and again; we look again when one of ours ends, or at the next sweep."""
-        now = time.monotonic()
-        if now - self._told_short >= SHORT_AGAIN:
-            self._told_short = now
-            self._log.error(
-                f"cannot accept connections for now: {error.strerror} (see the limit of open files)"
-            )
-        self.bar(Bar.NO_FILES)
-        self._fall_short()

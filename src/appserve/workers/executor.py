@@ -22,9 +22,9 @@ from appserve.wsgi.service import Service
 
 EVENTS = {Next.READ: READ, Next.WRITE: WRITE, Next.AGAIN: 0}
 
-TELL_AFTER = 100_000_000
-"""Nanoseconds of the application after which what was answered is told, though the loop has not turned yet.
-Requests that are ready together can keep it for long, and a worker that is killed tells nothing any more."""
+LOOK_UP_AFTER = 10_000_000
+"""Nanoseconds of the application after which the loop turns, though there are more that are ready: requests
+can keep a worker for long, and between two of them signals, orders and deadlines are looked at."""
 
 Guard = AbstractContextManager[object]
 """What is held while a connection is neither the kernel's nor in the dictionary, and by who forks."""
@@ -37,11 +37,12 @@ class Executor(ABC):
     """Gives turns to the connections of one worker. The loop's thread calls its methods.
 
     connections  by descriptor, all that the worker has
-    again        those that go on without an event; while there are any, the loop does not wait
+    late         descriptor → events of those that were ready and had no turn yet; while there are any, the
+                 loop does not wait. Without an event: they have sent more requests than one turn is long
     patience     seconds after which the loop has to turn again even if nothing happens
     """
 
-    again: list[WsgiConnection]
+    late: dict[int, int]
     patience: float
 
     def __init__(
@@ -59,7 +60,7 @@ class Executor(ABC):
         queue_timeout   seconds that a request may wait for its turn; 0 for ever
         """
         self.connections: dict[int, WsgiConnection] = {}
-        self.again = []
+        self.late = {}
         self.patience = math.inf
         self._service = service
         self._poller = poller
@@ -79,11 +80,11 @@ class Executor(ABC):
 
     @abstractmethod
     def serve(self, ready: Ready) -> None:
-        """Give a turn to each that is ready."""
+        """Give turns to those in `late`, then to those that are ready. After a long one the rest is late."""
 
     @abstractmethod
-    def go_on(self) -> None:
-        """Give a turn to each in `again`."""
+    def recall(self) -> None:
+        """Take back those that wait for a turn, as there will be none."""
 
     @abstractmethod
     def settle(self, connection: WsgiConnection, needed: Next) -> None:
@@ -97,7 +98,7 @@ class Executor(ABC):
             self.give_up(connection)
 
     def is_out(self, connection: WsgiConnection) -> bool:
-        """Whether it is in other hands: the loop may not touch it then."""
+        """Whether it is in other hands, or waits for its turn: the loop may not touch it then."""
         return False
 
     def give_up(self, connection: WsgiConnection) -> None:
@@ -140,6 +141,7 @@ class Executor(ABC):
 
     def close(self) -> None:
         """Give everything back."""
+        self.recall()
         for connection in list(self.connections.values()):
             if not self.is_out(connection):
                 self.drop(connection)
@@ -174,10 +176,14 @@ class Inline(Executor):
         # hot: bench sync-hello. Everything a request costs that is not its connection's business.
         connections = self.connections
         tally = self._tally
-        told = tally.busy_ns
+        look_up_at = tally.busy_ns + LOOK_UP_AFTER
         if self._queue_limit:
             self._note_arrival(ready)
-        for fd, events in ready:
+        if self.late:
+            self.late.update(ready)  # what was ready may be gone by now
+            ready, self.late = self.late.items(), {}
+        rest = iter(ready)
+        for fd, events in rest:
             connection = connections.get(fd)
             if connection is None:
                 self._on_own(fd)
@@ -191,26 +197,35 @@ class Inline(Executor):
                     self.settle(connection, connection.on_writable())
                 elif events & GONE:
                     self.drop(connection)
+                else:
+                    self.settle(connection, connection.proceed())
             except Exception:
                 self.give_up(connection)
-            if tally.busy_ns - told > TELL_AFTER:
-                told = tally.busy_ns
-                self._tell()
+            if tally.busy_ns > look_up_at:
+                self._be_late(rest)
+                return
+
+    def _be_late(self, rest: Ready) -> None:
+        """Keep what is left of a batch for the next turn; only what is not a client's is done at once."""
+        for fd, events in rest:
+            if fd in self.connections:
+                self.late[fd] = events
+            else:
+                self._on_own(fd)
 
     def _note_arrival(self, ready: Ready) -> None:
         """Requests wait for each other from now on, and some have waited before."""
         now = time.monotonic_ns()
         for fd, events in ready:
             connection = self.connections.get(fd)
-            if connection is not None:
+            if connection is not None and fd not in self.late:
                 connection.note_arrival(now, self._queue_limit, bool(events & READ))
 
-    def go_on(self) -> None:
-        """Let those have their turn again who have sent more requests than one turn is long."""
-        again, self.again = self.again, []
-        for connection in again:
-            if self.connections.get(connection.fd) is connection:  # it may be gone since
-                self.ask(connection, WsgiConnection.proceed)
+    def is_out(self, connection: WsgiConnection) -> bool:
+        return connection.fd in self.late
+
+    def recall(self) -> None:
+        self.late.clear()
 
     def settle(self, connection: WsgiConnection, needed: Next) -> None:
         if self._is_forked:
@@ -218,9 +233,9 @@ class Inline(Executor):
         if needed is Next.CLOSE:
             self.drop(connection)
             return
-        if needed is Next.AGAIN:
-            self.again.append(connection)
         fd = connection.fd
+        if needed is Next.AGAIN:
+            self.late[fd] = 0
         if needed is not self._watched.get(fd, NEXT_READ):
             self._poller.watch(fd, EVENTS[needed])
             if needed is NEXT_READ:
@@ -233,6 +248,7 @@ class Inline(Executor):
         if self.connections.get(fd) is not connection:
             return
         self._watched.pop(fd, None)
+        self.late.pop(fd, None)
         try:
             self._poller.remove(fd)
             connection.release()
@@ -241,9 +257,6 @@ class Inline(Executor):
             self._departed()
 
     def turned(self, now: float) -> None:
-        self._tell()
-
-    def _tell(self) -> None:
         if self._service.access is not None:
             self._service.access.flush()
         self._tally.publish_requests()

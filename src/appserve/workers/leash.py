@@ -14,7 +14,8 @@ SIGTERM is a Python handler plus a wakeup descriptor: without the descriptor, a 
 the last byte code and the system call that waits is noticed only when that call ends. Event loops may take
 the wakeup descriptor for themselves (uvloop does), so the handler also writes to ours.
 
-A worker whose master is gone leaves: idle at once, busy within the graceful timeout. Three things tell it,
+A worker whose master is gone leaves as at a graceful stop, since its siblings leave too: idle at once, busy
+within the graceful timeout. Three things tell it,
 because each can fail: the end of file on the channel (a busy worker does not look at it), the death signal
 of the kernel (Linux only), the parent's pid (an application's own children may hold the channel open). A
 worker that is stuck in its application cannot be asked, so SIGALRM with its default action is armed to end
@@ -32,7 +33,7 @@ from types import FrameType
 from appserve.observe.scoreboard import WorkerState
 from appserve.system.wakeup import Wakeup
 from appserve.workers.app import Application, choose_worker_class
-from appserve.workers.channel import Listening, LogFiles, Ready, Retire, SiblingDied, Stop
+from appserve.workers.channel import Listening, LogFiles, Quit, Ready, Retire, Retiring, SiblingDied, Stop
 from appserve.workers.orders import Orders
 
 #: How long idle keep-alive connections wait for a last request when SIGTERM comes from outside.
@@ -46,8 +47,13 @@ class Stage(Enum):
     """How a worker stands to its work. It only ever moves down this list."""
 
     SERVING = "serving"
-    DRAINING = "draining"  # finish what is there, until `deadline`
-    STOPPING = "stopping"  # cut what is there at `deadline`, which is near
+    RETIRING = "retiring"  # accept nothing, finish what is there, until `deadline`
+    STOPPING = "stopping"  # accept until the queue is empty, finish it all, until `deadline`
+    QUITTING = "quitting"  # accept nothing, cut what is there at `deadline`, which is near
+
+    def __lt__(self, other: "Stage") -> bool:
+        order = tuple(Stage)
+        return order.index(self) < order.index(other)
 
 
 class Leash:
@@ -59,6 +65,7 @@ class Leash:
         self._clock = clock
         self._channel = orders.channel
         self._sibling_died = False
+        self._retired_by_order = False
         self._unsaid = ""
         self.listening = False
         self.stage = Stage.SERVING
@@ -74,7 +81,7 @@ class Leash:
 
     @property
     def leaving(self) -> bool:
-        """No new connections: the worker drains or stops."""
+        """Whether the worker is on its way out, in whichever way."""
         return self.stage is not Stage.SERVING
 
     @property
@@ -107,9 +114,12 @@ class Leash:
                 case LogFiles() as logs:
                     self._orders.change_logs(logs, self._channel.take_files(logs.count))
                 case Retire(linger, deadline):
-                    self._leave(Stage.DRAINING, linger, deadline)
-                case Stop(deadline):
-                    self._leave(Stage.STOPPING, 0.0, deadline)
+                    self._retired_by_order = True
+                    self._leave(Stage.RETIRING, linger, deadline)
+                case Stop(linger, deadline):
+                    self._leave(Stage.STOPPING, linger, deadline)
+                case Quit(deadline):
+                    self._leave(Stage.QUITTING, 0.0, deadline)
         if self._channel.closed:
             self._be_orphan()
         self._speak()
@@ -125,6 +135,21 @@ class Leash:
         if not self.orphaned and os.getppid() != self._orders.master_pid:
             self._be_orphan()
         self._speak()
+
+    @property
+    def needs_listeners(self) -> bool:
+        """Whether the listeners may have to be watched, now or by a later order.
+
+        A master orders Retire only where others are ready to accept. A SIGTERM from outside is no such
+        promise: it may have gone to all workers, as when systemd stops a service, and a Stop follows.
+        """
+        if self.stage is Stage.RETIRING:
+            return not self._retired_by_order
+        return self.stage is not Stage.QUITTING
+
+    def announce_retiring(self) -> None:
+        """Tell the master that this worker accepts no more connections."""
+        self._channel.send(Retiring())
 
     def take_sibling_death(self) -> bool:
         """Whether a sibling died since the last call: its wake-ups may be lost, so look at the listeners
@@ -145,7 +170,7 @@ class Leash:
             self._be_orphan()
         elif not self.leaving:
             self._unsaid = "SIGTERM, retires"
-            self._leave(Stage.DRAINING, LINGER, self._orders.settings.graceful_timeout)
+            self._leave(Stage.RETIRING, LINGER, self._orders.settings.graceful_timeout)
         try:
             os.write(self._wake_end, b"\0")
         except OSError:
@@ -156,8 +181,7 @@ class Leash:
         now = self._clock()
         if self.stage is Stage.SERVING:
             self._orders.row.enter(WorkerState.DRAINING, time.monotonic_ns())
-        if self.stage is not Stage.STOPPING:
-            self.stage = stage
+        self.stage = max(self.stage, stage)
         self.linger_until = min(self.linger_until, now + linger)
         self.deadline = min(self.deadline, now + deadline)
 
@@ -167,7 +191,7 @@ class Leash:
         self.orphaned = True
         self._unsaid = f"its master (pid {self._orders.master_pid}) is gone, leaves"
         graceful = self._orders.settings.graceful_timeout
-        self._leave(Stage.DRAINING, 0.0, graceful)
+        self._leave(Stage.STOPPING, 0.0, graceful)
         # The application may have taken SIGALRM; nobody else is left to end a worker that is stuck in it.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, graceful + ORPHAN_MARGIN)

@@ -43,7 +43,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread, get_ident
 
 from appserve import forked
@@ -159,9 +159,6 @@ class Pool(Executor):
         for fd in own:
             self._on_own(fd)
 
-    def go_on(self) -> None:
-        pass  # nobody is ever in `again`
-
     def _hand_over(self, connection: WsgiConnection, reads: bool, now: int) -> None:
         connection.out.append(None)
         busy = self._busy
@@ -185,6 +182,14 @@ class Pool(Executor):
                 self._poller.watch_once(connection.fd, EVENTS[needed])
         except Exception:
             self.give_up(connection)
+
+    def recall(self) -> None:
+        try:
+            while (job := self._queue.get_nowait()) is not None:
+                job[0].out.pop()
+                self._busy.pop()
+        except Empty:
+            pass
 
     def settle(self, connection: WsgiConnection, needed: Next) -> None:
         if needed is Next.CLOSE:

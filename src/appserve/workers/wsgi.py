@@ -49,6 +49,10 @@ ATTENTION = 2 * SWEEP
 ROOM = 16
 """A worker that holds as many connections as it may makes room for this part of them at once."""
 
+LEAVING_PAUSE = 0.1
+"""Seconds after which a worker that leaves looks whether it can, though nothing has happened: a connection
+may have become idle enough, and a sibling may have emptied the queue."""
+
 TOLD_AGAIN = 60.0
 """Seconds after which it is told again that a worker has too many connections, or no room on disk."""
 
@@ -101,7 +105,7 @@ class WsgiWorker:
         self._told_crowded = self._told_shortage = float("-inf")
         self._attention = 0.0  # seconds that the loop has been attentive to its clients
         self._swept = 0.0
-        self._drained = False
+        self._stage = Stage.SERVING  # as far as the loop has followed its orders
         self._leash = Leash(orders)
 
     def _make_service(self, threads: int) -> Service:
@@ -170,11 +174,9 @@ class WsgiWorker:
     def _turn(self) -> None:
         # hot: bench sync-hello. The rest of what a request costs is in Inline.serve.
         executor = self._executor
-        if executor.again:
-            executor.go_on()
         now = time.monotonic()
-        timeout = 0.0 if executor.again else max(0.0, min(self._swept + SWEEP - now, executor.patience))
-        if self._drained:
+        timeout = 0.0 if executor.late else max(0.0, min(self._swept + SWEEP - now, executor.patience))
+        if self._stage is not Stage.SERVING:
             timeout = min(timeout, self._time_left(now))
         executor.serve(self._poller.wait(timeout))
         if self._is_crowded:
@@ -199,6 +201,8 @@ class WsgiWorker:
             leash.on_wakeup()
         else:
             self._door.knock(fd)
+        if self._stage is not leash.stage:
+            self._follow(leash.stage)  # before a listener that was ready with the order is looked at
 
     # ── connections come and go ──
 
@@ -225,7 +229,7 @@ class WsgiWorker:
         One more, because who was woken for a connection has to accept it: no sibling would learn of it.
         """
         self._is_crowded = False
-        if self._drained:
+        if self._door.is_closed:
             return
         if self._is_short:
             self._is_short = False
@@ -314,46 +318,64 @@ class WsgiWorker:
         leash = self._leash
         if not leash.leaving:
             return False
-        if not self._drained:
-            self._drain()
+        if self._stage is not leash.stage:
+            self._follow(leash.stage)
+        self._mind_queue()
         now = time.monotonic()
         if now >= leash.deadline:
+            self._door.close()
             return True
-        if now >= leash.linger_until or leash.stage is Stage.STOPPING:
-            self._see_off(leash.stage is Stage.STOPPING)
-        return not self._connections
+        if now >= leash.linger_until:
+            self._see_off()
+        # By a SIGTERM alone it does not leave at once: it may have gone to all, and an order follow.
+        may_accept = self._stage is Stage.STOPPING or now < leash.linger_until
+        return not self._connections and (self._door.is_closed or not may_accept)
+
+    def _follow(self, stage: Stage) -> None:
+        """Begin to leave, or to leave in another way: it is the accepting that changes, and every response
+        says that it is the last."""
+        if self._stage is Stage.SERVING:
+            self._orders.row.enter(WorkerState.DRAINING, time.monotonic_ns())
+            self._pace.end()
+        self._stage = stage
+        if stage is Stage.RETIRING:
+            self._door.bar(Bar.LEAVING)
+            self._leash.announce_retiring()
+        elif stage is Stage.STOPPING and not self._door.is_closed:
+            self._door.unbar(Bar.LEAVING)
+
+    def _mind_queue(self) -> None:
+        """On the way out: close the listeners as soon as they are not needed any more."""
+        if not self._leash.needs_listeners:
+            self._door.close()
+        elif self._stage is Stage.STOPPING:
+            self._door.close_if_empty()
 
     def _time_left(self, now: float) -> float:
-        """Seconds until something ends that was given time when the worker began to leave."""
-        leash = self._leash
-        until = leash.linger_until if now < leash.linger_until else leash.deadline
-        return max(0.0, min(until, leash.deadline) - now)
+        """Seconds for which the loop may wait when the worker is on its way out."""
+        return max(0.0, min(LEAVING_PAUSE, self._leash.deadline - now))
 
-    def _see_off(self, quickly: bool) -> None:
+    def _see_off(self) -> None:
         """Close the connections on which nothing is under way."""
         executor = self._executor
+        quickly = self._stage is Stage.QUITTING
+        now = time.monotonic_ns()
         for connection in list(self._connections.values()):
             if executor.is_out(connection):
                 continue
-            if connection.is_idle:
+            if connection.can_go(now) or (quickly and connection.is_idle):
                 executor.ask(connection, WsgiConnection.take_leave)
             elif quickly and connection.lingers:
                 executor.drop(connection)
 
     def _cut(self) -> None:
-        """Close what there is no more time for, while what is recorded then can still be written."""
+        """Close what there is no more time for: what has asked for something is told so and recorded."""
         executor = self._executor
+        executor.recall()
         for connection in list(self._connections.values()):
             if not executor.is_out(connection):
                 executor.ask(connection, WsgiConnection.cut)
                 executor.drop(connection)
-
-    def _drain(self) -> None:
-        """Close the door: those who came before are served, and every response says that it is the last."""
-        self._drained = True
-        self._orders.row.enter(WorkerState.DRAINING, time.monotonic_ns())
-        self._pace.end()
-        self._door.close(self._orders.settings.backlog)
 
     def close(self) -> None:
         """Give everything back."""

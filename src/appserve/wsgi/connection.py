@@ -28,7 +28,7 @@ READ_SIZE = 65536
 """Bytes taken from a socket at once; it bounds what one client can make this process hold unread."""
 
 PIPELINED = 16
-"""Requests that one connection gets answered in a row before the others have their turn."""
+"""Brief requests that one connection gets answered in a row before the others have their turn."""
 
 FRESH = 500_000_000
 """Nanoseconds that a new client has for the first byte of its request before it may have to make room."""
@@ -139,7 +139,10 @@ class WsgiConnection(Arrival):
                 return self._after_response() or AGAIN
             if not http.unread:
                 return READ
+            if self._took_long:
+                break
             answered += 1
+        self._took_long = False
         return AGAIN
 
     # ── the end of a response, of a connection ──
@@ -289,9 +292,17 @@ class WsgiConnection(Arrival):
         return CLOSE if needed is not AGAIN and self.is_idle else needed
 
     def cut(self) -> Next:
-        """The worker's time is up: a request of which the rest has not come is answered."""
-        if self._head is None:
+        """The worker's time is up: a request that has come in, or of which the rest is missing, is answered
+        503. The application is not called."""
+        if self.lingers or self._outbox.pending:
             return CLOSE
+        self.late_at = 0
+        self._http.close_after_response()
+        needed = self._take_in()
+        if needed is not CLOSE and not self.lingers:
+            needed = self.proceed()
+        if self._head is None:
+            return needed
         rejected = Rejected(503, "the server is stopping")
         self._http.refuse(rejected)
         return self._reject(rejected)

@@ -27,6 +27,9 @@ from appserve.wsgi.proxied import Proxies, tell_origin
 from appserve.wsgi.response import Response
 from appserve.wsgi.service import Service
 
+LONG = 10_000_000
+"""Nanoseconds of a call of the application after which other connections have their turn."""
+
 WRITING_HEAD, WRITING_DONE = Writing.HEAD, Writing.DONE  # hot: see messages.END.
 
 
@@ -46,6 +49,7 @@ class Exchanges:
         "_service",
         "_since",
         "_template",
+        "_took_long",
         "late_at",
         "out",
     )
@@ -70,6 +74,7 @@ class Exchanges:
         # When the request's head was complete; between two, when the last was answered; monotonic ns.
         self._since = time.monotonic_ns()
         self.late_at: int | None = None  # when a request that has come in has waited for too long, if ever
+        self._took_long = False  # a call of the application, so that it is for others to have a turn
         self._resets = False  # a response was cut short, and only a reset can tell the client
 
     def _believe(self) -> None:
@@ -168,6 +173,7 @@ class Exchanges:
                 self._record(access, head, status, now, referer, agent)
             self._since = now
         if spent > BRIEF:
+            self._took_long = spent > LONG
             service.pace.called((now - begun) / 1e9, now / 1e9)  # with the time that it waited for its reader
 
     def _call(self, environ: Environ, response: Response) -> None:
