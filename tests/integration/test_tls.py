@@ -379,13 +379,13 @@ def test_a_client_cannot_renegotiate(serve, kind):
 
 
 @pytest.mark.parametrize("kind", ["sync", "threads"])
-def test_only_workers_that_serve_tls_have_it_in_memory(serve, kind):
+def test_only_who_serves_tls_has_it_in_memory(serve, kind):
     plain = serve("app:app", "-k", kind, files={"app.py": WSGI})
     secure = start(serve, kind)
     (worker,) = secure.worker_pids()
 
     assert plain.get("/modules").text == "none"
-    assert not has_tls_in_memory(secure.pid)
+    assert not has_tls_in_memory(plain.pid)
     assert has_tls_in_memory(worker)
 
 

@@ -95,12 +95,12 @@ def test_a_module_may_run_a_loop_of_its_own_to_its_end(serve: Serve, loop: str, 
 
 
 WSGI = """
-import asyncio, os, threading
+import asyncio, os
 
 def epolls():
-    found = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2
+    found = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
              if os.path.islink(f"/proc/self/fd/{fd}")]
-    return found.count("anon_inode:[eventpoll]")
+    return sum("eventpoll" in file for file in found)
 
 def app(environ, start_response):
     start_response("200 OK", [])
@@ -115,6 +115,15 @@ def test_nothing_of_the_loop_is_left_in_a_worker_that_turns_out_to_be_wsgi(serve
     server = serve("app:app", files={"app.py": WSGI}, environ={"PYTHONWARNINGS": "error"})
 
     assert server.get().text == "1 asyncio.unix_events slept ran"  # its poller's
+
+
+def test_a_loop_that_a_wsgi_application_has_set_at_import_stays_set(serve: Serve) -> None:
+    source = "import asyncio\nloop = asyncio.new_event_loop()\nasyncio.set_event_loop(loop)\n" + WSGI.replace(
+        "    loop = asyncio.get_event_loop()\n", "    assert loop is asyncio.get_event_loop()\n"
+    )
+    server = serve("app:app", files={"app.py": source})
+
+    assert server.get().text == "2 asyncio.unix_events slept ran"
 
 
 def test_a_loop_that_a_wsgi_application_took_at_import_stays_its_own(serve: Serve) -> None:

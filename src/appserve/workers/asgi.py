@@ -23,6 +23,8 @@ import os
 import selectors
 import sys
 import time
+from collections.abc import Callable
+from threading import current_thread, main_thread
 
 from appserve import forked
 from appserve.asgi.accept import Acceptor, make_fair_epoll
@@ -93,46 +95,64 @@ def make_loop(name: str) -> tuple[asyncio.AbstractEventLoop, int]:
 
 
 class EventLoop:
-    """The loop that is going to serve, made the current one of this thread.
+    """The loop that is going to serve, for modules that ask for the current one when they are imported.
 
-    It is there before the application is imported: locks, queues, clients and tasks that a module makes with
-    asyncio.get_event_loop() are of use only on the loop that serves.
+    Locks, queues, clients and tasks that a module makes with asyncio.get_event_loop() are of use only on the
+    loop that serves. It is made when the first module asks, else when it has to serve: a worker whose
+    application turns out to be WSGI has none, and not the descriptors that libuv keeps for life.
     """
 
     def __init__(self, name: str) -> None:
         """`name`: auto, uvloop, asyncio."""
         self._name = name
-        self._loop, self._backend_fd = make_loop(name)
-        asyncio.set_event_loop(self._loop)
-        self._references = sys.getrefcount(self._loop)
+        self._made: tuple[asyncio.AbstractEventLoop, int] | None = None
+        if sys.version_info < (3, 14):
+            self._policy = _OnDemand(self._make)
+            asyncio.set_event_loop_policy(self._policy)
+        else:  # there are no policies to come; who asks gets what is there, or an error
+            asyncio.set_event_loop(self._make())
 
     def for_serving(self) -> tuple[asyncio.AbstractEventLoop, int]:
-        """The loop and its epoll's descriptor (-1: none), current again if a module has changed that."""
-        if self._loop.is_closed():  # asyncio's documentation shows modules that run it and close it
-            self._loop, self._backend_fd = make_loop(self._name)
-        asyncio.set_event_loop(self._loop)
-        return self._loop, self._backend_fd
+        """The loop, made the current one, and its epoll's descriptor (-1: none)."""
+        self.withdraw()
+        made = self._made
+        if made is None or made[0].is_closed():  # asyncio's documentation has modules that run and close it
+            made = make_loop(self._name)
+        asyncio.set_event_loop(made[0])
+        return made
 
     def withdraw(self) -> None:
-        """The application has no use for it: leave the process as if there had never been one.
+        """Leave asyncio as it would be without us, with what the application's modules have made of it."""
+        if sys.version_info < (3, 14) and asyncio.get_event_loop_policy() is self._policy:
+            asyncio.set_event_loop_policy(None)
+            if self._policy.is_set:
+                asyncio.set_event_loop(self._policy.current)
 
-        Unless a module has it. Then it stays as it is: a WSGI application may well run a loop of its own, and
-        asked for one in the same way.
-        """
-        if sys.getrefcount(self._loop) > self._references:
-            return
-        if not self._loop.is_closed() and self._is_current():
-            asyncio.set_event_loop(None)
-            if sys.version_info < (3, 14):
-                # It remembers that one was set, and would not make one for who asks. Later Pythons never do.
-                asyncio.set_event_loop_policy(None)
-        self._loop.close()
+    def _make(self) -> asyncio.AbstractEventLoop:
+        self._made = make_loop(self._name)
+        return self._made[0]
 
-    def _is_current(self) -> bool:
-        try:
-            return asyncio.get_event_loop() is self._loop
-        except RuntimeError:  # none is: a module has called asyncio.run(), which ends with that
-            return False
+
+if sys.version_info < (3, 14):
+
+    class _OnDemand(asyncio.DefaultEventLoopPolicy):
+        """As usual, but the loop that the main thread gets without having set one is made by `make`."""
+
+        def __init__(self, make: Callable[[], asyncio.AbstractEventLoop]) -> None:
+            super().__init__()
+            self._make = make
+            self.is_set = False
+            self.current: asyncio.AbstractEventLoop | None = None
+
+        def get_event_loop(self) -> asyncio.AbstractEventLoop:
+            if not self.is_set and current_thread() is main_thread():
+                self.set_event_loop(self._make())
+            return super().get_event_loop()
+
+        def set_event_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+            if current_thread() is main_thread():
+                self.is_set, self.current = True, loop
+            super().set_event_loop(loop)
 
 
 class _Worker:
