@@ -48,7 +48,7 @@ def test_usr1_opens_a_renamed_access_log_anew_in_every_worker(serve: Serve, sour
     new.rename(old)
     server.signal(signal.SIGUSR1)
 
-    server.await_line(r"SIGUSR1 received, opened anew: access\.log$")
+    server.await_line(r"SIGUSR1 received, opened anew: \S+/access\.log$")
     for pid in (server.pid, *workers):
         await_fact(lambda pid=pid: str(old) not in files_of(pid), "the old file is closed")  # type: ignore[misc]
     assert server.get("/after").status == 200
@@ -113,7 +113,7 @@ def test_the_error_log_can_be_a_file_that_is_opened_anew(serve: Serve, source: s
 
     path.rename(old)
     server.signal(signal.SIGUSR1)
-    await_fact(holds(path, "SIGUSR1 received, opened anew: error.log"), "the master writes the new file")
+    await_fact(holds(path, f"SIGUSR1 received, opened anew: {path}"), "the master writes the new file")
     worker = server.worker_pids()[0]
     await_fact(lambda: str(old) not in files_of(worker), "the worker has closed the old file")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
@@ -135,7 +135,7 @@ def test_a_reload_moves_the_logs(serve: Serve) -> None:
     server.signal(signal.SIGHUP)
 
     error = server.folder / "error.log"
-    server.await_line(r"reload: access_logfile = two\.log \(was one\.log\)")
+    server.await_line(r"reload: access_logfile = \S+/two\.log \(was \S+/one\.log\)")
     await_fact(holds(error, "generation 2 serves with 1 worker"), "the error log has moved")
     server.get("/second")
     await_fact(holds(server.folder / "two.log", "/second"), "the request is in the second file")
@@ -155,7 +155,9 @@ def test_a_log_that_cannot_be_opened_refuses_the_reload(serve: Serve) -> None:
     for name in ("access", "error"):
         (server.folder / "appserve.toml").write_text(f'{name}_logfile = "gone/{name}.log"\n')
         server.signal(signal.SIGHUP)
-        server.await_line(f"reload: cannot open the {name} log gone/{name}.log: No such file or directory")
+        server.await_line(
+            f"reload: cannot open the {name} log \\S+gone/{name}.log: No such file or directory"
+        )
     server.await_line("reload refused", 2)
     assert server.get().status == 200
 
@@ -167,7 +169,7 @@ def test_a_log_that_cannot_be_opened_anew_is_written_on(serve: Serve) -> None:
     server.signal(signal.SIGUSR1)
 
     server.await_line(
-        r"cannot open the access log logs/access\.log: No such file.*; what is open is written on"
+        r"cannot open the access log \S+/logs/access\.log: No such file.*; what is open is written on"
     )
     server.get("/after")
     await_fact(holds(server.folder / "old" / "access.log", "/after"), "the request is in the old file")
