@@ -88,7 +88,7 @@ async def test_nobody_is_closed_while_nobody_waits() -> None:
 
 
 @on_both_loops
-async def test_who_has_sent_a_byte_of_a_request_is_not_closed_for_others() -> None:
+async def test_an_incomplete_head_is_closed_for_others_and_a_request_is_not() -> None:
     gate = asyncio.Event()
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
@@ -100,6 +100,11 @@ async def test_who_has_sent_a_byte_of_a_request_is_not_closed_for_others() -> No
     busy = await Caller.connect(house, first=GET)
     await until(lambda: house.site.exchanges and not house.acceptor.watching, "it is full")
     late = await Caller.connect(house, first=GET)
+    while len(house.site.exchanges) < 2:
+        house.acceptor.relieve()
+        await asyncio.sleep(0.002)
+    assert await part.read_to_end() == b"", "it has asked for nothing yet"
+    later = await Caller.connect(house, first=GET)
     for _ in range(5):
         house.acceptor.relieve()
         sweep(house, 1.0)
@@ -108,11 +113,11 @@ async def test_who_has_sent_a_byte_of_a_request_is_not_closed_for_others() -> No
 
     gate.set()
     await busy.read_to(b"hello")
-    await part.send_raw(GET[1:])
-    await part.read_to(b"hello")
+    await late.read_to(b"hello")
     sweep(house, 1.0)
-    await _relieve_until_served(house, late)
-    await leave(house, part, busy, late)
+    await _relieve_until_served(house, later)
+    await leave(house, part, busy, late, later)
+    assert "(2); closed 1 connection with an incomplete request head" in house.scene.log
 
 
 async def _relieve_until_served(house: House, late: Caller) -> None:
@@ -150,20 +155,19 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
         assert [client.closing for client in clients] == [True] * 4 + [False] * 60
         await turns()
         assert room.make() == 4
-        told = "worker 1 has its 64 connections and closes those that are idle"
-        assert scene.log.count(told) == 1
+        assert scene.log.count("worker 1 reached --worker-connections (64); closed 4 idle connections") == 1
         now = 61.0
         await turns()
         refilled = [scene.connect() for _ in range(8)]
         assert room.make() == 4
-        assert scene.log.count(told) == 2
+        assert scene.log.count("worker 1 reached --worker-connections (64); closed 4 idle connections") == 2
         assert not refilled[0].closing
 
     asyncio.run(main())
 
 
 @on_both_loops
-async def test_connections_are_made_room_of_only_when_they_are_idle() -> None:
+async def test_only_connections_without_a_request_make_room() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
         if scope["path"] == "/quick":
@@ -185,15 +189,16 @@ async def test_connections_are_made_room_of_only_when_they_are_idle() -> None:
     used.feed(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
     await turns()
 
-    assert Room(scene.site, 1000, lambda: 0, "worker 1").make() == 1
+    assert Room(scene.site, 1, lambda: 0, "worker 1").make() == 1
     assert used.closing
     assert not new.closing, "it has just come, and may be about to ask for something"
     for _ in range(2):
         scene.site.attended += 1.0
         for client in (*states.values(), new):
             client.protocol.sweep(scene.site.attended)  # type: ignore[attr-defined]
-    assert Room(scene.site, 1000, lambda: 0, "worker 1").make() == 1
+    assert Room(scene.site, 1000, lambda: 0, "worker 1").make() == 2
     assert new.closing
+    assert states.pop("begun").closing
     assert not any(client.closing for client in states.values())
 
 

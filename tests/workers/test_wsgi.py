@@ -368,7 +368,7 @@ def test_it_holds_no_more_connections_than_it_may(serve: Serve):
     worker = serve(worker_connections=5)
     held = [worker.connect() for _ in range(5)]
     for client in held:
-        client.send(GET[:-1])
+        client.send(post(1))
     worker.await_word(CONNECTIONS, 5)
     worker.await_sweeps()
     late = worker.connect()
@@ -379,7 +379,7 @@ def test_it_holds_no_more_connections_than_it_may(serve: Serve):
     assert not late.has_something()
     held[2].close()
     assert late.response().status == 200
-    assert held[0].ask(GET[-1:]).status == 200
+    assert held[0].ask(b"a", "POST").status == 200
 
 
 def new_clients_are_fresh_for(seconds: int) -> Callable[[], None]:
@@ -394,7 +394,7 @@ def new_clients_are_fresh_for(seconds: int) -> Callable[[], None]:
 def test_it_makes_room_by_closing_those_that_have_been_idle_longest(serve: Serve):
     worker = serve(worker_connections=32, prepare=new_clients_are_fresh_for(0))
     silent, half, *used = held = [worker.connect() for _ in range(32)]
-    half.send(GET[:-1])
+    half.send(GET[:-1])  # not idle, so others go first
     worker.await_word(CONNECTIONS, 32)
     for client in (used[0], used[2]):
         assert client.ask().status == 200
@@ -408,7 +408,7 @@ def test_it_makes_room_by_closing_those_that_have_been_idle_longest(serve: Serve
     assert half.ask(GET[-1:]).status == 200
     assert [client.ask().status for client in used[3:]] == [200] * 27
     assert used[1].ask().status == 200
-    assert worker.log.count("has its 32 connections and closes those that are idle") == 1
+    assert worker.log.count("reached --worker-connections (32); closed 3 idle connections") == 1
 
 
 def test_a_client_that_has_just_come_is_not_closed_before_it_could_ask(serve: Serve):
@@ -420,7 +420,7 @@ def test_a_client_that_has_just_come_is_not_closed_before_it_could_ask(serve: Se
     worker.await_sweeps(3)
 
     assert not late.has_something()
-    assert worker.log.count("has its 4 connections and accepts nobody, and none is idle") == 1
+    assert worker.log.count("reached --worker-connections (4); not accepting") == 1
     assert [client.ask().status for client in held] == [200] * 4
     assert late.response().status == 200, "now there are some who have been served"
 
@@ -433,6 +433,24 @@ def test_room_is_made_for_any_number_of_clients_that_stay(serve: Serve):
 
     assert worker.word(CONNECTIONS) <= 8
     assert worker.log.count("WARNING") == 1
+
+
+def test_incomplete_heads_make_room_when_none_is_idle_the_oldest_first(serve: Serve):
+    worker = serve(worker_connections=32, prepare=new_clients_are_fresh_for(3600))
+    *heads, body = [worker.connect() for _ in range(32)]
+    body.send(post(5))
+    for client in heads:
+        client.send(GET[:20])
+        worker.await_sweeps(1)
+    worker.await_word(CONNECTIONS, 32)
+    worker.await_sweeps()
+    assert not any(client.has_something() for client in heads), "closed before the room was needed"
+
+    assert worker.ask().status == 200
+    assert [client.end() for client in heads[:3]] == ["end"] * 3
+    assert [client.ask(GET[20:]).status for client in heads[3:]] == [200] * 28
+    assert body.ask(b"hello", "POST").status == 200
+    assert worker.log.count("(32); closed 3 connections with an incomplete request head\n") == 1
 
 
 def pass_queue_limit(since: int) -> None:
@@ -570,29 +588,29 @@ def begin(worker: Worker, part: bytes) -> Client:
 
 def test_without_descriptors_it_neither_spins_nor_ends(serve: Serve):
     worker = serve(files=12)
-    clients = [begin(worker, GET[:-1]) for _ in range(30)]
+    clients = [begin(worker, post(1)) for _ in range(30)]
     worker.await_log("cannot accept connections for now: Too many open files")
     before, started = worker.cpu_seconds(), time.monotonic()
     worker.await_sweeps(10)
 
     assert worker.cpu_seconds() - before < 0.5 * (time.monotonic() - started)
-    assert [client.ask(GET[-1:]).status for client in clients[:5]] == [200] * 5
+    assert [client.ask(b"a", "POST").status for client in clients[:5]] == [200] * 5
     for client in clients[:25]:
         client.close()
-    assert [client.ask(GET[-1:]).status for client in clients[25:]] == [200] * 5
+    assert [client.ask(b"a", "POST").status for client in clients[25:]] == [200] * 5
     assert worker.log.count("cannot accept") == 1, "told each time"
 
 
 def test_without_descriptors_those_that_are_idle_make_room(serve: Serve):
     worker = serve(files=12)
-    half = begin(worker, GET[:-1])
+    half = begin(worker, post(1))
     silent = [worker.connect() for _ in range(29)]
     used = worker.connect()
 
     assert used.ask().status == 200
     for _ in range(30):
         assert worker.ask().status == 200
-    assert half.ask(GET[-1:]).status == 200
+    assert half.ask(b"a", "POST").status == 200
     assert silent[0].end() == "end"
     assert worker.log.count("cannot accept") == 1
 
@@ -600,12 +618,12 @@ def test_without_descriptors_those_that_are_idle_make_room(serve: Serve):
 def test_a_large_body_without_descriptors_is_refused_and_nobody_else(serve: Serve):
     worker = serve(files=12)
     large = begin(worker, post(10**6))
-    held = [begin(worker, GET[:-1]) for _ in range(19)]
+    held = [begin(worker, post(1)) for _ in range(19)]
     worker.await_log("cannot accept")
     large.send(b"a" * 10**6)
 
     assert large.response("POST").status == 503
-    assert held[0].ask(GET[-1:]).status == 200
+    assert held[0].ask(b"a", "POST").status == 200
     worker.await_log("has no room on disk for slow clients: Too many open files in ")
 
 

@@ -12,6 +12,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from appserve.connection.eviction import Kind
 from appserve.errors import Cause
 from appserve.http.deadlines import LINGER_SILENCE
 from appserve.http.limits import Limits
@@ -768,6 +769,44 @@ def test_a_worker_that_begins_to_leave_during_a_call_says_so_in_its_answer(talk_
     talk = talk_to(application)
 
     assert talk.ask().closes
+
+
+# ── making room ──
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "kept"),
+    [
+        *((b"", b"", False), (b"", GET, True), (b"", GET[:9], True)),
+        *((GET[:9], b"", False), (GET[:9], GET[9:15], False), (GET[:9], GET[9:], True)),
+    ],
+)
+def test_it_makes_room_unless_what_it_waits_for_has_come_in(
+    talk_to: TalkTo, before: bytes, since: bytes, kept: bool
+):
+    """It came while the application had the thread, and nothing of it was looked at."""
+    talk = talk_to(echo)
+    talk.client.sendall(before)
+    talk.turn()
+    talk.client.sendall(since)
+
+    assert talk.connection.make_room() is (AGAIN if kept else CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        *((b"", None), (GET, Kind.IDLE), (GET[:9], Kind.HEAD), (GET + GET[:9], Kind.HEAD)),
+        *((post(b"hello")[:-1], None), (post(b"hello")[:-5], None)),
+    ],
+)
+def test_only_what_has_no_request_may_be_closed_for_others(talk_to: TalkTo, sent: bytes, kind: Kind | None):
+    talk = talk_to(echo)
+    talk.client.sendall(sent)
+    talk.turn()
+
+    found = talk.connection.evictable(time.monotonic_ns())
+    assert (found and found[0]) == kind
 
 
 # ── deadlines ──

@@ -167,6 +167,16 @@ class RequestProtocol(TransportProtocol):
         self._end(linger=False)
         return True
 
+    def make_room(self) -> bool:
+        """Close for others, unless a request has come in or is being answered; whether it is closed."""
+        connection = self._connection
+        is_waiting = self._stage is REQUESTS and self._exchange is None and connection.lacks_head
+        if not is_waiting or self._has_input():
+            return False
+        self._stage = CLOSING
+        self._end(linger=False)
+        return True
+
     def _waiting(self) -> tuple[Waiting, int]:
         connection = self._connection
         exchange = self._exchange

@@ -19,6 +19,7 @@ from abc import abstractmethod
 from typing import cast
 
 from appserve.asgi.site import Site
+from appserve.connection.eviction import Kind
 from appserve.http.deadlines import Waiting, Watch
 from appserve.net.kernel_queues import count_untaken
 
@@ -31,7 +32,8 @@ WRITE_BOUND = 65536
 FRESH = 0.5
 """Seconds that a new client has for the first byte of its request before a worker that leaves may close."""
 
-IDLE_WAITS = frozenset({Waiting.FIRST, Waiting.IDLE})
+EVICTABLE = {Waiting.FIRST: Kind.IDLE, Waiting.IDLE: Kind.IDLE, Waiting.HEAD: Kind.HEAD}
+"""The waits that are given up when others need the room."""
 
 
 class TransportProtocol(asyncio.Protocol):
@@ -135,14 +137,15 @@ class TransportProtocol(asyncio.Protocol):
         else:
             self._transport.abort()
 
-    def idle_since(self) -> float:
-        """When this connection was first seen idle, by Site.attended; inf if that is to come, -1 if it is not
-        idle, or its client has just come and may be about to ask for something."""
+    def evictable(self) -> tuple[Kind, float] | None:
+        """If it may be closed to make room for others: what it is, and since when by Site.attended (inf if
+        that was not seen yet). None for a new client that was not given the time to ask for something."""
         waiting, mark = self._waiting()
-        if waiting not in IDLE_WAITS or self._ended or self._transport.get_write_buffer_size():
-            return -1.0
+        kind = EVICTABLE.get(waiting)
+        if kind is None or self._ended or self._transport.get_write_buffer_size():
+            return None
         since = self._watch.since if self._watch.has_seen(waiting, mark) else math.inf
-        return since if waiting is Waiting.IDLE or since < self._site.attended else -1.0
+        return (kind, since) if waiting is not Waiting.FIRST or since < self._site.attended else None
 
     def _has_input(self) -> bool:
         """Whether something has come in that was not read yet."""

@@ -14,7 +14,9 @@ import os
 import socket
 import time
 from _thread import RLock  # threading would be imported for this alone
+from collections.abc import Iterator
 
+from appserve.connection.eviction import SHARE, EvictionLog, Kind, choose
 from appserve.http.stamp import Stamp
 from appserve.net.poller import Poller, make_poller
 from appserve.observe.refusals import Refusals
@@ -46,15 +48,12 @@ SWEEP = 1.0
 ATTENTION = 2 * SWEEP
 """Of a longer pause between two sweeps the application was the cause: no client is charged for it."""
 
-ROOM = 16
-"""A worker that holds as many connections as it may makes room for this part of them at once."""
-
 LEAVING_PAUSE = 0.1
 """Seconds after which a worker that leaves looks whether it can, though nothing has happened: a connection
 may have become idle enough, and a sibling may have emptied the queue."""
 
 TOLD_AGAIN = 60.0
-"""Seconds after which it is told again that a worker has too many connections, or no room on disk."""
+"""Seconds after which it is told again that a worker has no room on disk."""
 
 
 def serve(application: Application, orders: Orders) -> int:
@@ -102,7 +101,8 @@ class WsgiWorker:
         self._most = settings.worker_connections
         self._is_crowded = False  # it may hold too many connections
         self._is_short = False  # it could not accept one for want of descriptors
-        self._told_crowded = self._told_shortage = float("-inf")
+        self._eviction_log = EvictionLog(f"worker {orders.slot} (pid {os.getpid()})", self._most)
+        self._told_shortage = float("-inf")
         self._attention = 0.0  # seconds that the loop has been attentive to its clients
         self._swept = 0.0
         self._stage = Stage.SERVING  # as far as the loop has followed its orders
@@ -233,39 +233,37 @@ class WsgiWorker:
             return
         if self._is_short:
             self._is_short = False
-            self._close_idle(max(1, len(self._connections) // ROOM))
+            self._evict(max(1, len(self._connections) // SHARE))
         excess = len(self._connections) - self._most
-        if excess > 0 and self._close_idle(excess + self._most // ROOM):
-            self._tell_crowd("closes those that are idle")
-        if len(self._connections) >= self._most and not self._idle():
-            self._tell_crowd("accepts nobody, and none is idle")
+        if excess > 0:
+            self._warn(self._eviction_log.closed(self._evict(excess + self._most // SHARE), time.monotonic()))
+        if len(self._connections) >= self._most and not any(self._evictable()):
+            self._warn(self._eviction_log.not_accepting(time.monotonic()))
             self._door.bar(Bar.CROWDED)
         else:
-            self._door.unbar(Bar.CROWDED)  # for the next one there is room, or somebody who can go
+            self._door.unbar(Bar.CROWDED)  # there is room for the next one, or one that can be closed
 
-    def _tell_crowd(self, does: str) -> None:
-        now = time.monotonic()
-        if now - self._told_crowded < TOLD_AGAIN:
-            return
-        self._told_crowded = now
-        self._log.warning(
-            f"worker {self._orders.slot} (pid {os.getpid()}) has its {self._most} connections and {does} "
-            "(see --worker-connections)"
-        )
+    def _warn(self, line: str) -> None:
+        if line:
+            self._log.warning(line)
 
-    def _close_idle(self, wanted: int) -> bool:
-        """Close those that have been idle longest; not one of which a request has begun to come in, or soon
-        may. Whether there are any."""
-        idle = sorted(self._idle(), key=lambda connection: connection.since)
-        for connection in idle[:wanted]:
-            self._executor.ask(connection, WsgiConnection.take_leave)
-        return bool(idle)
+    def _evict(self, count: int) -> list[Kind]:
+        """Close so many connections that may be closed for others; gives what those were that are closed."""
+        kinds = []
+        for kind, connection in choose(self._evictable(), count):
+            self._executor.ask(connection, WsgiConnection.make_room)
+            if self._connections.get(connection.fd) is not connection:
+                kinds.append(kind)
+        return kinds
 
-    def _idle(self) -> list[WsgiConnection]:
-        """Those without a request that can go, which nobody has out."""
+    def _evictable(self) -> Iterator[tuple[Kind, float, WsgiConnection]]:
+        """Those that may be closed, and that no thread has out."""
         is_out = self._executor.is_out
         now = time.monotonic_ns()
-        return [one for one in list(self._connections.values()) if not is_out(one) and one.can_go(now)]
+        for connection in list(self._connections.values()):
+            found = None if is_out(connection) else connection.evictable(now)
+            if found is not None:
+                yield (*found, connection)
 
     # ── once a second ──
 

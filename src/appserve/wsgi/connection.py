@@ -6,12 +6,14 @@ application takes time.
 """
 
 import io
+import math
 import socket
 import struct
 import time
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from appserve.connection.eviction import Kind
 from appserve.errors import Cause, ClientDisconnected, Rejected
 from appserve.http.deadlines import Waiting, Watch
 from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
@@ -273,9 +275,26 @@ class WsgiConnection(Arrival):
         return self._http.is_idle and not self._outbox.pending
 
     def can_go(self, now: int) -> bool:
-        """Whether it may be closed to make room for others (`now` is monotonic ns): it is idle, and a client
-        that has just come was given the time to ask for something."""
+        """Whether it is idle (`now` is monotonic ns), and no new client that had no time to ask."""
         return self.is_idle and (self._http.cycle > 0 or now - self._since > FRESH)
+
+    def evictable(self, now: int) -> tuple[Kind, float] | None:
+        """If it may be closed to make room for others (`now` is monotonic ns): what it is, and since when.
+        See `can_go` for who may not."""
+        http = self._http
+        if self.is_idle:
+            return (Kind.IDLE, self._since) if self.can_go(now) else None
+        if self._outbox.pending or not http.lacks_head:
+            return None
+        is_seen = self._watch.has_seen(Waiting.HEAD, http.cycle)
+        return Kind.HEAD, self._watch.since if is_seen else math.inf
+
+    def make_room(self) -> Next:
+        """Close for others, unless what it waits for has come in (AGAIN)."""
+        was_idle = self.is_idle
+        if self._take_in() is AGAIN and (was_idle or not self._http.lacks_head):
+            return AGAIN
+        return CLOSE
 
     @property
     def lingers(self) -> bool:
