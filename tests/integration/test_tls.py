@@ -379,7 +379,7 @@ def test_a_client_cannot_renegotiate(serve, kind):
 
 
 @pytest.mark.parametrize("kind", ["sync", "threads"])
-def test_only_who_serves_tls_has_it_in_memory(serve, kind):
+def test_only_processes_that_serve_tls_have_it_in_memory(serve, kind):
     plain = serve("app:app", "-k", kind, files={"app.py": WSGI})
     secure = start(serve, kind)
     (worker,) = secure.worker_pids()

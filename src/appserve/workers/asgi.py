@@ -109,14 +109,14 @@ class EventLoop:
         if sys.version_info < (3, 14):
             self._policy = _OnDemand(self._make)
             asyncio.set_event_loop_policy(self._policy)
-        else:  # there are no policies to come; who asks gets what is there, or an error
+        else:  # without policies get_event_loop() gives the current loop, or an error
             asyncio.set_event_loop(self._make())
 
     def for_serving(self) -> tuple[asyncio.AbstractEventLoop, int]:
         """The loop, made the current one, and its epoll's descriptor (-1: none)."""
         self.withdraw()
         made = self._made
-        if made is None or made[0].is_closed():  # asyncio's documentation has modules that run and close it
+        if made is None or made[0].is_closed():  # some modules run the loop and close it
             made = make_loop(self._name)
         asyncio.set_event_loop(made[0])
         return made

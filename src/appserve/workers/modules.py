@@ -69,7 +69,7 @@ def share_modules(settings: Settings) -> None:
     """As import_modules(), in a process that is going to fork workers.
 
     What is there is frozen: a worker's garbage collector would write to each object that it looks at, and so
-    make a copy of all that is shared.
+    copy all that is shared.
     """
     import_modules(settings)
     gc.collect()
