@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from appserve.config.settings import Resolved, Settings
 from appserve.errors import ConfigError
 from appserve.master.decisions import Plan
 from appserve.master.logs import Logs
-from appserve.master.reload import Generations
+from appserve.master.reload import Generations, plan_of
 from appserve.observe.log import Log
 
 OLD = Settings(application="app:app", workers=2)
@@ -92,3 +94,13 @@ def test_a_fault_of_ours_in_reading_refuses_the_reload_and_is_told_in_full(tmp_p
     assert case.generations.read() is None
     assert "CRITICAL reload refused: unexpected ZeroDivisionError while reading the settings" in case.log
     assert "in reread" in case.log
+
+
+@pytest.mark.parametrize(
+    ("workers", "given", "surge"),
+    [(1, 0, 1), (3, 0, 1), (4, 0, 1), (8, 0, 2), (16, 0, 4), (4, 3, 3), (2, 9, 9)],
+)
+def test_the_surge_is_a_quarter_of_the_workers_unless_it_is_given(
+    workers: int, given: int, surge: int
+) -> None:
+    assert plan_of(replace(OLD, workers=workers, surge=given)).surge == surge

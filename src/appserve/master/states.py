@@ -82,7 +82,7 @@ class Roll(Enum):
     IDLE = "idle"
     READING = "reading settings"
     CANARY = "canary"  # the first worker of the new generation boots
-    ROLLING = "rolling"  # one by one
+    ROLLING = "rolling"  # each new one that is READY retires an old one
 
 
 ROLL: Mapping[Roll, frozenset[Roll]] = {
