@@ -84,7 +84,7 @@ def _death_by_signal(member: Member, how: Exit, now: float) -> Record:
     if how.signal == signal.SIGKILL:
         text += (
             "; appserve did not send this signal: the kernel's out-of-memory killer does (see dmesg and the "
-            "memory limit of the container), or somebody with kill -9"
+            "memory limit of the container), or an operator"
         )
     # faulthandler writes for SIGSEGV and its like only; nothing can write for SIGKILL.
     return Record(Level.ERROR, text, _stacks(member))
