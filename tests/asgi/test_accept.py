@@ -373,6 +373,41 @@ async def test_a_client_that_left_before_it_was_accepted_is_passed_over(
     client.close()
 
 
+@needs_epoll
+@pytest.mark.parametrize("loop_name", LOOPS)
+def test_without_room_in_epoll_it_is_tried_again(loop_name: str, listener: Listener) -> None:
+    loop, backend_fd = make_loop(loop_name)
+
+    async def run() -> None:
+        epoll = await make_fair_epoll(loop, backend_fd)
+        assert epoll is not None
+        hall = Hall(loop, listener, epoll)
+        await hall.acceptor.open()
+
+        def refuse(fd: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        epoll.watch = refuse  # type: ignore[method-assign]
+        hall.acceptor.rearm()
+        hall.acceptor.relieve()
+        client = connect(listener)
+        await turns(10)
+        assert not hall.held
+        assert hall.log.text.count("No space left on device (see fs.epoll.max_user_watches)") == 1
+        del epoll.watch  # type: ignore[method-assign]
+        hall.acceptor.relieve()
+
+        await hall.until(1)
+        hall.clear()
+        await hall.until(0)
+        hall.acceptor.close()
+        client.close()
+
+    with giving_back():
+        loop.run_until_complete(asyncio.wait_for(run(), 30))
+        loop.close()
+
+
 @on_each_loop
 async def test_a_mistake_of_our_own_costs_one_connection(make_hall: Any, listener: Listener) -> None:
     hall = make_hall()

@@ -159,14 +159,33 @@ def test_a_stop_of_a_whole_group_of_processes_loses_none_of_those_who_wait(serve
 @every_kind
 def test_a_quick_stop_takes_none_of_those_who_wait_and_answers_whom_it_has(serve: Serve, kind: str) -> None:
     server = start(serve, kind)
-    clients = queue(server, QUEUED[kind])
+    clients = queue(server, 4 * QUEUED[kind])
     server.signal(signal.SIGQUIT)
     statuses, _ = outcomes(clients)
 
     assert server.wait() == 0
     assert "killed" not in server.log
     assert set(statuses) <= {0, 200, 503}
-    assert statuses[0] > QUEUED[kind] // 2, "it was no quick stop"
+    assert statuses[0] > 0, "it was no quick stop"
+    del statuses[0]
+    assert recorded(server, "/") == statuses
+
+
+@every_kind
+def test_a_quick_stop_after_a_graceful_one_takes_no_more_of_those_who_wait(serve: Serve, kind: str) -> None:
+    server = start(serve, kind)
+    clients = queue(server, 4 * QUEUED[kind])
+    server.signal(signal.SIGTERM)
+    server.await_line("graceful stop of 2 workers")
+    assert outcome(clients.pop(0))[0] == 200
+    server.signal(signal.SIGQUIT)
+    statuses, _ = outcomes(clients)
+
+    assert server.wait() == 0
+    assert "killed" not in server.log
+    assert set(statuses) <= {0, 200, 503}
+    assert statuses[0] > 0, "it was no quick stop"
+    statuses[200] += 1
     del statuses[0]
     assert recorded(server, "/") == statuses
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from appserve.net.listeners import Listener, bind_all
-from appserve.net.poller import Poller, make_poller
+from appserve.net.poller import EpollPoller, Poller, make_poller
 from appserve.observe.log import Log
 from appserve.workers.door import Bar, Door
 
@@ -214,6 +214,23 @@ def test_a_connection_that_failed_bars_nothing_and_costs_no_other(
 
     assert hall.knocks() == [hall.listener.fileno()]
     assert hall.fell_short == 0
+
+
+def test_without_room_in_epoll_it_is_tried_again(hall: Hall, monkeypatch: pytest.MonkeyPatch):
+    def refuse(poller: Poller, fd: int) -> None:
+        poller.remove_listener(fd)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for method in ("add_listener", "rearm_listener"):
+        hall.come()
+        with monkeypatch.context() as patch:
+            patch.setattr(EpollPoller, method, refuse)
+            hall.door.unbar(Bar.EARLY)
+            hall.door.rearm()
+            assert hall.knocks() == []
+        hall.door.unbar(Bar.NO_FILES)
+        assert hall.knocks() == [hall.listener.fileno()]
+    assert hall.log.count("cannot accept connections for now: No space left on device (see fs.epoll.") == 1
 
 
 def test_a_mistake_of_our_own_costs_one_connection(hall: Hall):

@@ -62,13 +62,16 @@ class FairEpoll:
 
     def unwatch(self, fd: int) -> None:
         """Hear nothing of `fd` for the time being."""
-        self._epoll.unregister(fd)
+        try:
+            self._epoll.unregister(fd)
+        except FileNotFoundError:
+            pass  # it could not be watched again
 
     def rearm(self, fd: int) -> None:
         """Go to the end of the queue of those who wait for `fd`."""
         # EPOLL_CTL_MOD is refused on an exclusive registration, and would keep the place in the queue.
         self._epoll.unregister(fd)
-        self._epoll.register(fd, _EXCLUSIVE_READ)
+        self.watch(fd)
 
     def close(self) -> None:
         self._epoll.close()
@@ -163,7 +166,7 @@ class Acceptor:
             self.relieve()
         elif self._epoll is not None:
             for listener in self._listeners:
-                self._epoll.rearm(listener.fileno())
+                self._rearm_one(self._epoll, listener)
 
     def relieve(self) -> None:
         """If there was no room: accept again if there is, or make some if somebody waits for it.
@@ -209,9 +212,18 @@ class Acceptor:
         self._watching = True
         for listener in self._listeners:
             if self._epoll is not None:
-                self._epoll.watch(listener.fileno())
+                self._rearm_one(self._epoll, listener)
             else:
                 self._loop.add_reader(listener.fileno(), self._on_readable, listener)
+
+    def _rearm_one(self, epoll: FairEpoll, listener: Listener) -> None:
+        """If epoll has no room for it, all is tried again at the next tick."""
+        try:
+            epoll.unwatch(listener.fileno())
+            epoll.watch(listener.fileno())
+        except OSError as error:
+            self._errors.must_pause(error)
+            self._unwatch()
 
     def _unwatch(self) -> None:
         if not self._watching:
@@ -236,7 +248,7 @@ class Acceptor:
                 self._loop.call_later(FULL_PAUSE, self.relieve)
                 return
         if self._has_siblings and self._watching and self._epoll is not None:
-            self._epoll.rearm(listener.fileno())
+            self._rearm_one(self._epoll, listener)
             if polite:
                 os.sched_yield()
 

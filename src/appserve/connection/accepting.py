@@ -47,6 +47,7 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 HINTS = {
     errno.EMFILE: " (see the limit of open files)",
     errno.ENFILE: " (see the system's limit of open files)",
+    errno.ENOSPC: " (see fs.epoll.max_user_watches)",
     errno.EPERM: " (a firewall or a security module forbids it)",
     errno.EACCES: " (a security module forbids it)",
 }

@@ -68,8 +68,9 @@ class Door:
         bars.difference_update(reasons)
         if not bars:
             for listener in self._listeners:
-                self._poller.add_listener(listener.fileno())
                 self._watched[listener.fileno()] = listener
+                if not self._watch(self._poller.add_listener, listener.fileno()):
+                    return
 
     @property
     def awaits_departures(self) -> bool:
@@ -81,12 +82,23 @@ class Door:
         """Something happened on a descriptor: if it is a listener, take one connection."""
         listener = self._watched.get(fd)
         if listener is not None and self._accept(listener) and fd in self._watched:
-            self._poller.rearm_listener(fd)
+            self._watch(self._poller.rearm_listener, fd)
 
     def rearm(self) -> None:
         """Look at the listeners again: a sibling that was woken for a connection may have died over it."""
-        for fd in self._watched:
-            self._poller.rearm_listener(fd)
+        for fd in tuple(self._watched):
+            if not self._watch(self._poller.rearm_listener, fd):
+                return
+
+    def _watch(self, watch: Callable[[int], None], fd: int) -> bool:
+        """Whether the poller could do it; else all is tried again when a connection ends, or at a sweep."""
+        try:
+            watch(fd)
+        except OSError as error:
+            self._errors.must_pause(error)
+            self.bar(Bar.NO_FILES)
+            return False
+        return True
 
     @property
     def is_closed(self) -> bool:
