@@ -242,7 +242,7 @@ def test_the_queue_of_an_only_worker_waits_for_its_successor(serve: Serve, kind:
     await_fact(lambda: not is_alive(first), "the worker that was told to leave has left", PATIENCE)
 
 
-@pytest.mark.parametrize("kind", ["threads", "asgi"])
+@every_kind
 def test_a_successor_is_started_before_a_worker_that_was_told_to_leave_has_left(
     serve: Serve, kind: str
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_term_from_outside_is_an_order_to_retire_and_wakes_the_loop(case: Case
     assert case.leash.stage is Stage.RETIRING
     assert (case.leash.linger_until, case.leash.deadline) == (NOW + LINGER, NOW + GRACEFUL)
     assert f"worker 3 (pid {os.getpid()}): SIGTERM, retires" in case.log
+    assert case.master.receive() == [Retiring()]
     assert not case.leash.orphaned
 
 

@@ -375,6 +375,23 @@ def test_an_application_that_waits_for_its_reader_is_not_stuck(serve: Serve):
     assert len(client.response().body) == 80 << 18
 
 
+def test_those_that_wait_for_a_thread_when_the_time_is_over_are_answered(
+    serve: Serve, gate: Gate, reached: Gate
+):
+    worker = serve(waiting_at(gate, reached), threads=1, sweep=LONG)
+    kept = [worker.connect() for _ in range(5)]
+    for client in kept:
+        client.ask()
+    begin_to_wait(worker, reached, 1)
+    for client in kept:
+        client.send(get("/waits"))
+    worker.channel.send(Quit(deadline=0.2))
+
+    assert [client.response().status for client in kept] == [503] * 5
+    assert worker.exit_code() == 0
+    assert worker.access.count('"GET /waits HTTP/1.1" 503 ') == 5
+
+
 @pytest.mark.parametrize("order", [Retire(linger=0.0, deadline=0.2), Quit(deadline=0.2)])
 def test_a_stuck_thread_keeps_no_worker_from_leaving(serve: Serve, gate: Gate, reached: Gate, order: Any):
     worker = serve(waiting_at(gate, reached), sweep=LONG)

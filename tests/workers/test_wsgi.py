@@ -802,9 +802,9 @@ def test_a_worker_that_accepts_no_more_says_so(serve: Serve, gate: Gate):
     client = worker.connect()
     reach_application(worker, client)
     worker.signal(signal.SIGTERM)
-    gate.open()
 
     worker.await_message(Retiring)
+    gate.open()
     assert client.response().status == 200
 
 

@@ -165,12 +165,13 @@ class Leash:
         self._wake_end = -1
 
     def _on_term(self, signum: int, frame: FrameType | None) -> None:
-        # This may run inside a frame of the application: it sets fields and arms a timer, nothing else.
+        # This may run inside a frame of the application: it sets fields, arms a timer and sends a packet.
         if os.getppid() != self._orders.master_pid:
             self._be_orphan()
         elif not self.leaving:
             self._unsaid = "SIGTERM, retires"
             self._leave(Stage.RETIRING, LINGER, self._orders.settings.graceful_timeout)
+            self.announce_retiring()  # the application may keep the loop for long, and a successor can start
         try:
             os.write(self._wake_end, b"\0")
         except OSError:
