@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
@@ -162,3 +163,24 @@ def test_a_wait_has_been_seen_when_it_was_looked_at_as_it_is():
     assert watch.has_seen(Waiting.IDLE, 3)
     assert not watch.has_seen(Waiting.IDLE, 4)
     assert not watch.has_seen(Waiting.HEAD, 3)
+
+
+@every_wait
+def test_it_need_not_be_looked_at_before_it_is_due(waiting: Waiting):
+    watch = Watch()
+    watch.overdue(waiting, 0, 100.0, PATIENCE)
+    now, looks = 100.0, 0
+    while not watch.overdue(waiting, 0, now, PATIENCE):
+        assert now < watch.due(now, PATIENCE) <= 100.0 + LIMITS[waiting]
+        now = watch.due(now, PATIENCE) + 0.001
+        looks += 1
+
+    assert now <= 100.01 + LIMITS[waiting]
+    assert looks <= (8 if waiting is Waiting.READER else 1) + 1
+
+
+def test_without_a_limit_it_is_never_due():
+    watch = Watch()
+    assert watch.due(5.0, PATIENCE) == math.inf, "the application"
+    watch.overdue(Waiting.IDLE, 0, 5.0, Patience(0, 0, 0, 0, 100, 0))
+    assert watch.due(5.0, Patience(0, 0, 0, 0, 100, 0)) == math.inf

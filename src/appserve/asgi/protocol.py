@@ -77,11 +77,17 @@ class HttpProtocol(RequestProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._site.connections.add(self)
+        self._wake()
         if not self._site.keep_alive:
             self._connection.close_after_response()
 
+    def _wake(self) -> None:
+        self._site.waiting.wake(self)
+
     def resume_writing(self) -> None:
         self.paused = False
+        if self.rests:
+            self._wake()
         if self._exchange is not None:
             self._exchange.resume()
         elif self._stage is REQUESTS:
@@ -189,6 +195,8 @@ class HttpProtocol(RequestProtocol):
         exchange = self._exchange
         if exchange is None:
             return
+        if self.rests:
+            self._wake()
         if self._continue_due:
             self._continue_due = False
             if exchange.answer is not STARTED and not self._connection.body_received:
@@ -241,6 +249,8 @@ class HttpProtocol(RequestProtocol):
         exchange = self._exchange
         if exchange is None:
             return
+        if self.rests:
+            self._wake()
         self._exchange = None
         self._count(exchange, status, connection.body_sent)
         if connection.start_next_cycle():

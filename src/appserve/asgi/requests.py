@@ -45,6 +45,8 @@ class RequestProtocol(TransportProtocol):
         self._stage: Stage = REQUESTS
 
     def data_received(self, data: bytes) -> None:
+        if self.rests:
+            self._wake()
         if self._stage is not REQUESTS:
             self._discard(data)
             return
@@ -57,6 +59,8 @@ class RequestProtocol(TransportProtocol):
     def eof_received(self) -> bool:
         """The client ended its side. True keeps the transport open for what is still to be sent."""
         self._ended = True
+        if self.rests:
+            self._wake()
         if self._stage is not REQUESTS:
             return False
         self._connection.receive_eof()
@@ -183,10 +187,10 @@ class RequestProtocol(TransportProtocol):
         if exchange is not None:
             # A body is its client's business only while it is asked for: who is not read cannot be late.
             if exchange.awaits_body and not self._reading_paused:
-                return Waiting.BODY, connection.body_received
+                return Waiting.BODY, (connection.cycle << 48) + connection.body_received
             return Waiting.APPLICATION, 0
         if self._stage is DISCARDING:
-            return Waiting.BODY, connection.body_received
+            return Waiting.BODY, (connection.cycle << 48) + connection.body_received
         if self._stage is not REQUESTS:
             return Waiting.APPLICATION, 0
         if not connection.is_idle:

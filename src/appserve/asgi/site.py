@@ -4,11 +4,14 @@ import asyncio
 import contextvars
 import math
 import os
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from appserve.asgi.exchange import Application, Exchange
 from appserve.asgi.scope import Field
+from appserve.connection.waiting import DeadlineQueue
 from appserve.http.deadlines import Patience
 from appserve.http.fields import Fields
 from appserve.http.forwarded import Forwarding
@@ -38,6 +41,7 @@ class Site:
     forwarding   reads what proxies say; None if nothing of it is heeded
     attended     seconds that the loop has had an eye on its clients
     connections  those that are open
+    waiting      when each has to be looked at
     exchanges    those whose application runs, which may be longer than its response takes
     departed     called when a connection or an exchange has ended, if somebody wants to know
     """
@@ -70,6 +74,7 @@ class Site:
         "stamp",
         "state",
         "tally",
+        "waiting",
     )
 
     def __init__(
@@ -102,6 +107,7 @@ class Site:
         self.state: dict[str, Any] | None = None
         self.context = contextvars.copy_context()
         self.connections: set[HttpProtocol] = set()
+        self.waiting: DeadlineQueue[HttpProtocol] = DeadlineQueue()
         self.exchanges: set[Exchange] = set()
         self.departed: Callable[[], None] | None = None
         self.keep_alive = True  # else each response closes its connection
@@ -121,8 +127,27 @@ class Site:
     def forget(self, connection: "HttpProtocol") -> None:
         """The connection is closed."""
         self.connections.discard(connection)
+        self.waiting.forget(connection)
         if self.departed is not None:
             self.departed()
+
+    def sweep(self) -> None:
+        """Look at the waits that may have lasted too long; about once a second. An internal error ends one
+        connection, and the others go on."""
+        now = self.attended
+        for connection in self.waiting.take(now):
+            if connection not in self.connections:
+                continue
+            try:
+                connection.sweep(now)
+                self.waiting.rest(connection, connection.due(now))
+            except Exception:
+                self.log.block(
+                    Level.CRITICAL, "internal error, a connection is dropped", traceback.format_exc()
+                )
+                with suppress(Exception):
+                    connection.abort()
+                self.forget(connection)
 
     def disown(self) -> None:
         """Runs in a child that the application forked: it has no part in the worker's connections."""

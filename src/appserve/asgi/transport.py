@@ -49,6 +49,7 @@ class TransportProtocol(asyncio.Protocol):
         "_transport",
         "_watch",
         "paused",
+        "rests",
         "written",
     )
 
@@ -63,6 +64,11 @@ class TransportProtocol(asyncio.Protocol):
         self._ended = False  # the client ended its side
         self._reading_paused = False
         self.paused = False
+        self.rests = False  # see connection/waiting.py
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """It rests, and what is waited for may be another thing now."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -71,6 +77,8 @@ class TransportProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.paused = True
+        if self.rests:
+            self._wake()
 
     def resume_writing(self) -> None:
         self.paused = False
@@ -123,6 +131,11 @@ class TransportProtocol(asyncio.Protocol):
                 self.reset()
             else:
                 self._give_up(waiting)
+
+    def due(self, now: float) -> float:
+        """The earliest time at which it may be overdue, if nothing happens before; by Site.attended."""
+        # That the client of a connection that is not read has gone is no event.
+        return now if self._reading_paused else self._watch.due(now, self._site.patience)
 
     def _sweep_lingering(self, now: float) -> None:
         """Everything is with the kernel, and our side has ended."""
@@ -177,6 +190,8 @@ class TransportProtocol(asyncio.Protocol):
         if transport.is_closing():
             return False
         self.written += len(data)
+        if self.rests:
+            self._wake()
         transport.write(data)
         return True
 
@@ -188,6 +203,8 @@ class TransportProtocol(asyncio.Protocol):
     def _pause_reading(self) -> None:
         if not self._reading_paused and not self._ended:
             self._reading_paused = True
+            if self.rests:
+                self._wake()
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
@@ -204,6 +221,8 @@ class TransportProtocol(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
+        if self.rests:
+            self._wake()
         if self._ended or not linger:
             transport.close()
             return

@@ -1,10 +1,11 @@
 """How long a connection may wait for its peer, decided without a clock.
 
-A worker sweeps its connections about once a second and asks each one's Watch; there is no timer per
-request, so waiting costs a busy connection nothing. The price is the sweep's grain: a limit of 30 s
-ends a wait after 30 to 32 s.
+A worker sweeps about once a second and asks the Watch of each connection that may be overdue
+(connection/waiting.py); there is no timer per request, so waiting costs a busy connection nothing. The price
+is the sweep's grain: a limit of 30 s ends a wait after 30 to 32 s.
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,6 +15,10 @@ LINGER_SILENCE = 2.0
 LINGER_LONGEST = 30.0
 """Seconds for which it may go on sending: an upload that was refused, by a client that reads when it has
 sent all of it."""
+
+
+READER_LOOKS = 8
+"""How often a reader is looked at in the time that it may take nothing; so its wait ends an eighth late."""
 
 
 class Waiting(IntEnum):
@@ -110,6 +115,16 @@ class Watch:
             self._window_at, self._window_mark = self._next_at, self._next_mark
             self._next_at, self._next_mark = now, self._mark
         return is_slow
+
+    def due(self, now: float, patience: Patience) -> float:
+        """The earliest time at which the wait that was looked at last may be overdue, unless something
+        happens on the connection before; inf for never."""
+        allowed = patience.limit(self._waiting)
+        if not allowed:
+            return math.inf
+        due = self._since + allowed
+        # That a reader takes something of what the kernel holds is no event.
+        return min(due, now + allowed / READER_LOOKS) if self._waiting is Waiting.READER else due
 
     @property
     def since(self) -> float:

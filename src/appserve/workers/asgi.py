@@ -317,8 +317,7 @@ class _Worker:
         if site.access is not None:
             site.access.flush()  # what a slow reader did not take
         if self._ticks % TICKS_PER_SWEEP == 0:
-            for connection in tuple(site.connections):
-                connection.sweep(site.attended)
+            site.sweep()
             if self._acceptor is not None:
                 self._acceptor.rearm()
             self._leash.tick()

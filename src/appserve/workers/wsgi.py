@@ -17,6 +17,7 @@ from _thread import RLock  # threading would be imported for this alone
 from collections.abc import Iterator
 
 from appserve.connection.eviction import SHARE, EvictionLog, Kind, choose
+from appserve.connection.waiting import DeadlineQueue
 from appserve.http.stamp import Stamp
 from appserve.net.poller import Poller, make_poller
 from appserve.observe.refusals import Refusals
@@ -91,6 +92,7 @@ class WsgiWorker:
         self._poller: Poller = make_poller()
         self._tally: Counts = Counts() if threads else Tally(orders.row)
         self._quota = Quota(orders.settings.limit_spool)
+        self._waiting: DeadlineQueue[WsgiConnection] = DeadlineQueue(SWEEP)
         self._service = self._make_service(threads)
         self._guard = RLock()
         self._executor = self._make_executor(threads)
@@ -120,6 +122,7 @@ class WsgiWorker:
             stamp=self._stamp,
             patience=make_patience(settings),
             quota=self._quota,
+            waiting=self._waiting,
             pace=self._pace,
             log=orders.log,
             access=orders.access,
@@ -274,14 +277,7 @@ class WsgiWorker:
         self._mind_pace(now)
         self._leash.tick()
         self._executor.look(time.monotonic_ns())
-        for connection in list(self._connections.values()):
-            if self._executor.is_out(connection):
-                continue
-            try:
-                if connection.is_overdue(self._attention):
-                    self._executor.ask(connection, WsgiConnection.expire)
-            except Exception:
-                self._executor.give_up(connection)
+        self._look_at_waits(self._attention)
         self._departed()
         if len(self._connections) >= self._most:
             self._mind_crowd()
@@ -289,6 +285,24 @@ class WsgiWorker:
         self._tell_shortage(now)
         self._service.refusals.report(self._service.fields.oddities)
         self._log.flush()
+
+    def _look_at_waits(self, now: float) -> None:
+        """End the waits that have lasted too long; `now` is seconds of attention."""
+        waiting, executor = self._waiting, self._executor
+        for connection in waiting.take(now):
+            if self._connections.get(connection.fd) is not connection:
+                continue
+            if executor.is_out(connection):
+                waiting.wake(connection)
+                continue
+            try:
+                if connection.is_overdue(now):
+                    executor.ask(connection, WsgiConnection.expire)
+                    waiting.wake(connection)
+                else:
+                    waiting.rest(connection, connection.due(now))
+            except Exception:
+                executor.give_up(connection)
 
     def _mind_pace(self, now: float) -> None:
         """Tell siblings how long a request would wait here, and see how long it would there."""

@@ -56,13 +56,15 @@ READ, WRITE, AGAIN, CLOSE = Next.READ, Next.WRITE, Next.AGAIN, Next.CLOSE  # hot
 class WsgiConnection(Arrival):
     """One client. Every method that handles an event returns what is needed next."""
 
-    __slots__ = ("_swallowed", "_watch")
+    __slots__ = ("_swallowed", "_watch", "rests")
 
     def __init__(self, service: Service, client: socket.socket, peer: object) -> None:
         """Raises OSError if the client has left, or is turned away."""
         super().__init__(service, client, peer)
         self._watch = Watch()
         self._swallowed = -1  # bytes read and dropped since it lingers
+        self.rests = False  # see connection/waiting.py, as for every look at it
+        service.waiting.wake(self)
 
     # ── events ──
 
@@ -73,6 +75,8 @@ class WsgiConnection(Arrival):
 
     def _take_in(self) -> Next:
         """Receive, and look at nothing of it yet: AGAIN when there is something to go on with."""
+        if self.rests:
+            self._service.waiting.wake(self)
         try:
             data = self._recv(READ_SIZE)
         except BlockingIOError:
@@ -95,6 +99,8 @@ class WsgiConnection(Arrival):
 
     def relieve(self) -> Next:
         """As on_writable, but what comes next is left for later (AGAIN). So the application is not called."""
+        if self.rests:
+            self._service.waiting.wake(self)
         if self._tls is not None and self._tls.wants_write:
             return self._take_in()
         outbox = self._outbox
@@ -111,6 +117,8 @@ class WsgiConnection(Arrival):
     def proceed(self) -> Next:
         """Go on with what has been received."""
         # hot: bench sync-hello. One turn for a request without a body.
+        if self.rests:
+            self._service.waiting.wake(self)
         http = self._http
         answered = 0
         while answered < PIPELINED:
@@ -228,6 +236,10 @@ class WsgiConnection(Arrival):
         waiting, mark = self._awaited()
         return self._watch.overdue(waiting, mark, now, self._service.patience)
 
+    def due(self, now: float) -> float:
+        """The earliest time at which it may be overdue, if nothing happens before."""
+        return self._watch.due(now, self._service.patience)
+
     def _awaited(self) -> tuple[Waiting, int]:
         """What is waited for, and a number that changes with progress."""
         http = self._http
@@ -237,7 +249,7 @@ class WsgiConnection(Arrival):
         if self._outbox.pending:
             return Waiting.READER, self._outbox.reached
         if http.reading is READING_BODY:
-            return Waiting.BODY, http.body_received
+            return Waiting.BODY, (http.cycle << 48) + http.body_received
         if not http.is_idle:
             return Waiting.HEAD, http.cycle
         return (Waiting.IDLE if http.cycle else Waiting.FIRST), http.cycle
@@ -333,6 +345,8 @@ class WsgiConnection(Arrival):
 
     def release(self) -> None:
         """Give back what is held besides the socket, which has to be closed next."""
+        if self.rests:
+            self._service.waiting.forget(self)
         if self._outbox.pending or self._outbox.is_lost or self._resets:
             try:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

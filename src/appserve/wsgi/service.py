@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from appserve.connection.waiting import DeadlineQueue
 from appserve.http.deadlines import Patience
 from appserve.http.fields import Fields
 from appserve.http.limits import Limits
@@ -22,6 +23,7 @@ from appserve.wsgi.spool import Quota
 if TYPE_CHECKING:  # read by those workers only that need it
     from appserve.net.greeting import Greetings
     from appserve.net.tls_socket import TlsSocket
+    from appserve.wsgi.connection import WsgiConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Service:
     greetings: "Greetings | None"
     proxies: Proxies | None = None
     encrypt: "Callable[[socket.socket], TlsSocket] | None" = None
+    waiting: "DeadlineQueue[WsgiConnection]" = field(default_factory=DeadlineQueue)
     pid: int = field(default_factory=os.getpid)
 
     def counted_by(self, tally: Counts) -> "Service":

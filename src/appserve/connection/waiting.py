@@ -1,0 +1,81 @@
+"""Which connections have to be looked at for the end of their wait, without a look at all of them.
+
+A worker sweeps about once a second. A connection on which something happened since the last sweep is looked
+at by the next one, and rests then until the earliest time at which its wait may end; whatever happens on it
+before wakes it. So thousands that are idle cost a sweep nothing, and a request costs the look at a flag.
+
+All times are those of one clock that only goes on, from 0.
+"""
+
+import math
+from collections import deque
+from typing import Generic, Protocol, TypeVar
+
+
+class Resting(Protocol):
+    """A connection. `rests` is for DeadlineQueue to set: whoever sees it set wakes the connection."""
+
+    rests: bool
+
+
+C = TypeVar("C", bound=Resting)
+
+
+class DeadlineQueue(Generic[C]):
+    """The connections of one worker: those that are awake, and those that rest, by the time until when.
+
+    The loop's thread calls the methods; `wake` may be called by the thread that has the connection.
+    """
+
+    __slots__ = ("_awake", "_buckets", "_grain", "_next", "_resting")
+
+    def __init__(self, grain: float = 1.0) -> None:
+        """`grain`: seconds between two sweeps."""
+        self._grain = grain
+        self._awake: deque[C] = deque()
+        self._resting: dict[C, int] = {}  # in which bucket each is
+        self._buckets: dict[int, dict[C, None]] = {}  # by their time in grains
+        self._next = 0  # the first bucket that was not taken yet
+
+    def wake(self, connection: C) -> None:
+        """Something happened on it: the next sweep looks at it."""
+        connection.rests = False
+        self._awake.append(connection)
+
+    def rest(self, connection: C, until: float) -> None:
+        """Nothing has to be looked at before `until`, which may be inf, as long as nothing happens on it."""
+        self._remove(connection)
+        connection.rests = True
+        if until < math.inf:
+            bucket = max(int(until / self._grain) + 1, self._next)
+            self._resting[connection] = bucket
+            self._buckets.setdefault(bucket, {})[connection] = None
+
+    def forget(self, connection: C) -> None:
+        """It is closed."""
+        connection.rests = False
+        self._remove(connection)
+
+    def take(self, now: float) -> list[C]:
+        """Those to look at now. They are no longer here: each is to rest, or to be woken, unless it is
+        closed, as one that was awake may have been since."""
+        taken: dict[C, None] = {}
+        for _ in range(len(self._awake)):
+            connection = self._awake.popleft()
+            self._remove(connection)
+            taken[connection] = None
+        for bucket in range(self._next, int(now / self._grain) + 1):
+            self._next = bucket + 1
+            for connection in self._buckets.pop(bucket, ()):
+                del self._resting[connection]
+                connection.rests = False
+                taken[connection] = None
+        return list(taken)
+
+    def _remove(self, connection: C) -> None:
+        bucket = self._resting.pop(connection, None)
+        if bucket is not None:
+            others = self._buckets[bucket]
+            del others[connection]
+            if not others:
+                del self._buckets[bucket]
