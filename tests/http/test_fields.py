@@ -1,10 +1,10 @@
 import pytest
 
 from appserve.errors import AppMistake, Rejected
-from appserve.http.fields import FORGOTTEN, LONGEST, SECRET, Fields, Meaning
+from appserve.http.fields import FORGOTTEN, LINES_OF_NAME, LONGEST, SECRET, Fields, Meaning
 from appserve.http.limits import Limits
 from appserve.http.memory import REMEMBERED
-from appserve.http.policy import Kind
+from appserve.http.policy import LENGTH, ONE_HOST, Kind, read_rules
 from appserve.http.target import read_request_line
 from tests.http.plain import GET, after, connect, head_bytes, only_head, plain_fields
 
@@ -74,10 +74,9 @@ def test_a_line_is_judged_once():
         calls.append, calls.append, lambda field: (b"", b"")
     )
 
-    fields.read_field(b"Accept: a")
+    fields.read_marked(b"Accept: a")
     assert list(fields.read) == [b"Accept: a"]
-    assert fields.read[b"Accept: a"] is fields.read[b"Accept: a"]
-    fields.read_field(b"Accept: b")
+    fields.read_marked(b"Accept: b")
 
     assert calls == [b"accept", b"a", b"b"], "the name was turned into its form twice"
 
@@ -86,18 +85,19 @@ def test_a_line_is_judged_once():
 def test_framing_fields_and_secrets_are_never_remembered(name: bytes):
     fields = plain_fields()
     for spelled in (name, name.upper(), name.title()):
-        fields.read_field(spelled + b": 1")
-        fields.read_field(spelled + b": 1")
+        for _ in range(2):
+            fields.read_marked(spelled + b": 1")
 
     assert not fields.read
+    assert not fields.marked
 
 
 def test_long_lines_are_not_remembered():
     fields = plain_fields()
-    fields.read_field(b"X: " + b"a" * (LONGEST - 3))
-    fields.read_field(b"Y: " + b"a" * (LONGEST - 2))
-    fields.read_field(b"Z" * LONGEST + b": a")
-    fields.read_field(b"Z" * (LONGEST + 1) + b": a")
+    fields.read_marked(b"X: " + b"a" * (LONGEST - 3))
+    fields.read_marked(b"Y: " + b"a" * (LONGEST - 2))
+    fields.read_marked(b"Z" * LONGEST + b": a")
+    fields.read_marked(b"Z" * (LONGEST + 1) + b": a")
 
     assert [line[:1] for line in fields.read] == [b"X"]
     assert [name[:1] for name in fields._names] == [b"X", b"Y", b"Z"]
@@ -106,14 +106,36 @@ def test_long_lines_are_not_remembered():
 def test_every_memory_is_bounded():
     fields = plain_fields()
     for number in range(3 * REMEMBERED):
-        fields.read_field(b"X-%d: a" % number)
+        fields.read_marked(b"X-%d: a" % number)
+        fields.read_marked(b"Connection-%d: a" % number)
+        fields.read_marked(b"Host: a%d" % number)
         fields.write_field((b"x", b"%d" % number))
         line = b"GET /%d HTTP/1.1" % number
         fields.remember_request_line(line, read_request_line(line))
-        fields.read_rules(read_request_line(line), ("1.1", (Kind.HOST.value, b"a%d" % number)), Limits())
 
-    for memory in (fields.read, fields._names, fields.written, fields.request_lines, fields.rules):
+    for memory in (fields.read, fields.marked, fields._names, fields.written, fields.request_lines):
         assert 0 < len(memory) <= REMEMBERED
+
+
+def test_a_name_with_many_values_pushes_nothing_out():
+    fields = plain_fields()
+    fields.read_marked(b"Accept: a")
+    for number in range(3 * REMEMBERED):
+        fields.read_marked(b"X-Request-Id: %d" % number)
+
+    assert b"Accept: a" in fields.read
+    assert len(fields.read) == 1 + LINES_OF_NAME
+
+
+def test_when_all_is_forgotten_each_name_begins_anew():
+    fields = plain_fields()
+    for number in range(LINES_OF_NAME + 1):
+        fields.read_marked(b"X: %d" % number)
+    for number in range(REMEMBERED):
+        fields.read_marked(b"Y-%d: a" % number)
+    fields.read_marked(b"X: new")
+
+    assert b"X: new" in fields.read
 
 
 @pytest.mark.parametrize(
@@ -137,29 +159,58 @@ def test_request_lines_that_seldom_repeat_or_are_translated_are_not_remembered(l
     assert list(fields.request_lines) == ([line] if is_kept else [])
 
 
-@pytest.mark.parametrize(
-    ("special", "is_kept"),
-    [
-        ((Kind.CONNECTION.value, b"close"), True),
-        ((Kind.UPGRADE.value, b"h2c"), True),
-        ((Kind.DROPPED.value, b"x"), True),
-        ((Kind.CONTENT_LENGTH.value, b"0"), False),
-        ((Kind.TRANSFER_ENCODING.value, b"chunked"), False),
-        ((Kind.EXPECT.value, b"100-continue"), False),
-    ],
-)
-def test_rules_that_frame_a_body_are_not_remembered(special: tuple[int, bytes], is_kept: bool):
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("options", [(), ("close",), ("keep-alive",), ("close", "keep-alive"), ("foo",)])
+@pytest.mark.parametrize("length", [None, "0", "7"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_usual_rules_are_those_of_the_full_judgement(
+    version: str, options: tuple[str, ...], length: str | None, method: str
+):
     fields = plain_fields()
-    line = read_request_line(b"GET / HTTP/1.1")
-    fields.read_rules(line, ("1.1", HOST, special), Limits())
+    line = read_request_line(f"{method} / HTTP/{version}".encode())
+    lines = ["Host: a.example", *(f"Connection: {option}" for option in options)]
+    if length is not None:
+        lines.append(f"Content-Length: {length}")
+    marks, value = 0, b""
+    specials = []
+    for one in lines:
+        _, mark, told = fields.read_marked(one.encode())
+        marks |= mark
+        if mark == LENGTH:
+            value = told
+        special = fields.read_field(one.encode())[1]
+        assert special is not None
+        specials.append(special)
 
-    assert bool(fields.rules) == is_kept
+    for _ in range(2):
+        usual = fields.usual_rules(line, marks, value, Limits())
+        assert usual is None or usual == read_rules(line, specials, Limits())
+        assert usual is not None or (version == "1.0" and length is not None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Upgrade: h2c", "Connection: upgrade", "Transfer-Encoding: chunked", "Expect: 100-continue", "X_Y: 1"],
+)
+def test_what_is_not_usual_is_judged_in_full(line: str):
+    fields = plain_fields()
+    mark = fields.read_marked(line.encode())[1]
+
+    assert fields.usual_rules(read_request_line(b"GET / HTTP/1.1"), mark, b"", Limits()) is None
+
+
+@pytest.mark.parametrize("length", [b"", b"+5", b"5,5", b"0x5", b"5" * 16, b"11"])
+def test_a_length_that_is_not_plainly_right_is_judged_in_full(length: bytes):
+    line = read_request_line(b"POST / HTTP/1.1")
+
+    assert plain_fields().usual_rules(line, ONE_HOST | LENGTH, length, Limits(body=10)) is None
 
 
 def test_a_refusal_is_not_remembered():
     fields = plain_fields()
-    with pytest.raises(Rejected):
-        fields.read_rules(read_request_line(b"GET / HTTP/1.1"), ("1.1",), Limits())
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            fields.usual_rules(read_request_line(b"GET / HTTP/1.1"), 0, b"", Limits())
 
     assert not fields.rules
 

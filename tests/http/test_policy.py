@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from appserve.errors import Rejected
@@ -166,4 +164,4 @@ def test_an_upgrade_is_an_offer_only_where_the_connection_names_it():
 def test_names_with_an_underscore_mean_nothing():
     with_them = rules(HOST, "Content_Length: 5", "Transfer_Encoding: chunked")
 
-    assert replace(rules(HOST), may_be_held=False) == with_them
+    assert rules(HOST)._replace(may_be_held=False) == with_them

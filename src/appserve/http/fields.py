@@ -10,7 +10,7 @@ and `value_form` turn a request field into what the application is given, `spell
 hands over into bytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic, cast
@@ -18,17 +18,31 @@ from typing import Any, Generic, cast
 from appserve.errors import AppMistake, Rejected
 from appserve.http.grammar import FORBIDDEN, TOKEN
 from appserve.http.limits import Limits
-from appserve.http.memory import remember
+from appserve.http.memory import REMEMBERED, remember
 from appserve.http.messages import F, R, RequestLine, Rules
-from appserve.http.policy import FRAMING_KINDS, KINDS, Kind, Special, read_rules
+from appserve.http.policy import (
+    KINDS,
+    LENGTH,
+    MARKED,
+    ODD,
+    VERSION_1_1,
+    Kind,
+    Special,
+    mark_of,
+    read_rules,
+)
 
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 LONGEST = 256
 """Longer lines are not remembered: they are rarely repeated, and the memory stays below 1 MiB."""
 
+LINES_OF_NAME = 64
+"""How many lines of one name are remembered: a name with more values than that (an id of each request, a
+Referer) would push out what is repeated."""
 
-DROPPED_KIND = Kind.DROPPED.value  # and beyond it SECRET
+
+DROPPED_KIND = Kind.DROPPED.value
 
 FORGOTTEN = frozenset(
     {b"content-length", b"transfer-encoding", b"expect", b"cookie", b"authorization", b"proxy-authorization"}
@@ -98,6 +112,7 @@ class Fields(Generic[F, R]):
         "_spell",
         "_value_form",
         "_websocket_seen",
+        "marked",
         "oddities",
         "read",
         "request_lines",
@@ -117,10 +132,11 @@ class Fields(Generic[F, R]):
         self._websocket_seen = False
         self._coding_seen = False
         self.oddities = Oddities()
-        self._names: dict[bytes, tuple[object, int, bool]] = {}
+        self._names: dict[bytes, list[Any]] = {}
         self.request_lines: dict[bytes, RequestLine] = {}
-        self.read: dict[bytes, tuple[F, Special | None]] = {}
-        self.rules: dict[tuple[str | Special, ...], Rules] = {}
+        self.read: dict[bytes, F] = {}  # lines that say nothing to the connection
+        self.marked: dict[bytes, tuple[F, int, bytes]] = {}  # lines that do
+        self.rules: dict[int, Rules] = {}
         self.written: dict[R, tuple[bytes, Note | None]] = {}
 
     def form(self, name: bytes, value: bytes) -> F:
@@ -139,19 +155,67 @@ class Fields(Generic[F, R]):
         if line.endswith(VERSIONS):
             remember(self.request_lines, line, request_line)
 
-    def read_rules(self, line: RequestLine, key: tuple[str | Special, ...], limits: Limits) -> Rules:
-        """What the fields that concern the connection amount to, remembered if none of them frames the body.
-
-        `key` is the version and those fields. Raises Rejected.
+    def usual_rules(self, line: RequestLine, marks: int, length: bytes, limits: Limits) -> Rules | None:
+        """What a head amounts to whose fields have these marks, and this as the value of Content-Length; None
+        if it has to be judged in full. Raises Rejected.
         """
-        specials = cast(tuple[Special, ...], key[1:])
+        # hot: bench sync-post. The length is judged for every message; of the rest there are few kinds.
+        if marks & ODD:
+            return None
+        is_1_1 = line.version == "1.1"
+        key = marks | VERSION_1_1 if is_1_1 else marks
+        size = 0
+        if marks & LENGTH:
+            if not is_1_1 or line.method == "TRACE" or not length.isdigit() or len(length) > 15:
+                return None
+            size = int(length)
+            if 0 < limits.body < size:
+                return None
+            key -= LENGTH
+        rules = self.rules.get(key)
+        if rules is None:
+            specials = [special for mark, special in MARKED.items() if marks & mark]
+            rules = self.rules[key] = read_rules(line, specials, limits)
+        if size:
+            return Rules(rules.version, rules.is_last, rules.closes, size, False, b"", False)
+        return rules
+
+    def judge(self, line: RequestLine, specials: Sequence[Special], limits: Limits) -> Rules:
+        """What the fields that concern the connection amount to. Raises Rejected."""
         rules = read_rules(line, specials, limits)
         if rules.upgrade and not self._websocket_seen:
             protocols = [offer.strip(b" \t") for offer in rules.upgrade.lower().split(b",")]
             self._websocket_seen = self.oddities.websocket_offered = b"websocket" in protocols
-        if FRAMING_KINDS.isdisjoint(kind for kind, _ in specials):
-            remember(self.rules, key, rules)
         return rules
+
+    def read_marked(self, line: bytes) -> tuple[F, int, bytes]:
+        """The application's form of a field line (no CRLF), what it says to the connection, and its value
+        if it says anything. It is remembered, in `read` or `marked`, unless it is a secret or frames a body.
+
+        Raises Rejected(400) if the line is not in the grammar of RFC 9112 §5, or is wrong by itself. The
+        caller has to know that there is no control character in it.
+        """
+        # hot: bench sync-real.
+        name, colon, value = line.partition(b":")
+        known = self._names.get(name) or self._read_name(name)
+        if not colon:
+            raise Rejected(400, "malformed field line (RFC 9112 §5)")
+        value = value.strip(b" \t")
+        form: Any = (known[0], self._value_form(value))
+        kind = known[1]
+        if not kind:
+            if known[2] and len(line) <= LONGEST:
+                known[2] -= 1
+                if len(self.read) >= REMEMBERED:
+                    self.read.clear()
+                    self._names.clear()  # with it what each name may still have remembered
+                self.read[line] = form
+            return form, 0, b""
+        mark = mark_of((kind, value))
+        entry = (form, mark, value)
+        if known[2] and len(line) <= LONGEST:
+            remember(self.marked, line, entry)
+        return entry
 
     def read_field(self, line: bytes) -> tuple[F, Special | None]:
         """The application's form of a field line (no CRLF), and what it means if it concerns the connection.
@@ -159,30 +223,26 @@ class Fields(Generic[F, R]):
         Raises Rejected(400) if the line is not in the grammar of RFC 9112 §5.
         """
         name, colon, value = line.partition(b":")
+        known = self._names.get(name) or self._read_name(name)
         if not colon:
             raise Rejected(400, "malformed field line (RFC 9112 §5)")
-        name_form, kind, is_remembered = self._names.get(name) or self._read_name(name)
         if FORBIDDEN.search(value) is not None:
             raise Rejected(400, "control character in a field value (RFC 9110 §5.5)")
         value = value.strip(b" \t")
-        # hot: bench sync-varied. As in _pair().
-        form: Any = (name_form, self._value_form(value))
-        special = None
-        if kind:  # of secrets and of what is dropped nothing but their presence matters
-            special = (kind, b"" if kind >= DROPPED_KIND else value)
-        entry = (form, special)
-        if is_remembered and len(line) <= LONGEST:
-            remember(self.read, line, entry)
-        return entry
+        kind = known[1]
+        # Of what is dropped nothing but its presence matters.
+        special = (kind, b"" if kind == DROPPED_KIND else value) if kind else None
+        return self._pair(known[0], value), special
 
-    def _read_name(self, name: bytes) -> tuple[object, int, bool]:
-        """(the application's form of a field name, its Kind or 0, whether its lines are remembered)."""
+    def _read_name(self, name: bytes) -> list[Any]:
+        """[the application's form of a field name, its Kind or 0, how many more lines to remember]."""
         if TOKEN.fullmatch(name) is None:
             raise Rejected(400, "malformed field line (RFC 9112 §5)")
         lower = name.lower()
         # CGI writes `-` as `_`, so X_Forwarded_For would speak for X-Forwarded-For behind a proxy's back.
         kind = Kind.DROPPED if b"_" in lower else KINDS.get(lower)
-        entry = (self._name_form(lower), 0 if kind is None else kind.value, lower not in FORGOTTEN)
+        lines = 0 if lower in FORGOTTEN else LINES_OF_NAME
+        entry = [self._name_form(lower), 0 if kind is None else kind.value, lines]
         if len(name) <= LONGEST:
             remember(self._names, name, entry)
         return entry

@@ -7,6 +7,9 @@ from appserve.errors import Rejected
 HEAD_SETTINGS = "from --limit-request-line and --limit-request-field-size"
 """What the limit of a whole head follows from."""
 
+SMALLEST_HEAD = 65536
+"""Bytes that a whole head may have, whatever the limits of its lines."""
+
 SHARES = 4
 """One request body, or one response, may hold this part of what is kept for slow clients (--limit-spool)."""
 
@@ -33,7 +36,7 @@ class Limits:
         Without it the product of `fields` and `field_size` (800 KB by default) would be what one
         silent connection may pin.
         """
-        return max(65536, self.request_line + 2 * self.field_size)
+        return max(SMALLEST_HEAD, self.request_line + 2 * self.field_size)
 
     def line_too_long(self) -> Rejected:
         return Rejected(414, f"request line longer than {self.request_line} bytes (--limit-request-line)")

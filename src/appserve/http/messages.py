@@ -1,8 +1,7 @@
 """The words that an HTTP connection and its user exchange."""
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 F = TypeVar("F")
 """What a request field becomes for the application: bytes pairs for ASGI, CGI variables for WSGI."""
@@ -97,7 +96,8 @@ class RequestLine:
         self.version = version
         self.raw_path = raw_path
         self.path_bytes = path_bytes
-        self.path = path_bytes.decode("utf-8", "replace")
+        # hot: bench sync-real. The first is the quicker one.
+        self.path = path_bytes.decode() if path_bytes.isascii() else path_bytes.decode("utf-8", "replace")
         self.query = query
         self.authority = authority
         self.protocol = "HTTP/1.1" if version == "1.1" else "HTTP/1.0"
@@ -108,14 +108,13 @@ class RequestLine:
         return f"<RequestLine {self.method} {self.target!r} HTTP/{self.version}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """What the connection itself takes from a head of `version`; heads that say the same share one.
 
     is_last       the peer has said that it sends no request after this one
     closes        the connection ends with the response
     may_be_held   its fields may be kept for comparison with the next head: they frame no body, and none of
-                  them is a secret or was dropped
+                  them was dropped
     """
 
     version: str

@@ -25,7 +25,6 @@ class Kind(IntEnum):
     EXPECT = 5
     UPGRADE = 6
     DROPPED = 7
-    SECRET = 8  # it means nothing to the connection, but must not be kept
 
 
 Special = tuple[int, bytes]
@@ -39,12 +38,7 @@ KINDS = {
     b"transfer-encoding": Kind.TRANSFER_ENCODING,
     b"expect": Kind.EXPECT,
     b"upgrade": Kind.UPGRADE,
-    b"cookie": Kind.SECRET,
-    b"authorization": Kind.SECRET,
-    b"proxy-authorization": Kind.SECRET,
 }
-
-FRAMING_KINDS = frozenset({Kind.CONTENT_LENGTH.value, Kind.TRANSFER_ENCODING.value, Kind.EXPECT.value})
 
 
 NOT_AN_OPTION = frozenset({b"host", b"content-length", b"transfer-encoding", b"forwarded"})
@@ -53,6 +47,38 @@ that a client would take from a request what frames it, or what a proxy said of 
 
 NO_BODY = frozenset({"GET", "HEAD", "DELETE"})
 """Methods whose body many HTTP/1.0 recipients do not look for (RFC 9112 §9.3, RFC 1945 §8)."""
+
+# What a field line says to the connection, as bits: most heads say nothing else, so these are all of the key
+# under which their rules are remembered.
+ONE_HOST, CLOSE, KEEP_ALIVE, LENGTH, ODD, VERSION_1_1 = (1 << bit for bit in range(6))
+"""ODD is whatever must be judged with all of the head's fields: a coding, an expectation, an offer …"""
+
+ONCE = ONE_HOST | LENGTH
+"""What must not occur twice."""
+
+MARKED: dict[int, Special] = {
+    ONE_HOST: (Kind.HOST.value, b"a"),
+    CLOSE: (Kind.CONNECTION.value, b"close"),
+    KEEP_ALIVE: (Kind.CONNECTION.value, b"keep-alive"),
+}
+"""A field that says what the mark says."""
+
+
+def mark_of(special: Special) -> int:
+    """What a field says to the connection. Raises Rejected if it is wrong by itself."""
+    kind, value = special
+    if kind == Kind.HOST:
+        _check_host(value)
+        return ONE_HOST
+    if kind == Kind.CONNECTION:
+        options = {option.strip(b" \t").lower() for option in value.split(b",")}
+        _check_options(options)
+        mark = CLOSE if b"close" in options else 0
+        if b"keep-alive" in options:
+            mark |= KEEP_ALIVE
+        return mark | ODD if b"upgrade" in options else mark
+    return LENGTH if kind == Kind.CONTENT_LENGTH else ODD
+
 
 PLAIN_ON_TLS = "plain HTTP on a port that speaks HTTPS: begin the address with https://"
 """Why a request without TLS is refused where TLS is spoken."""
@@ -86,7 +112,7 @@ def read_rules(line: RequestLine, specials: Sequence[Special], limits: Limits) -
             expectations.append(value.lower())
         elif kind == Kind.UPGRADE and value.strip(b", \t"):
             offers.append(value)
-        elif kind == Kind.SECRET or kind == Kind.DROPPED:  # a dropped field is to be noticed each time
+        elif kind == Kind.DROPPED:  # to be noticed each time
             may_be_held = False
     is_1_1 = line.version == "1.1"
     if hosts != 1 and (is_1_1 or hosts > 1):

@@ -49,7 +49,11 @@ def read_request_line(line: bytes) -> RequestLine:
         raise Rejected(501, "unknown method (RFC 9110 §9.1)", Cause.METHOD)
     if method == "CONNECT":
         raise Rejected(501, "CONNECT: this server is no proxy (RFC 9110 §9.3.6)", Cause.METHOD)
-    path, query, authority = _read_target(method, target)
+    if target[:1] == b"/" and b"#" not in target:  # hot: bench sync-real
+        path, _, query = target.partition(b"?")
+        authority = b""
+    else:
+        path, query, authority = _read_target(method, target)
     decoded = ESCAPE.sub(_unescape, path) if b"%" in path else path
     return RequestLine(method, target, "1.0" if minor == b"0" else "1.1", path, decoded, query, authority)
 
