@@ -75,16 +75,16 @@ DEFECTS = (
     ),
     Defect(
         "a GET has no body",
-        policy,
-        "Rules(line.version, is_last, closes, body_length,",
-        "Rules(line.version, is_last, closes, 0 if line.method == 'GET' else body_length,",
+        fields,
+        "size = int(length)",
+        "size = 0 if line.method == 'GET' else int(length)",
         FIELDS,
     ),
     Defect(
         "close counts only by itself",
         policy,
-        '        is_last = b"close" in options',
-        '        is_last = options == {b"close"}',
+        'mark = CLOSE if b"close" in options else 0',
+        'mark = CLOSE if options == {b"close"} else 0',
         FIELDS,
     ),
     Defect(
