@@ -137,7 +137,10 @@ class FakeTransport(asyncio.Transport):
         self._force_close(ConnectionResetError())
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self.high = high or 65536
+        self.high = 65536 if high is None else high
+        if len(self.buffered) > self.high and not self.paused:
+            self.paused = True
+            self.protocol.pause_writing()
 
     def get_write_buffer_size(self) -> int:
         return len(self.buffered)

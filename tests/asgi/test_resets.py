@@ -94,7 +94,7 @@ PHASES = {
     "response not read": Phase(get("/pours"), 1, None, ("499", "499"), fills=True),
     "idle": Phase(get("/done"), 1, b"done", ("200", "200")),
     "next request pipelined": Phase(
-        get("/waits") + get("/done"), 1, None, ("499", "200 200"), after_close=("200",)
+        get("/waits") + get("/done"), 1, None, ("499", "200 200"), after_close=("200", "200 499")
     ),
     "second head half there": Phase(get("/done") + get("/done")[:9], 1, b"done", ("200", "200 400")),
     "rest of a body dropped": Phase(post("/done", 200_000) + b"x", 1, b"done", ("200", "200")),

@@ -139,17 +139,17 @@ def test_two_threads_take_two_at_once(monkeypatch: pytest.MonkeyPatch):
 
 def test_those_who_keep_every_thread_busy_let_somebody_in_after_each_round(monkeypatch: pytest.MonkeyPatch):
     fleet = Fleet(0, monkeypatch, threads=2)
-    fleet.pool.desks[0].requests = 100
+    fleet.pool.desks[0].calls = 100
     fleet.pool._busy += [None, None]
     for _ in range(3):
         fleet.pool.turned(0.0)
         assert LISTENER not in fleet.poller.watched, "nothing was served since"
 
-        fleet.pool.desks[0].requests += 1
+        fleet.pool.desks[0].calls += 1
         fleet.pool.turned(0.0)
         assert LISTENER not in fleet.poller.watched, "one thread has more to do than the others"
 
-        fleet.pool.desks[1].requests += 1
+        fleet.pool.desks[1].calls += 1
         fleet.pool.turned(0.0)
         assert LISTENER in fleet.poller.watched
 
@@ -161,7 +161,7 @@ def test_a_round_begins_when_the_last_thread_is_taken(monkeypatch: pytest.Monkey
         fleet.pool.turned(0.0)
         assert LISTENER not in fleet.poller.watched
 
-        fleet.pool.desks[0].requests += 1
+        fleet.pool.desks[0].calls += 1
         fleet.pool._busy.pop()
         fleet.pool.turned(0.0)
         assert LISTENER in fleet.poller.watched

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appserve.observe.scoreboard import BUSY_SINCE_NS, CONNECTIONS, REQUESTS
+from appserve.observe.scoreboard import BUSY_SINCE_NS, CONNECTIONS
 from appserve.workers import wsgi
 from appserve.wsgi.spool import Quota
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
@@ -151,9 +151,8 @@ def reading_from_a_file(scene: Scene) -> None:
 
 
 def begin_response(scene: Scene, path: str) -> None:
-    served = scene.worker.word(REQUESTS)
     scene.send(path)
-    scene.worker.await_word(REQUESTS, served + 1)
+    until(scene.client.has_something)
     assert scene.client.socket.recv(1000).startswith(b"HTTP/1.1 200 OK")
 
 

@@ -669,7 +669,7 @@ def test_a_client_that_left_before_it_is_looked_at_ends_nothing(serve: Serve):
 
 
 @pytest.mark.parametrize(
-    "method", ["on_readable", "relieve", "proceed", "_record", "expire", "is_overdue", "release"]
+    "method", ["on_readable", "relieve", "proceed", "_serve", "expire", "is_overdue", "release"]
 )
 def test_an_exception_of_our_own_costs_one_connection(serve: Serve, method: str):
     def break_it() -> None:
@@ -952,7 +952,7 @@ def test_when_its_time_is_up_it_leaves_what_is_unfinished(serve: Serve, order: A
     worker = serve(sweep=10.0)
     reading, half = worker.connect(small=True), worker.connect()
     reading.send(get("/large"))
-    until(lambda: worker.row.words[REQUESTS] == 1)
+    until(reading.has_something)
     half.send(b"GET / HT")
     sending = worker.connect()
     sending.send(post(9)[:-2] + b"Expect: 100-continue\r\n\r\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from appserve.wsgi import exchange
+from appserve.wsgi import connection, exchange
 from appserve.wsgi.connection import READ
 from appserve.wsgi.pace import BRIEF, HORIZON, TOO_LONG, Pace
 from tests.wsgi.talk import GET, Talk, hello, post
@@ -185,7 +185,8 @@ def test_calls_that_are_not_brief_are_counted(talk_to: TalkTo, monkeypatch: pyte
         time = time.time
 
     monkeypatch.setattr(Pace, "called", called)
-    monkeypatch.setattr(exchange, "time", Clock())
+    for module in (exchange, connection):
+        monkeypatch.setattr(module, "time", Clock())
     talk = talk_to(hello)
     # With a body, the beginning and the end of a call are both told by the exchange's clock.
     talk.ask(post(b"body"))

@@ -94,7 +94,7 @@ def test_a_file_that_the_reader_cannot_have_at_once_waits_where_it_is(talk_to: T
     before = open_descriptors()
 
     assert talk.send(GET) is WRITE
-    assert (application.file.closed, talk.tally.requests) == (True, 1), "the application is done"
+    assert (application.file.closed, talk.tally.calls) == (True, 1), "the application is done"
     assert len(open_descriptors()) == len(before) + 1, "one descriptor, no spool"
     path.unlink()
     assert talk.responses("GET")[0].body == DATA

@@ -96,6 +96,7 @@ class Exchange:
         "_waiters",
         "_wire",
         "answer",
+        "called_at",
         "head",
         "scope",
         "task",
@@ -104,6 +105,7 @@ class Exchange:
 
     _sent_this_turn: int  # from the first part of a body on
     task: asyncio.Task[None]  # once the carrier has made it
+    called_at: int  # when its application was given to the loop to be called; monotonic ns
 
     def __init__(self, wire: Wire, head: RequestHead[Field], scope: Scope) -> None:
         self._wire = wire

@@ -7,6 +7,7 @@ for who waits for how long: no request has a timer.
 """
 
 import asyncio
+import time
 
 from appserve import forked
 from appserve.asgi.exchange import STARTED, Exchange
@@ -14,11 +15,10 @@ from appserve.asgi.proxied import Proxied, make_proxied
 from appserve.asgi.requests import DISCARD_BOUND, LOST, REQUESTS, RequestProtocol
 from appserve.asgi.scope import Address, Field, Scope, make_scope, make_template
 from appserve.asgi.site import Site
-from appserve.asgi.transport import READ_BOUND
-from appserve.asgi.visits import Visits
+from appserve.asgi.transport import READ_BOUND, WRITE_BOUND
 from appserve.errors import Rejected
 from appserve.http.deadlines import Waiting
-from appserve.http.messages import Reading, RequestHead
+from appserve.http.messages import Reading, RequestHead, RequestLine
 from appserve.http.status import STATUS_LINES
 from appserve.observe.tally import CLIENT_LEFT
 
@@ -38,12 +38,13 @@ class HttpProtocol(RequestProtocol):
 
     __slots__ = (
         "_continue_due",
+        "_fields",
         "_head",
         "_length",
         "_proxied",
+        "_sending",
         "_status",
         "_template",
-        "_visits",
     )
 
     _head: list[bytes]  # of the response, from http.response.start on, as are the two below
@@ -52,7 +53,10 @@ class HttpProtocol(RequestProtocol):
 
     def __init__(self, site: Site, client: Address | None, server: Address | None) -> None:
         super().__init__(site)
-        self._visits = Visits(site, site.access) if site.access else None
+        self._fields: list[Field] = []  # of the last request, if there is an access log
+        # A response that is complete, and that the kernel has not taken as a whole: the line of its request,
+        # its status, the size of its body.
+        self._sending: tuple[RequestLine | bytes, int, int] | None = None
         self._continue_due = False
         self.introduce(client, server, site.scheme)
 
@@ -64,8 +68,7 @@ class HttpProtocol(RequestProtocol):
         host = client[0] if client else ""
         self._template = make_template(scheme, client, server, self._site.root_path)
         self._proxied: Proxied | None = make_proxied(self._site, host if vouches else None)
-        if self._visits is not None:
-            self._visits.client = host
+        self._record.client = host
 
     def introduced(self) -> tuple[Address | None, Address | None, str]:
         """The client, the server and the scheme of this connection."""
@@ -85,9 +88,11 @@ class HttpProtocol(RequestProtocol):
         self._site.waiting.wake(self)
 
     def resume_writing(self) -> None:
-        self.paused = False
+        super().resume_writing()
         if self.rests:
             self._wake()
+        if self._sending is not None:
+            self._record_sent()
         if self._exchange is not None:
             self._exchange.resume()
         elif self._stage is REQUESTS:
@@ -95,20 +100,27 @@ class HttpProtocol(RequestProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._stage = LOST
+        self._site.tally.bytes_out -= self._unsent
+        if self._sending is not None:
+            line, _, sent = self._sending
+            self._sending = None
+            self._record_now(line, CLIENT_LEFT, sent - self._unsent)
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None
-            self._count(exchange, CLIENT_LEFT, self._connection.body_sent)
+            self._record_now(exchange.head.line, CLIENT_LEFT, self._connection.body_sent - self._unsent)
             exchange.client_gone()
         self._site.forget(self)
 
     # ── requests ──
 
-    def _begin(self, head: RequestHead[Field]) -> None:
+    def _begin(self, head: RequestHead[Field], now: int) -> None:
         site = self._site
-        if self._visits is not None:
-            self._visits.begin(head.fields)
+        self._record.begin()
+        if self._record.access is not None:
+            self._note_fields(head.fields)
         exchange = Exchange(self, head, make_scope(self._template, head, site.state))
+        exchange.called_at = now or time.monotonic_ns()
         self._exchange = exchange
         if self._proxied is not None and not self._amend(self._proxied, exchange.scope):
             return
@@ -125,15 +137,25 @@ class HttpProtocol(RequestProtocol):
             self._bound_reading(len(self._connection.unread))
         self._launch(exchange)
 
+    def _note_fields(self, fields: list[Field]) -> None:
+        """Remember what the access log needs of them: the application may change the list."""
+        # hot: bench asgi-browser, access log on. A client repeats itself, and repeated fields are the same
+        # objects, so this comparison costs nothing.
+        if fields != self._fields:
+            self._fields = fields.copy()
+            known = dict(fields)
+            self._record.referer = known.get(b"referer", b"").decode("latin-1")
+            self._record.agent = known.get(b"user-agent", b"").decode("latin-1")
+
     def _amend(self, proxied: Proxied, scope: Scope) -> bool:
         """Put into the scope what proxies say; whether that can be believed."""
+        self._record.client = self._peer
         try:
             proxied.amend(scope)
         except Rejected as rejected:
             self._refuse(rejected)
             return False
-        if self._visits is not None:
-            self._visits.client = scope["client"][0] if scope["client"] else ""
+        self._record.client = scope["client"][0] if scope["client"] else ""
         return True
 
     def _launch(self, exchange: Exchange) -> None:
@@ -174,6 +196,7 @@ class HttpProtocol(RequestProtocol):
             self._forgo_long_rest()
         data = connection.respond_with(self._head, self._status, self._length, body)
         self.written += len(data)
+        self._site.tally.bytes_out += len(data)
         self._transport.write(data)
         self._end_response(self._status)
 
@@ -209,6 +232,7 @@ class HttpProtocol(RequestProtocol):
         site = self._site
         if site.forked:
             forked.leave(error)
+        site.tally.busy_ns += time.monotonic_ns() - exchange.called_at
         site.exchanges.discard(exchange)
         if site.departed is not None:
             site.departed()
@@ -252,7 +276,7 @@ class HttpProtocol(RequestProtocol):
         if self.rests:
             self._wake()
         self._exchange = None
-        self._count(exchange, status, connection.body_sent)
+        self._record_end(exchange.head.line, status)
         if connection.start_next_cycle():
             if connection.unread or self._ended or self._reading_paused:
                 self._go_on_soon()
@@ -264,15 +288,46 @@ class HttpProtocol(RequestProtocol):
                 self._site.complain(exchange.head, problem)
             self.close()
 
-    def _count(self, exchange: Exchange, status: int, sent: int) -> None:
-        self._site.tally.count(status)
-        if self._visits is not None:
-            self._visits.end(exchange.head.line, status, sent)
+    @property
+    def _peer(self) -> str:
+        """The address that the connection comes from, "" for that of a unix socket."""
+        client = self._template["client"]
+        return client[0] if client else ""
+
+    # ── what is recorded ──
+
+    def _record_end(self, line: RequestLine | bytes, status: int) -> None:
+        """The response is complete: record its request now, or when the kernel has taken all of it. Until
+        then no next request is begun."""
+        # hot: bench asgi-hello. The kernel took it, as a rule, and nothing has to be waited for.
+        transport = self._transport
+        sent = self._connection.body_sent
+        if not transport.get_write_buffer_size() and not transport.is_closing():
+            self._record_now(line, status, sent)
+            return
+        self._sending = (line, status, sent)
+        if not self.paused and not transport.is_closing():
+            transport.set_write_buffer_limits(0, 0)  # pauses now, and resumes when nothing is left
+
+    def _record_sent(self) -> None:
+        """The kernel has taken all of the response."""
+        assert self._sending is not None
+        line, status, sent = self._sending
+        self._sending = None
+        self._record_now(line, status, sent)
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits(WRITE_BOUND, 0)
+
+    def _record_now(self, line: RequestLine | bytes, status: int, sent: int) -> None:
+        self._record.end(line, status, max(0, sent), time.monotonic_ns())
+        if self._record.access is not None:
+            self._site.write_lines_soon()
+
+    # ── what is not answered by the application ──
 
     def _refuse(self, rejected: Rejected) -> None:
         """The input cannot be read on: answer that, unless a response is under way."""
-        client = self._template["client"]
-        self._site.refusals.add_request(client[0] if client else "", rejected)
+        self._site.refusals.add_request(self._peer, rejected)
         exchange = self._exchange
         if exchange is not None and exchange.answer is STARTED:
             exchange.client_left()
@@ -286,18 +341,20 @@ class HttpProtocol(RequestProtocol):
         connection = self._connection
         self._write(connection.reject(status, reason))
         if exchange is not None:
-            self._count(exchange, status, connection.body_sent)
+            self._record_end(exchange.head.line, status)
             exchange.client_gone()
         else:
-            self._site.tally.count(status)
-            if self._visits is not None:
-                self._visits.refuse(connection.refused, status, connection.body_sent)
+            if self._sending is not None:
+                self._record_sent()
+            self._record.begin_refused(self._peer)
+            self._fields = []
+            self._record_now(connection.refused, status, connection.body_sent)
         self.close()
 
     def _leave_unanswered(self, exchange: Exchange) -> None:
         """End the connection of a client that has left, without a response."""
         self._exchange = None
-        self._count(exchange, CLIENT_LEFT, 0)
+        self._record_now(exchange.head.line, CLIENT_LEFT, 0)
         exchange.client_gone()  # for what the application has left running
         self.close()
 
@@ -305,7 +362,7 @@ class HttpProtocol(RequestProtocol):
         """End the connection inside a response, so that the client can tell."""
         connection = self._connection
         self._exchange = None
-        self._count(exchange, self._status, connection.body_sent)
+        self._record_now(exchange.head.line, self._status, connection.body_sent)
         exchange.client_gone()  # for what the application has left running
         needs_reset = connection.ends_by_close
         connection.abandon_response()

@@ -11,6 +11,7 @@ from appserve.asgi.exchange import Exchange
 from appserve.asgi.scope import Field
 from appserve.asgi.site import Site
 from appserve.asgi.transport import READ_BOUND, TransportProtocol
+from appserve.connection.record import RequestRecord
 from appserve.errors import Rejected
 from appserve.http.deadlines import Waiting
 from appserve.http.http1 import Connection
@@ -36,23 +37,25 @@ REQUESTS, DISCARDING, CLOSING, LOST = Stage
 class RequestProtocol(TransportProtocol):
     """The half of a protocol that the client's bytes come to."""
 
-    __slots__ = ("_connection", "_exchange", "_stage")
+    __slots__ = ("_connection", "_exchange", "_record", "_stage")
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._connection: Connection[Field, Field] = Connection(site.limits, site.fields, site.stamp)
+        self._record = RequestRecord(site.tally, site.access, "")
         self._exchange: Exchange | None = None  # whose response is not complete
         self._stage: Stage = REQUESTS
 
     def data_received(self, data: bytes) -> None:
         if self.rests:
             self._wake()
+        self._record.received(len(data), self._connection)
         if self._stage is not REQUESTS:
             self._discard(data)
             return
         self._connection.receive_data(data)
         if self._exchange is None:
-            self._next_request()
+            self._next_request(self._record.read_at)
         else:
             self._read_on(self._exchange)
 
@@ -73,8 +76,8 @@ class RequestProtocol(TransportProtocol):
         return True
 
     @abstractmethod
-    def _begin(self, head: RequestHead[Field]) -> None:
-        """A request has come; its body may follow."""
+    def _begin(self, head: RequestHead[Field], now: int) -> None:
+        """A request has come, at `now` (monotonic ns; 0 if that is not known); its body may follow."""
 
     @abstractmethod
     def _refuse(self, rejected: Rejected) -> None:
@@ -85,7 +88,7 @@ class RequestProtocol(TransportProtocol):
         self._connection.refuse(rejected)
         self._refuse(rejected)
 
-    def _next_request(self) -> None:
+    def _next_request(self, now: int = 0) -> None:
         """Begin the request at the head of what came in, if it is there."""
         connection = self._connection
         if self.paused:
@@ -98,7 +101,7 @@ class RequestProtocol(TransportProtocol):
             self._refuse(rejected)
             return
         if type(event) is RequestHead:
-            self._begin(event)
+            self._begin(event, now)
         elif event is CLOSED:
             self.close()
         elif self._reading_paused:

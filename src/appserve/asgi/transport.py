@@ -47,6 +47,7 @@ class TransportProtocol(asyncio.Protocol):
         "_site",
         "_swallowed",
         "_transport",
+        "_unsent",
         "_watch",
         "paused",
         "rests",
@@ -59,6 +60,7 @@ class TransportProtocol(asyncio.Protocol):
         self._watch = Watch()
         self._made = 0.0  # when the connection was made, by the loop's clock
         self.written = 0  # bytes that the network was given to send, ever
+        self._unsent = 0  # bytes that the kernel has not taken, as far as is known; 0 unless paused
         self._swallowed = 0  # bytes read and dropped
         self._lingers = False
         self._ended = False  # the client ended its side
@@ -79,9 +81,11 @@ class TransportProtocol(asyncio.Protocol):
         self.paused = True
         if self.rests:
             self._wake()
+        self._unsent = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         self.paused = False
+        self._unsent = 0
 
     def disown(self, null: int) -> None:
         """In a process that the application forked: let go of the socket, or the client would not see the
@@ -94,6 +98,7 @@ class TransportProtocol(asyncio.Protocol):
         fd = os.dup(self._transport.get_extra_info("socket").fileno())
         with socket.socket(fileno=fd) as same:
             same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._unsent = self._transport.get_write_buffer_size()
         self._transport.abort()
 
     def abort(self) -> None:
@@ -192,6 +197,9 @@ class TransportProtocol(asyncio.Protocol):
         self.written += len(data)
         if self.rests:
             self._wake()
+        self._site.tally.bytes_out += len(data)
+        if self.paused:
+            self._unsent += len(data)
         transport.write(data)
         return True
 

@@ -49,17 +49,17 @@ REQUEST_SEQUENCE: Final = 15  # sequence << 16 | length; an odd sequence: the te
 
 # Words that the worker counts up: what it has done. They are folded into `retired`.
 ACCEPTED: Final = 16
-REQUESTS: Final = 17  # responses completed or cut short
+REQUESTS: Final = 17  # requests that have ended: answered, refused, cut short; each is in LATENCY as well
 RESPONSES_1XX: Final = 18  # RESPONSES_1XX + status // 100 - 1
 RESPONSES_5XX: Final = 22
 APP_ERRORS: Final = 23  # exceptions that came out of the application
 ABORTED: Final = 24  # the client left before its response was complete
 TIMEOUTS: Final = 25  # requests and connections that a time limit ended
-BYTES_IN: Final = 26
-BYTES_OUT: Final = 27
-BUSY_NS: Final = 28  # time within the application, all requests together
+BYTES_IN: Final = 26  # read from clients: HTTP, without what TLS and a PROXY header add
+BYTES_OUT: Final = 27  # of responses, given to the kernel; without what TLS adds
+BUSY_NS: Final = 28  # from each call of the application to its return, waits included, all calls together
 REFUSED: Final = 29  # connections that were turned away before their first request
-LATENCY: Final = 32  # a histogram, see latency_bucket()
+LATENCY: Final = 32  # a histogram of the durations of requests, see connection/record.py, latency_bucket()
 LATENCY_BUCKETS: Final = 32
 
 # A word that the worker writes for its siblings.
@@ -158,10 +158,6 @@ class Row:
         self.words[STATE_SINCE_NS] = now_ns
         self.words[STATE] = state
 
-    def observe(self, seconds: float) -> None:
-        """Count one request's duration in the histogram."""
-        self.words[LATENCY + min(int(seconds * 1e6).bit_length(), LATENCY_BUCKETS - 1)] += 1
-
     def set_request(self, line: bytes) -> None:
         """Show what is being served: the method and the path, without the query (it may hold secrets).
 
@@ -212,6 +208,11 @@ class Row:
         """For how long the current call of the application has been running; 0 when there is none."""
         since = self.words[BUSY_SINCE_NS]
         return max(0.0, now - since / 1e9) if since else 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that the application has. A sync worker cannot count the one that it is in."""
+        return self.words[IN_FLIGHT] or (1 if self.words[BUSY_SINCE_NS] else 0)
 
     @property
     def served_anything(self) -> bool:

@@ -17,6 +17,8 @@ from appserve.observe.scoreboard import (
     APP_ERRORS,
     BUSY_NS,
     BUSY_SINCE_NS,
+    BYTES_IN,
+    BYTES_OUT,
     CONNECTIONS,
     IN_FLIGHT,
     LATENCY,
@@ -36,34 +38,41 @@ CLIENT_LEFT = 499
 class Counts:
     """What one thread has counted, and the call of the application that it is in. Times are monotonic ns.
 
-    accepted, app_errors and timeouts are for their users to count up
+    accepted, app_errors, timeouts, bytes_in and bytes_out are for their users to count up; requests, aborted,
+    responses (by hundreds of the status) and latency (by powers of two of microseconds) are counted up by
+    connection/record.py
 
     since    when the current call began; 0 while the application has not got this thread
     progressed   when the application last handed over a piece of a response, in this call or an earlier one
     ended    when the last call ended
-    busy_ns  how long all calls have taken
+    calls    how many have ended
+    busy_ns  how long all of them have taken
     label    the request line of the current or the last call, without its query
     """
 
     __slots__ = (
-        "_latency",
-        "_responses",
         "aborted",
         "accepted",
         "app_errors",
         "busy_ns",
+        "bytes_in",
+        "bytes_out",
+        "calls",
         "ended",
         "label",
+        "latency",
         "progressed",
         "requests",
+        "responses",
         "since",
         "timeouts",
     )
 
     def __init__(self) -> None:
-        self._responses = [0] * 10
-        self._latency = [0] * 64  # more buckets than the row has, so that no duration needs a check
+        self.responses = [0] * 10
+        self.latency = [0] * 64  # more buckets than the row has, so that no duration needs a check
         self.busy_ns = 0
+        self.calls = 0
         self.since = 0
         self.progressed = 0
         self.ended = 0
@@ -73,25 +82,22 @@ class Counts:
         self.aborted = 0
         self.app_errors = 0
         self.timeouts = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
 
     def begin(self, label: bytes, now_ns: int) -> None:
         """The application is called and has this thread to itself."""
         self.label = label
         self.since = now_ns
 
-    def end(self, status: int, now_ns: int) -> int:
+    def end(self, now_ns: int) -> int:
         """The application has returned; gives the nanoseconds that it took."""
         # hot: bench threads-hello.
         nanoseconds = now_ns - self.since
         self.since = 0
         self.ended = now_ns
         self.busy_ns += nanoseconds
-        self.requests += 1
-        self._latency[(nanoseconds // 1000).bit_length()] += 1
-        if status == CLIENT_LEFT:
-            self.aborted += 1
-        else:
-            self._responses[status // 100] += 1
+        self.calls += 1
         return nanoseconds
 
     def progress(self) -> None:
@@ -103,14 +109,6 @@ class Counts:
     def stall_reference_ns(self) -> int:
         """Since when the current call has made no progress."""
         return max(self.since, self.progressed)
-
-    def count(self, status: int) -> None:
-        """A request is over that the application did not have to itself, or never had."""
-        self.requests += 1
-        if status == CLIENT_LEFT:
-            self.aborted += 1
-        else:
-            self._responses[status // 100] += 1
 
     def rest(self) -> None:
         """Whatever happened to the call, the application has this thread no longer."""
@@ -136,17 +134,12 @@ class Tally(Counts):
             self._row.set_request(label)
         self._words[BUSY_SINCE_NS] = now_ns
 
-    def end(self, status: int, now_ns: int) -> int:
+    def end(self, now_ns: int) -> int:
         # hot: bench sync-hello. What the class above does, without its call.
         self._words[BUSY_SINCE_NS] = 0
         nanoseconds = now_ns - self.since
         self.busy_ns += nanoseconds
-        self.requests += 1
-        self._latency[(nanoseconds // 1000).bit_length()] += 1
-        if status == CLIENT_LEFT:
-            self.aborted += 1
-        else:
-            self._responses[status // 100] += 1
+        self.calls += 1
         return nanoseconds
 
     def progress(self) -> None:
@@ -214,9 +207,11 @@ def publish(row: Row, counts: Sequence[Counts], now_ns: int, connections: int, i
     words[ABORTED] = sum(one.aborted for one in counts)
     words[APP_ERRORS] = sum(one.app_errors for one in counts)
     words[TIMEOUTS] = sum(one.timeouts for one in counts)
+    words[BYTES_IN] = sum(one.bytes_in for one in counts)
+    words[BYTES_OUT] = sum(one.bytes_out for one in counts)
     words[BUSY_NS] = sum(one.busy_ns for one in counts)
     for hundreds in range(1, 6):
-        words[RESPONSES_1XX + hundreds - 1] = sum(one._responses[hundreds] for one in counts)
+        words[RESPONSES_1XX + hundreds - 1] = sum(one.responses[hundreds] for one in counts)
     for bucket in range(LATENCY_BUCKETS - 1):
-        words[LATENCY + bucket] = sum(one._latency[bucket] for one in counts)
-    words[LATENCY + LATENCY_BUCKETS - 1] = sum(sum(one._latency[LATENCY_BUCKETS - 1 :]) for one in counts)
+        words[LATENCY + bucket] = sum(one.latency[bucket] for one in counts)
+    words[LATENCY + LATENCY_BUCKETS - 1] = sum(sum(one.latency[LATENCY_BUCKETS - 1 :]) for one in counts)

@@ -272,7 +272,7 @@ class Pool(Executor):
     def _is_turn_of_newcomer(self) -> bool:
         """Whether as many requests as there are threads were served since nobody could come in. Those who are
         here may ask again and again; who waits outside shall not wait for all of them to have enough."""
-        served = sum([desk.requests for desk in self.desks])
+        served = sum([desk.calls for desk in self.desks])
         if self._barred_at < 0:
             self._barred_at = served
         if served - self._barred_at < self._size:

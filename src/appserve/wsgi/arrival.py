@@ -81,7 +81,7 @@ class Arrival(Exchanges):
             self._template = add_addresses(
                 self._service.template, header.destination, header.source, over_tls
             )
-            self._peer = self._template["REMOTE_ADDR"]
+            self._peer = self._record.client = self._template["REMOTE_ADDR"]
             self._believe()
         self._recv = self.socket.recv
         if encrypt is not None:
@@ -126,6 +126,7 @@ class Arrival(Exchanges):
         assert self._tls is not None
         data = self._tls.recv(size)
         if data and self._tls.pending:
+            self._record.received(len(data), self._http)
             self._http.receive_data(data)
             data = self._tls.recv(size)
         return data

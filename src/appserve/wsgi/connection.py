@@ -71,7 +71,7 @@ class WsgiConnection(Arrival):
     def on_readable(self) -> Next:
         """The socket has bytes, or its end."""
         needed = self._take_in()
-        return self.proceed() if needed is AGAIN else needed
+        return self.proceed(self._record.read_at) if needed is AGAIN else needed
 
     def _take_in(self) -> Next:
         """Receive, and look at nothing of it yet: AGAIN when there is something to go on with."""
@@ -85,8 +85,10 @@ class WsgiConnection(Arrival):
             return self._lost() if self._tls is None else self._without_tls(self._tls)
         if self._swallowed >= 0:
             self._swallowed += len(data)
+            self._record.counts.bytes_in += len(data)
             return READ if data else CLOSE
         if data:
+            self._record.received(len(data), self._http)
             self._http.receive_data(data)
         else:
             self._http.receive_eof()
@@ -114,8 +116,8 @@ class WsgiConnection(Arrival):
         self._on_sent()
         return self._after_response() or AGAIN
 
-    def proceed(self) -> Next:
-        """Go on with what has been received."""
+    def proceed(self, now: int = 0) -> Next:
+        """Go on with what has been received; `now` is when that was, if it was just now (monotonic ns)."""
         # hot: bench sync-hello. One turn for a request without a body.
         if self.rests:
             self._service.waiting.wake(self)
@@ -125,11 +127,11 @@ class WsgiConnection(Arrival):
             try:
                 event = http.next_event()
                 if type(event) is RequestHead:
-                    self._since = time.monotonic_ns()
+                    self._record.begin()
                     if event.rules.body_length:
                         self._await_body(event)
                         continue
-                    self._serve(event, io.BytesIO())
+                    self._serve(event, io.BytesIO(), now or time.monotonic_ns())
                 elif event is NEED_DATA:
                     return READ
                 elif type(event) is bytes:
@@ -137,7 +139,7 @@ class WsgiConnection(Arrival):
                         self._body.append(event)
                     continue
                 elif event is END and self._head is not None and self._body is not None:
-                    self._serve(self._head, self._body.open())
+                    self._serve(self._head, self._body.open(), time.monotonic_ns())
                 elif event is CLOSED:
                     return CLOSE
             except Rejected as rejected:
@@ -152,6 +154,7 @@ class WsgiConnection(Arrival):
             if self._took_long:
                 break
             answered += 1
+            now = 0
         self._took_long = False
         return AGAIN
 
@@ -186,24 +189,25 @@ class WsgiConnection(Arrival):
         service = self._service
         http = self._http
         status = rejected.status
-        service.tally.count(status)
         service.refusals.add_request(self._peer, rejected)
         answer = http.reject(status, rejected.reason)
-        if self._head is not None:
-            self._record_alone(self._head, status)
-        elif service.access is not None:
-            service.access.record(self._peer, http.refused, status, http.body_sent, 0.0, "", "")
-        self._forget_body()
         try:
             self._outbox.write(answer)
         except ClientDisconnected:
+            pass  # it is recorded as what it was
+        if self._head is not None:
+            self._record_alone(self._head, status)
+        else:
+            self._record.begin_refused(self._peer)
+            self._record.end(http.refused, status, http.body_sent, time.monotonic_ns())
+        self._forget_body()
+        if self._outbox.is_lost:
             return CLOSE
         return WRITE if self._outbox.pending else self._end()
 
     def _lost(self) -> Next:
         """The client is gone. Inside a request that is recorded; close() records a response that is cut."""
         if self._head is not None:
-            self._service.tally.count(CLIENT_LEFT)
             self._record_alone(self._head, CLIENT_LEFT)
         return CLOSE
 

@@ -1,5 +1,5 @@
 """The requests of one connection, one after the other: the body is gathered, the application called, what it
-did wrong is told, and the line of the access log is written.
+did wrong is logged, and the request is recorded (connection/record.py).
 
 Nothing here waits for the client or reads from it; wsgi/connection.py does the one, its loop the other.
 """
@@ -10,12 +10,12 @@ from contextvars import copy_context
 from typing import BinaryIO
 
 from appserve import forked
+from appserve.connection.record import RequestRecord
 from appserve.errors import ClientDisconnected, Rejected
 from appserve.http.forwarded import Origin
 from appserve.http.http1 import Connection
 from appserve.http.messages import CHUNKED, RequestHead, Writing
 from appserve.http.status import REASONS
-from appserve.observe.access import AccessLog
 from appserve.observe.log import Level
 from appserve.observe.tally import CLIENT_LEFT
 from appserve.tracebacks import application_traceback
@@ -44,6 +44,7 @@ class Exchanges:
         "_outbox",
         "_peer",
         "_proxies",
+        "_record",
         "_resets",
         "_sending",
         "_service",
@@ -71,8 +72,8 @@ class Exchanges:
         self._head: RequestHead[CgiVariable] | None = None  # while its body comes in
         self._body: RequestBody | None = None
         self._sending: tuple[RequestHead[CgiVariable], int] | None = None  # answered, and not all taken yet
-        # When the request's head was complete; between two, when the last was answered; monotonic ns.
-        self._since = time.monotonic_ns()
+        self._record = RequestRecord(service.tally, service.access, self._peer)
+        self._since = self._record.began  # when the last request was answered; monotonic ns
         self.late_at: int | None = None  # when a request that has come in has waited for too long, if ever
         self._took_long = False  # a call of the application, so that it is for others to have a turn
         self._resets = False  # a response was cut short, and only a reset can tell the client
@@ -92,12 +93,15 @@ class Exchanges:
     def _read_origin(self, proxies: Proxies, head: RequestHead[CgiVariable], variables: Environ) -> None:
         """Find out whose request it is, from its fields. Raises Rejected; nothing more is read then."""
         self._origin = None
+        self._record.client = self._peer
         try:
             self._origin = proxies.read(self._peer, variables)
         except Rejected as rejected:
             self._head = head  # it is recorded as one that was not served
             self._http.refuse(rejected)
             raise
+        if self._origin is not None and self._origin.client is not None:
+            self._record.client = self._origin.client[0]
 
     @property
     def peer(self) -> str:
@@ -112,7 +116,7 @@ class Exchanges:
     def served_by(self, service: Service) -> None:
         """Whoever has the connection from now on counts there."""
         self._service = service
-        self._outbox.tally = service.tally
+        self._outbox.tally = self._record.counts = service.tally
 
     def _await_body(self, head: RequestHead[CgiVariable]) -> None:
         if self._proxies is not None:
@@ -128,9 +132,9 @@ class Exchanges:
             # "HTTP 1.1 Expect/Continue", first way).
             self._outbox.write(self._http.send_informational(100))
 
-    def _serve(self, head: RequestHead[CgiVariable], body: BinaryIO) -> None:
+    def _serve(self, head: RequestHead[CgiVariable], body: BinaryIO, begun: int) -> None:
+        """Call the application, at `begun` (monotonic ns)."""
         service = self._service
-        begun = self._since if self._head is None else time.monotonic_ns()
         environ = make_environ(self._template, head, body)
         if self._proxies is not None:
             self._introduce(self._proxies, head, environ)
@@ -143,9 +147,9 @@ class Exchanges:
             http.close_after_response()
         tally = service.tally
         tally.begin(head.line.label, begun)
-        access = service.access
-        if access is not None:
-            referer, agent = environ.get("HTTP_REFERER", ""), environ.get("HTTP_USER_AGENT", "")
+        record = self._record
+        if record.access is not None:
+            record.referer, record.agent = environ.get("HTTP_REFERER", ""), environ.get("HTTP_USER_AGENT", "")
         if self._body is not None and head.body_length == CHUNKED:
             # What RFC 9112 §7.1.3 makes of it. Some applications read nothing without a length, and some
             # would decode the body again (PEP 3333 "Other HTTP Features": hop-by-hop fields are ours).
@@ -165,16 +169,15 @@ class Exchanges:
         if self._body is not None:
             self._forget_body()
         now = time.monotonic_ns()
-        spent = tally.end(status, now)
+        spent = tally.end(now)
         if self._outbox.pending:
             self._sending = (head, status)  # it is recorded when it is sent
         else:
-            if access is not None:
-                self._record(access, head, status, now, referer, agent)
+            record.end(head.line, status, http.body_sent, now)
             self._since = now
         if spent > BRIEF:
             self._took_long = spent > LONG
-            service.pace.called((now - begun) / 1e9, now / 1e9)  # with the time that it waited for its reader
+            service.pace.called(spent / 1e9, now / 1e9)
 
     def _call(self, environ: Environ, response: Response) -> None:
         """Call the application and send what it gives; also the iteration and close() are its code."""
@@ -212,9 +215,7 @@ class Exchanges:
         """Who has waited for so long has often given up, and those behind would wait for it as well."""
         late = Rejected(503, "it has waited for longer than --queue-timeout")
         self._service.refusals.add_request(self._peer, late)
-        status = self._answer(503, ("Retry-After", "1"))
-        self._service.tally.count(status)
-        self._record_alone(head, status)
+        self._record_alone(head, self._answer(503, ("Retry-After", "1")))
         self._forget_body()
 
     def _answer(self, status: int, *fields: Header) -> int:
@@ -248,10 +249,9 @@ class Exchanges:
         missing = self._outbox.missing or self._outbox.unsent
         if missing:
             status = CLIENT_LEFT
-            self._service.tally.aborted += 1
             self._http.body_sent = max(0, self._http.body_sent - missing)
-        self._record_alone(head, status)
-        self._since = time.monotonic_ns()
+        self._since = now = time.monotonic_ns()
+        self._record.end(head.line, status, self._http.body_sent, now)
 
     def _on_shrunk(self, missing: int) -> None:
         """A file lost bytes after its part of the response had been announced, while it was sent."""
@@ -272,28 +272,13 @@ class Exchanges:
         self._head = self._body = None
 
     def _record_alone(self, head: RequestHead[CgiVariable], status: int) -> None:
-        """Record a request that has no environ: not any more, or never had one."""
-        access = self._service.access
-        if access is not None:
+        """Record a request that the application was not called for."""
+        record = self._record
+        if record.access is not None:
             fields = dict(head.fields)
-            referer, agent = fields.get("HTTP_REFERER", ""), fields.get("HTTP_USER_AGENT", "")
-            self._record(access, head, status, time.monotonic_ns(), referer, agent)
-
-    def _record(
-        self,
-        access: AccessLog,
-        head: RequestHead[CgiVariable],
-        status: int,
-        now: int,
-        referer: str,
-        agent: str,
-    ) -> None:
-        line = head.line
-        request_line = f"{line.method} {line.target.decode('latin-1')} {line.protocol}"
-        seconds = (now - self._since) / 1e9
-        origin = self._origin
-        client = self._peer if origin is None or origin.client is None else origin.client[0]
-        access.record(client, request_line, status, self._http.body_sent, seconds, referer, agent)
+            record.referer, record.agent = fields.get("HTTP_REFERER", ""), fields.get("HTTP_USER_AGENT", "")
+        self._since = now = time.monotonic_ns()
+        record.end(head.line, status, self._http.body_sent, now)
 
 
 def _name(head: RequestHead[CgiVariable]) -> str:

@@ -45,7 +45,7 @@ class Outbox:
     taken    how many bytes the kernel has accepted
     missing  bytes that cannot be sent any more: a file had lost them, or the client
     is_lost  the client left, or takes nothing any more; what was pending is forgotten
-    tally    where it is noted that an application waits for its client
+    tally    where what the kernel takes is counted, and that an application waits for its client
     """
 
     __slots__ = (
@@ -99,6 +99,7 @@ class Outbox:
             self.missing += len(data)
             raise self._lost(*error.args) from error
         self.taken += sent
+        self.tally.bytes_out += sent
         if sent != len(data):
             self._keep(memoryview(data)[sent:])
 
@@ -225,6 +226,7 @@ class Outbox:
                 if memory:
                     sent = self._send(memory)
                     self.taken += sent
+                    self.tally.bytes_out += sent
                     del memory[:sent]
                 elif self._file is not None:
                     self._send_from(self._file)
@@ -246,6 +248,7 @@ class Outbox:
         """Send a piece of the file. Raises OSError."""
         sent = send_file(self._client, file.fd, file.offset, min(file.size, FILE_PIECE))
         self.taken += sent
+        self.tally.bytes_out += sent
         file.advance(sent)
         if not sent:
             self.missing = file.size
