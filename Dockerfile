@@ -3,11 +3,12 @@
 #     docker build --tag appserve .
 #     docker run --rm --publish 8000:8000 appserve
 
-FROM python:3.13-slim AS build
+# The full image has the C compiler that the request path is compiled with.
+FROM python:3.13 AS build
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY src src
-RUN pip wheel --no-cache-dir --wheel-dir /wheels .
+RUN APPSERVE_COMPILE=1 pip wheel --no-cache-dir --wheel-dir /wheels .
 
 FROM python:3.13-slim
 COPY --from=build /wheels /wheels

@@ -23,7 +23,8 @@ OTHERS = set(
     "--from --publish --rm --tag --time --no-create-home --shell --system --uid --no-cache-dir --no-index"
     " --wheel-dir --disable-pip-version-check --editable --group --quiet --upgrade --cases --quick"
     " --results --rounds --seconds --servers --numprocesses --dist --randomly-seed --strict --check"
-    " --fix-only --outdir --reruns --hypothesis-profile --kill-whom --signal".split()
+    " --fix-only --outdir --reruns --hypothesis-profile --kill-whom --signal --clear --compiled --no-deps"
+    " --no-print-directory".split()
 )
 
 

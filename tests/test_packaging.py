@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 NOT_SOURCES = shutil.ignore_patterns(".*_cache", "__pycache__", "*.egg-info", ".hypothesis")
 SOURCES = (
     "pyproject.toml",
+    "setup.py",
     "MANIFEST.in",
     "README.md",
     "LICENSE",

@@ -4,7 +4,10 @@ import os
 import traceback
 from types import FrameType
 
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OURS = (
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    "appserve" + os.sep,  # what is compiled has the name that setup.py called it by
+)
 
 
 def application_traceback(error: BaseException) -> str:

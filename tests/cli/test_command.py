@@ -1,6 +1,7 @@
 """The command: what it hands to the master, and what it answers itself."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from appserve.cli.command import help_text, run
 from appserve.cli.main import main
 from appserve.config.settings import GROUPS, ROWS, Resolved
 from appserve.errors import BindError, ConfigError, ExitCode
+from appserve.http import http1
 from appserve.version import __version__
 
 
@@ -205,9 +207,12 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path: Path, capsys: pytest.Ca
 # Answers
 
 
-def test_version_is_printed(master: Master, capsys: pytest.CaptureFixture[str]):
+def test_version_is_printed_with_the_build_and_python(master: Master, capsys: pytest.CaptureFixture[str]):
     assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"appserve {__version__}\n"
+    build = "pure Python" if (http1.__file__ or "").endswith(".py") else "compiled"
+    assert (
+        capsys.readouterr().out == f"appserve {__version__} ({build}), Python {platform.python_version()}\n"
+    )
 
 
 @pytest.mark.parametrize("columns", [40, 80, 100, 300])

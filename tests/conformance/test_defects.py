@@ -18,7 +18,7 @@ from tests.conformance.core import check, run
 from tests.conformance.corpus import ANSWERS, REQUESTS
 
 # Nothing here waits for anything, so it takes as long as the machine is busy.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.pure]
 
 EDITED, AGAIN, FIELDS, CHUNKS, RESPONSES = (
     "cases of the corpus, edited",

@@ -269,6 +269,7 @@ def test_a_name_with_underscores_speaks_for_no_proxy(visit: Visit):
     assert "HTTP_X_FORWARDED_FOR" not in environ
 
 
+@pytest.mark.pure
 def test_who_is_not_believed_is_asked_for_once_and_never_read(visit: Visit, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
     believes = Forwarding.believes
@@ -282,6 +283,7 @@ def test_who_is_not_believed_is_asked_for_once_and_never_read(visit: Visit, monk
     assert asked == [CLIENT[0]]
 
 
+@pytest.mark.pure
 def test_who_is_believed_is_asked_for_once(visit: Visit, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
     include = Proxies.include

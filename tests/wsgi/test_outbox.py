@@ -126,6 +126,7 @@ def test_what_waits_goes_on_while_more_is_written(client: Client):
     assert not client.outbox.unsent
 
 
+@pytest.mark.pure
 def test_a_large_piece_goes_on_while_it_is_kept(client: Client, monkeypatch: pytest.MonkeyPatch):
     """A quick reader has most of it when it is."""
     received: list[bytes] = []
@@ -144,6 +145,7 @@ def test_a_large_piece_goes_on_while_it_is_kept(client: Client, monkeypatch: pyt
     assert data + client.read(len(BIG) - len(data)) == BIG
 
 
+@pytest.mark.pure
 def test_a_large_piece_is_not_held_in_memory_while_it_waits(client: Client):
     data = memoryview(bytearray(BIG))
     client.outbox.write(data)  # type: ignore[arg-type]  # to see who holds it
@@ -185,6 +187,7 @@ def test_no_more_than_64_kib_wait_in_memory_and_they_are_counted(client: Client)
     assert client.quota._left == 1 << 30
 
 
+@pytest.mark.pure
 def test_one_response_leaves_room_for_others():
     quota = Quota(SHARES * 5 * PIECE)
     client = Client(quota, stall=0.01)
@@ -304,6 +307,7 @@ def test_a_client_that_could_take_something_and_does_not_is_given_up(monkeypatch
     client.close()
 
 
+@pytest.mark.pure
 def test_a_reader_is_waited_for_while_it_takes_something_from_the_kernel(monkeypatch: pytest.MonkeyPatch):
     """Room for more is told of only when it has taken much."""
     taken = iter(range(20))
@@ -340,6 +344,7 @@ def test_a_client_that_leaves_while_it_is_waited_for_is_lost():
     client.close()
 
 
+@pytest.mark.pure
 def test_a_wait_for_the_reader_is_progress_of_the_application(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "BEAT", 0.001)
     client = Client(Quota(0), stall=PATIENCE)

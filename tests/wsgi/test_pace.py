@@ -167,6 +167,7 @@ def test_an_answer_tells_a_client_that_it_better_comes_again(talk_to: TalkTo):
     assert talk.connection.lingers
 
 
+@pytest.mark.pure
 def test_calls_that_are_not_brief_are_counted(talk_to: TalkTo, monkeypatch: pytest.MonkeyPatch):
     counted = []
     took = [BRIEF]

@@ -176,6 +176,7 @@ def test_a_disk_that_is_full_from_the_first_byte_leaves_no_file(kind: Kind, monk
     assert (open_descriptors(), room(quota)) == (before, WHOLE)
 
 
+@pytest.mark.pure
 @every_kind
 def test_a_file_that_cannot_be_opened_is_no_room(kind: Kind, monkeypatch: pytest.MonkeyPatch):
     def fail() -> int:

@@ -5,8 +5,10 @@ a mistake in a flag, in the environment and in the file are all told at once, an
 """
 
 import os
+import platform
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
 import click
 from click.core import ParameterSource
@@ -24,7 +26,7 @@ _ACTIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("--print-config",),
         "Print every setting, its value and where it comes from, and exit.",
     ),
-    "version": (("-v", "--version"), "Print the version and exit."),
+    "version": (("-v", "--version"), "Print the version and whether it is compiled, and exit."),
     "help": (("-h", "--help"), "Print this help and exit."),
 }
 
@@ -58,6 +60,14 @@ class _CommandLine:
         self.problems: list[str] = []
 
 
+def version_text() -> str:
+    """The version, whether the request path is compiled, and the Python that runs it."""
+    spec = find_spec("appserve.http.http1")
+    is_pure = spec is None or (spec.origin or "").endswith(".py")
+    build = "pure Python" if is_pure else "compiled"
+    return f"appserve {__version__} ({build}), Python {platform.python_version()}"
+
+
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says; gives the exit code."""
     typed = _read(arguments)
@@ -65,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         print(help_text(_columns()))
         return ExitCode.CLEAN
     if "version" in typed.actions:
-        print(f"appserve {__version__}")
+        print(version_text())
         return ExitCode.CLEAN
     try:
         # Read once: a reload reads the same arguments and environment again, and the file anew.

@@ -162,9 +162,11 @@ class ResponseWriter(Generic[F, R]):
         written = self._fields.written
         for field in fields:
             try:
-                text, note = written[field]
-            except (KeyError, TypeError):
-                text, note = self._fields.write_field(field)
+                entry = written.get(field)
+            except TypeError:
+                entry = None  # it has no hash: a list of two
+            # Not in a handler: the field, which may be a secret, would be in the traceback of a mistake.
+            text, note = entry or self._fields.write_field(field)
             if note is None:
                 parts.append(text)
             elif note[0] == LENGTH:

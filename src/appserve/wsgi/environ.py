@@ -59,8 +59,9 @@ def _as_native(value: bytes) -> str:
     return value.decode("latin-1")
 
 
-def _as_bytes(header: Header) -> tuple[bytes, bytes]:
-    """PEP 3333: native strings that hold latin-1 only ("bytes-as-unicode")."""
+def _as_bytes(header: object) -> tuple[bytes, bytes]:
+    """PEP 3333: native strings that hold latin-1 only ("bytes-as-unicode"). What the application gave is an
+    object, not a Header, as the compiled build checks what is announced."""
     if not isinstance(header, tuple) or len(header) != 2:
         raise AppMistake(f"a response header is no (name, value) tuple: {header!r} (PEP 3333)")
     name, value = header

@@ -90,9 +90,9 @@ class Pace:
         """Of each that could serve our clients: what it expects, and the seconds that its call has been
         running, which it does not count before the end. To be called about once a second."""
         self._siblings = len(siblings)
-        self._heard = sum(expected for expected, _ in siblings)
+        self._heard = sum((expected for expected, _ in siblings), 0.0)
         if self._is_one:
-            self._heard += sum(_share(running) for _, running in siblings)
+            self._heard += sum((_share(running) for _, running in siblings), 0.0)
         self._judge()
 
     def end(self) -> None:
