@@ -213,7 +213,10 @@ def test_whoever_asks_on_a_connection_of_its_own_is_answered_at_a_quick_stop(ser
     assert cut <= (2 if kind == "threads" else 0), "more than its threads were serving"
     lines = recorded(server, "/long")
     lines.pop(500, None)  # what a thread was serving
-    assert lines == statuses
+    # A thread that answers at the very end comes too late for the log.
+    assert (statuses - lines).total() <= (2 if kind == "threads" else 0)
+    assert not lines - statuses
+    assert "--queue-timeout" not in server.log
 
 
 @every_kind

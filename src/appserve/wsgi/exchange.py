@@ -213,7 +213,9 @@ class Exchanges:
 
     def _turn_away(self, head: RequestHead[CgiVariable]) -> None:
         """Who has waited for so long has often given up, and those behind would wait for it as well."""
-        late = Rejected(503, "it has waited for longer than --queue-timeout")
+        # 0 is what a worker sets whose time to leave is over.
+        why = "it has waited for longer than --queue-timeout" if self.late_at else "the server is stopping"
+        late = Rejected(503, why)
         self._service.refusals.add_request(self._peer, late)
         self._record_alone(head, self._answer(503, ("Retry-After", "1")))
         self._forget_body()
