@@ -70,8 +70,8 @@ DEFECTS = (
     Defect(
         "an upgrade has no body",
         policy,
-        "Rules(line.version, is_last, closes, body_length,",
-        "Rules(line.version, is_last, closes, 0 if upgrade else body_length,",
+        "line.version, is_last, closes, body_length, expects",
+        "line.version, is_last, closes, 0 if upgrade else body_length, expects",
     ),
     Defect(
         "a GET has no body",
