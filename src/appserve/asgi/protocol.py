@@ -303,7 +303,10 @@ class HttpProtocol(RequestProtocol):
         transport = self._transport
         sent = self._connection.body_sent
         if not transport.get_write_buffer_size() and not transport.is_closing():
-            self._record_now(line, status, sent)
+            record = self._record
+            record.end(line, status, sent, time.monotonic_ns())
+            if record.access is not None:
+                self._site.write_lines_soon()
             return
         self._sending = (line, status, sent)
         if not self.paused and not transport.is_closing():
