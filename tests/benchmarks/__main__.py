@@ -126,8 +126,6 @@ def read_options(arguments: Sequence[str] | None, suite: Suite) -> argparse.Name
     )
     parser.add_argument("--results", type=Path, default=suite.results, help="folder of the results")
     options = parser.parse_args(arguments)
-    if options.compiled:
-        options.compiled = options.compiled.absolute()  # servers run in another folder
     options.rounds = options.rounds or (2 if options.quick else 5)
     options.seconds = options.seconds or (1.0 if options.quick else 2.0)
     return options

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.__main__ import PLAIN, main, read_options
+from tests.benchmarks.__main__ import main
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.contenders import COMPILED, LIMITS, PEERS, Target, targets
 from tests.benchmarks.report import Sample, markdown, ratios, verdicts
@@ -85,10 +85,6 @@ def test_a_run_measures_every_case_and_writes_its_page(
     assert [line for line in page.splitlines() if line.startswith("| appserve-sync | appserve-sync, real |")]
     for case, details in CASES.items():
         assert f"## {case}: {details.about}" in page
-
-
-def test_the_environment_of_the_compiled_build_may_be_relative_to_the_current_folder() -> None:
-    assert read_options(["--compiled", "here"], PLAIN).compiled == Path.cwd() / "here"
 
 
 def test_an_environment_without_the_compiled_build_is_refused(

@@ -59,7 +59,10 @@ def test_exactly_what_was_sent_is_seen(source: st.DataObject, count: int):
 
     outcome = run(source.draw(cut(data)), False, DEFAULT, SHARED[DEFAULT])
 
-    assert [(target.encode(), body) for _, target, body in sent] == [
+    # Nothing is read behind an offer of Upgrade that is not taken.
+    offers = [b"Connection: upgrade\r\n" in text and b"Upgrade: h2c\r\n" in text for text, _, _ in sent]
+    served = sent[: offers.index(True) + 1] if True in offers else sent
+    assert [(target.encode(), body) for _, target, body in served] == [
         (seen.target, seen.body) for seen in outcome.requests
     ]
 

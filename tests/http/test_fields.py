@@ -1,3 +1,6 @@
+from contextlib import suppress
+from typing import Any
+
 import pytest
 
 from appserve.errors import AppMistake, Rejected
@@ -112,8 +115,16 @@ def test_every_memory_is_bounded():
         fields.write_field((b"x", b"%d" % number))
         line = b"GET /%d HTTP/1.1" % number
         fields.remember_request_line(line, read_request_line(line))
+        fields.read_request_line(b"GET /%d?a HTTP/1.1" % number)
 
-    for memory in (fields.read, fields.marked, fields._names, fields.written, fields.request_lines):
+    for memory in (
+        fields.read,
+        fields.marked,
+        fields._names,
+        fields.written,
+        fields.request_lines,
+        fields._paths,
+    ):
         assert 0 < len(memory) <= REMEMBERED
 
 
@@ -157,6 +168,50 @@ def test_request_lines_that_seldom_repeat_or_are_translated_are_not_remembered(l
     fields.remember_request_line(line, read_request_line(line))
 
     assert list(fields.request_lines) == ([line] if is_kept else [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /a?x=1 HTTP/1.1",
+        b"GET /a? HTTP/1.1",
+        b"GET /a?b?c HTTP/1.1",
+        b"GET /a%20b?x=%zz HTTP/1.1",
+        b"GET /\xc3\xa4?x HTTP/1.1",
+        b"GET /%C3%A4?x HTTP/1.1",
+        b"GET /a?x HTTP/1.0",
+        b"GET /a?x HTTP/1.2",
+        b"GET /a?x HTTP/2.0",
+        b"GET /a?x#y HTTP/1.1",
+        b"GET /a?x y HTTP/1.1",
+        b"GET /a?x\x00 HTTP/1.1",
+        b"GET /a?\xff HTTP/1.1",
+        b"GET /a?x  HTTP/1.1",
+        b"GET /a?x HTTP/1.1 HTTP/1.1",
+        b"GET /a?x",
+        b"get /a?x HTTP/1.1",
+        b"OPTIONS *?x HTTP/1.1",
+        b"GET http://a.example?x HTTP/1.1",
+        b"GET http://a.example/b?x HTTP/1.1",
+        b"GET /a HTTP/1.1",
+    ],
+)
+def test_a_request_line_means_the_same_whether_its_path_was_seen_before(line: bytes):
+    def read(fields: Fields[Any, Any], line: bytes) -> object:
+        try:
+            found = fields.read_request_line(line)
+        except Rejected as rejected:
+            return rejected.status, rejected.reason
+        names = ("method", "target", "version", "protocol", "raw_path", "path_bytes", "path", "query")
+        return [getattr(found, name) for name in (*names, "authority", "label")]
+
+    fields = plain_fields()
+    for other in (b"", b"?other"):
+        with suppress(Rejected):
+            fields.read_request_line(line.partition(b"?")[0] + other + b" HTTP/1.1")
+
+    first = read(plain_fields(), line)
+    assert [read(fields, line), read(fields, line)] == [first, first]
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

@@ -582,3 +582,41 @@ def test_a_repeated_head_is_recognised_only_when_it_is_alone_and_whole():
         assert told == [Event.NEED_DATA]
     assert connection.cycle == 5
     assert connection.is_idle
+
+
+# ── a body that is there with its head ──
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken", "then"),
+    [
+        (POST_5 + b"12345", b"12345", [Event.END, Event.PAUSED]),
+        (POST_5 + b"12345" + GET, b"12345", [Event.END, Event.PAUSED]),
+        (POST_5 + b"1234", None, [b"1234", Event.NEED_DATA]),
+        (POST_5, None, [Event.NEED_DATA]),
+        (POST_CHUNKED + b"5\r\n12345\r\n0\r\n\r\n", None, [b"12345", Event.END, Event.PAUSED]),
+        (GET, None, [Event.END, Event.PAUSED]),
+    ],
+)
+def test_a_body_is_taken_at_once_only_if_all_of_it_is_there(
+    sent: bytes, taken: bytes | None, then: list[object]
+):
+    connection = connect()
+    connection.receive_data(sent)
+    connection.next_event()
+
+    assert connection.take_body() == taken
+    assert list(events(connection)) == then
+    assert connection.body_received == len(taken or b"".join(one for one in then if isinstance(one, bytes)))
+    assert connection.unread == (GET if sent.endswith(GET) and sent != GET else b"")
+
+
+def test_a_body_that_is_taken_at_once_is_no_longer_waited_for():
+    connection = connect()
+    head = head_bytes("POST / HTTP/1.1", "Host: a.example", "Content-Length: 2", "Expect: 100-continue")
+    connection.receive_data(head + b"ab")
+    connection.next_event()
+
+    assert connection.take_body() == b"ab"
+    assert connection.respond(200, [], b"").startswith(b"HTTP/1.1 200 OK\r\n")
+    assert connection.start_next_cycle()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from appserve.connection import record
 from appserve.wsgi import connection, exchange
 from appserve.wsgi.connection import READ
 from appserve.wsgi.pace import BRIEF, HORIZON, TOO_LONG, Pace
@@ -186,10 +187,10 @@ def test_calls_that_are_not_brief_are_counted(talk_to: TalkTo, monkeypatch: pyte
         time = time.time
 
     monkeypatch.setattr(Pace, "called", called)
-    for module in (exchange, connection):
+    for module in (exchange, connection, record):
         monkeypatch.setattr(module, "time", Clock())
     talk = talk_to(hello)
-    # With a body, the beginning and the end of a call are both told by the exchange's clock.
+    # A call begins when the request was read, so the clock is asked twice: then, and at its end.
     talk.ask(post(b"body"))
     took[0] = BRIEF + 1000
     talk.ask(post(b"body"))

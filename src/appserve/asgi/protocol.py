@@ -124,17 +124,23 @@ class HttpProtocol(RequestProtocol):
         self._exchange = exchange
         if self._proxied is not None and not self._amend(self._proxied, exchange.scope):
             return
-        rules = head.rules
-        if rules.body_length:
-            self._continue_due = rules.expects_continue
+        connection = self._connection
+        length = head.rules.body_length
+        is_small = 0 < length <= SMALL_BODY
+        body = connection.take_body() if is_small else None
+        if body is not None:
+            exchange.feed(body)
+            exchange.complete_request()
+        elif length:
+            self._continue_due = head.rules.expects_continue
             self._read_on(exchange)
-            if 0 < rules.body_length <= SMALL_BODY and not (exchange.is_complete or self._continue_due):
+            if is_small and not self._continue_due:
                 # The rest is likely to be in the next packet, and an application that finds its body there
                 # need not be suspended.
                 site.loop.call_soon(self._launch, exchange)
                 return
-        elif self._connection.unread:
-            self._bound_reading(len(self._connection.unread))
+        if connection.unread and connection.reading is not READING_BODY:
+            self._bound_reading(len(connection.unread))
         self._launch(exchange)
 
     def _note_fields(self, fields: list[Field]) -> None:

@@ -41,7 +41,6 @@ from appserve.http.policy import LENGTH, ODD, ONCE, Kind, Special
 from appserve.http.response import ResponseWriter
 from appserve.http.scan import HeadScan
 from appserve.http.stamp import Stamp
-from appserve.http.target import read_request_line
 
 # hot: see messages.END.
 READING_HEAD, READING_BODY, READING_END = Reading.HEAD, Reading.BODY, Reading.END
@@ -254,7 +253,7 @@ class Connection(ResponseWriter[F, R]):
                     if entry is None:
                         if not is_checked:
                             # Nothing but legal bytes and the line ends at which it was split.
-                            if len(buffer[:end].translate(None, LEGAL)) != 2 * len(lines):
+                            if buffer[:end].translate(LEGAL).count(0) != 2 * len(lines):
                                 raise _control_character()
                             is_checked = True
                         if len(field_line) > limits.field_size:
@@ -347,7 +346,7 @@ class Connection(ResponseWriter[F, R]):
     def _read_request_line(self, line: bytes) -> RequestLine:
         if len(line) > self._limits.request_line:
             raise self._limits.line_too_long()
-        return read_request_line(line)
+        return self._fields.read_request_line(line)
 
     def _replace_host(self, lines: list[bytes], fields: list[F], authority: bytes) -> None:
         """The authority of an absolute-form target takes the place of Host (RFC 9112 §3.2.2)."""
@@ -373,6 +372,20 @@ class Connection(ResponseWriter[F, R]):
             return
         if not body_length:  # else it waits for a body that it is not given
             self._llhttp = parser
+
+    def take_body(self) -> bytes | None:
+        """The body of the request whose head was read last, if the whole of it has come with its head; else
+        None, and next_event gives it piece by piece."""
+        # hot: bench sync-post.
+        size = self._left_to_read
+        if self.reading is not READING_BODY or self._chunks is not None or len(self.unread) < size:
+            return None
+        body, self.unread = self.unread[:size], self.unread[size:]
+        self._left_to_read = 0
+        self.body_received = size
+        self._continue_due = False
+        self.reading = READING_END
+        return body
 
     def _read_body(self) -> bytes | Event:
         buffer = self.unread

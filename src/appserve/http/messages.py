@@ -64,11 +64,13 @@ class RequestLine:
 
     protocol    "HTTP/1.1" or "HTTP/1.0"
     label       method and path without the query, for whoever watches
-    derived     a place for what a shell makes of the line once, and then has ready when the line comes again
+    base        the same line without its query, where requests share that; else None
+    derived     a place for what a shell makes of the line once, and then has ready when it comes again
     """
 
     __slots__ = (
         "authority",
+        "base",
         "derived",
         "label",
         "method",
@@ -90,18 +92,24 @@ class RequestLine:
         path_bytes: bytes,
         query: bytes,
         authority: bytes,
+        base: "RequestLine | None" = None,
     ) -> None:
         self.method = method
         self.target = target
         self.version = version
         self.raw_path = raw_path
         self.path_bytes = path_bytes
-        # hot: bench sync-real. The first is the quicker one.
-        self.path = path_bytes.decode() if path_bytes.isascii() else path_bytes.decode("utf-8", "replace")
         self.query = query
         self.authority = authority
         self.protocol = "HTTP/1.1" if version == "1.1" else "HTTP/1.0"
-        self.label = method.encode("ascii") + b" " + raw_path
+        if base is None:
+            # hot: bench sync-real. The first is the quicker one.
+            self.path = path_bytes.decode() if path_bytes.isascii() else path_bytes.decode("utf-8", "replace")
+            self.label = method.encode("ascii") + b" " + raw_path
+        else:
+            self.path = base.path
+            self.label = base.label
+        self.base = base
         self.derived: dict[str, Any] | None = None
 
     def __repr__(self) -> str:

@@ -128,10 +128,11 @@ class WsgiConnection(Arrival):
                 event = http.next_event()
                 if type(event) is RequestHead:
                     self._record.begin()
-                    if event.rules.body_length:
+                    body = http.take_body() if event.rules.body_length else b""
+                    if body is None:
                         self._await_body(event)
                         continue
-                    self._serve(event, io.BytesIO(), now or time.monotonic_ns())
+                    self._serve(event, io.BytesIO(body), now or time.monotonic_ns())
                 elif event is NEED_DATA:
                     return READ
                 elif type(event) is bytes:

@@ -121,7 +121,12 @@ def make_environ(template: Environ, head: RequestHead[CgiVariable], body: Binary
     """The environ of one request."""
     # hot: bench sync-hello and sync-browser.
     environ = template.copy()
-    environ.update(head.line.derived or _derive(head.line, template["SCRIPT_NAME"]))
+    line = head.line
+    base = line.base or line
+    environ.update(base.derived or _derive(base, template["SCRIPT_NAME"]))
+    if base is not line:
+        environ["QUERY_STRING"] = line.query.decode("latin-1")
+        environ["RAW_URI"] = environ["REQUEST_URI"] = line.target.decode("latin-1")
     before = len(environ)
     fields = head.fields
     environ.update(fields)
