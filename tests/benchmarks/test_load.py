@@ -189,7 +189,7 @@ def test_responses_that_are_not_2xx_are_counted_by_status(
     generator: Generator, server: Scripted, tmp_path: Path
 ) -> None:
     mixed = [get("/length"), get("/missing"), get("/fails"), get("/no-content")]
-    result = run(generator, server.port, tmp_path, mixed, "--requests", "40", "--connections", "4")
+    result = run(generator, server.port, tmp_path, mixed, "--requests", "40", "--connections", "1")
     assert result["statuses"] == {"200": 10, "204": 10, "404": 10, "500": 10}
     assert (result["requests"], result["not_2xx"], errors(result)) == (40, 20, {})
 
@@ -288,7 +288,7 @@ def test_at_a_fixed_rate_waiting_for_a_connection_is_part_of_the_latency(
 def test_requests_that_no_connection_was_free_for_are_counted(
     generator: Generator, server: Scripted, tmp_path: Path
 ) -> None:
-    arguments = ("--seconds", "0.2", "--rate", "100", "--connections", "1", "--timeout", "0.4")
+    arguments = ("--seconds", "0.2", "--rate", "100", "--connections", "1", "--timeout", "2")
     result = run(generator, server.port, tmp_path, [get("/silent")], *arguments)
     assert result["unsent"] == 19
 
