@@ -197,7 +197,7 @@ class Load:
         end = self._last_answer if self._options.requests else self._deadline
         seconds = end - self._begun
         taken = sorted(self._latencies)
-        due = int(seconds * self._options.rate) if self._options.seconds else 0
+        due = int(round(seconds * self._options.rate, 3)) if self._options.seconds else 0
         return {
             "requests": len(taken),
             "seconds": seconds,
