@@ -189,7 +189,7 @@ def test_unfinished_uploads_cost_little_memory(start: Start, worker_class: str):
             client.sendall(post(262_144) + PIECES[0][:262_000])
         if worker_class != "asgi":
             await_fact(lambda: spooled(server) == 200 * 262_000, "all of it has come in")
-        # Two pieces of 64 KiB each: what waits for the application, and what the event loop has read beyond it.
+        # Twice 64 KiB each: what waits for the application, and what the loop has read beyond it.
         assert memory.growth < 200 * 2 * 65_536
 
 
