@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from appserve.net.poller import READ
+from appserve.observe.scoreboard import BUSY_SINCE_NS
 from appserve.workers import pool
 from tests.interleaving import Deadlock
 from tests.workers.pool_model import LISTENER, Fleet
@@ -165,3 +166,18 @@ def test_a_round_begins_when_the_last_thread_is_taken(monkeypatch: pytest.Monkey
         fleet.pool._busy.pop()
         fleet.pool.turned(0.0)
         assert LISTENER in fleet.poller.watched
+
+
+def test_a_worker_that_ends_shows_no_request_that_was_answered(monkeypatch: pytest.MonkeyPatch):
+    """Else the master takes it for one that died with the worker, and records it again, as a 500."""
+    fleet = Fleet(0, monkeypatch, threads=1)
+    fleet.pool.turned(0.0)
+    fleet.pool._busy.append(None)  # the thread has closed the connection, and has not come back yet
+    fleet.pool.desks[0].begin(b"GET /answered", 1)
+    assert fleet.row.words[BUSY_SINCE_NS] == 1
+    fleet.pool.desks[0].end(2)
+
+    fleet.pool.turned(pool.BREATH / 2)
+    fleet.pool.look(3)
+
+    assert fleet.row.words[BUSY_SINCE_NS] == 0

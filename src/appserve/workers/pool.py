@@ -282,6 +282,7 @@ class Pool(Executor):
 
     def look(self, now_ns: int) -> None:
         self._stuck.look(now_ns)
+        self._show()  # also at the end: what stays in the row then is a request that the process dies with
         publish(self._row, (self._service.tally, *self.desks), now_ns, len(self.connections), self._in_flight)
 
     def close(self) -> None:
