@@ -101,6 +101,7 @@ async def test_a_head_is_due_as_a_whole_however_it_trickles() -> None:
 
     await clock.run(3, lambda: bytes([next(letters)]))
     assert client.sent.startswith(b"HTTP/1.1 408 ")
+    assert client.sent.endswith(b"408 request head incomplete after 30 s (--head-timeout)\n")
     assert statuses(scene) == ["408"]
 
 
@@ -133,6 +134,7 @@ async def test_a_body_that_does_not_come_is_answered_408_and_its_application_tol
     await clock.run(2)
     assert told == [{"type": "http.disconnect"}]
     assert client.sent.startswith(b"HTTP/1.1 408 ")
+    assert client.sent.endswith(b"408 nothing of the request body for 40 s (--body-timeout)\n")
     assert statuses(scene) == ["408"]
     assert "ERROR" not in scene.log
 
@@ -160,6 +162,7 @@ async def test_a_body_that_comes_too_slowly_is_answered_408() -> None:
 
     await clock.run(5, lambda: b"x" * 10)
     assert client.sent.startswith(b"HTTP/1.1 408 ")
+    assert client.sent.endswith(b"408 request body slower than 100 bytes a second (--body-rate)\n")
     assert client.ended
     assert statuses(scene) == ["408"]
     assert "ERROR" not in scene.log

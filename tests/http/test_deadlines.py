@@ -148,6 +148,24 @@ def test_without_a_limit_of_either_kind_a_body_may_trickle_for_ever(body: int, r
     assert not any(watch.overdue(Waiting.BODY, turn, turn * 9.0, patience) for turn in range(100))
 
 
+def test_what_is_answered_names_the_wait_that_was_too_long_and_its_setting():
+    patience = Patience(first=20, idle=75, head=30, body=2, body_rate=1000, write=50)
+
+    def answered(looks: list[tuple[Waiting, int, float]]) -> str:
+        watch = Watch()
+        assert [watch.overdue(*look, patience) for look in looks] == [False] * (len(looks) - 1) + [True]
+        return str(watch.rejection(patience))
+
+    head, body = Waiting.HEAD, Waiting.BODY
+    late = "408 request head incomplete after 30 s (--head-timeout)"
+    assert answered([(head, 0, 0.0), (head, 0, 31.0)]) == late
+    silent = "408 nothing of the request body for 2 s (--body-timeout)"
+    assert answered([(body, 0, 0.0), (body, 0, 3.0)]) == silent
+    assert answered([(body, 0, 0.0), (body, 9000, 1.0), (body, 9000, 4.0)]) == silent
+    slow = "408 request body slower than 1000 bytes a second (--body-rate)"
+    assert answered([(body, 0, 0.0), (body, 1, 1.0), (body, 2, 3.0)]) == slow
+
+
 def test_since_tells_when_there_was_progress_last():
     watch = Watch()
     watch.overdue(Waiting.IDLE, 0, 5.0, PATIENCE)

@@ -306,12 +306,14 @@ def test_a_client_that_sends_many_requests_at_once_gets_one_turn_of_them_after_t
 
 def test_a_request_that_does_not_arrive_is_408(serve: Serve):
     worker = serve(head_timeout=0.1, body_timeout=0.1)
-    for sent in (b"GET / HTTP/1.1\r\nHo", post(5) + b"hell"):
+    half = {b"--head-timeout": b"GET / HTTP/1.1\r\nHo", b"--body-timeout": post(5) + b"hell"}
+    for setting, sent in half.items():
         client = worker.connect()
         client.send(sent)
 
         response = client.response()
         assert (response.status, response.closes, client.end()) == (408, True, "end")
+        assert setting in response.body
     worker.await_word(TIMEOUTS, 2)
     until(lambda: worker.access.count(" 408 ") == 2)
 
@@ -878,10 +880,10 @@ def test_orders_are_obeyed_between_two_requests_of_one_connection(serve: Serve, 
     client = worker.connect()
     reach_application(worker, client)
     client.send(get("/wait") * 5)
-    worker.channel.send(Quit(deadline=0.1))
+    worker.channel.send(Quit(deadline=2.0))
     gate.open(2)
     until(lambda: worker.row.state is WorkerState.DRAINING)
-    deadline = time.monotonic() + 0.1
+    deadline = time.monotonic() + 2.0
     until(lambda: time.monotonic() > deadline)
     gate.open()
 

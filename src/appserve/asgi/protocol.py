@@ -383,12 +383,10 @@ class HttpProtocol(RequestProtocol):
     # ── deadlines ──
 
     def _give_up(self, waiting: Waiting) -> None:
-        if waiting is Waiting.HEAD:
-            self.refuse(Rejected(408, "the request head did not arrive in time (RFC 9110 §15.5.9)"))
-        elif waiting is not Waiting.BODY:
+        if waiting is not Waiting.HEAD and waiting is not Waiting.BODY:
             self.close_if_idle()
-        elif self._exchange is not None:
-            self.refuse(Rejected(408, "the request body did not arrive in time (RFC 9110 §15.5.9)"))
+        elif waiting is Waiting.HEAD or self._exchange is not None:
+            self.refuse(self._watch.rejection(self._site.patience))
         else:
             self.close()
 

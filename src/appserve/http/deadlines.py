@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
+from appserve.errors import Rejected
+
 LINGER_SILENCE = 2.0
 """Seconds without a byte after which a peer that had been sending is taken to have seen our last response."""
 
@@ -72,7 +74,16 @@ class Patience:
 class Watch:
     """Notices that a connection has been in the same wait for too long."""
 
-    __slots__ = ("_mark", "_next_at", "_next_mark", "_since", "_waiting", "_window_at", "_window_mark")
+    __slots__ = (
+        "_is_silent",
+        "_mark",
+        "_next_at",
+        "_next_mark",
+        "_since",
+        "_waiting",
+        "_window_at",
+        "_window_mark",
+    )
 
     def __init__(self) -> None:
         self._waiting = Waiting.APPLICATION
@@ -81,6 +92,7 @@ class Watch:
     def _begin(self, mark: int, now: float) -> None:
         self._mark = self._window_mark = self._next_mark = mark
         self._since = now  # the last progress
+        self._is_silent = True  # there was none when it was looked at last
         # The rate is judged from the beginning of a window, which moves on to the next mark when that is old
         # enough; for other waits it is the beginning of the wait.
         self._window_at = self._next_at = now
@@ -96,7 +108,8 @@ class Watch:
             self._begin(mark, now)
             return False
         allowed = patience.limit(waiting)
-        if mark != self._mark:
+        self._is_silent = mark == self._mark
+        if not self._is_silent:
             self._mark = mark
             self._since = now
             if waiting is Waiting.END:
@@ -115,6 +128,15 @@ class Watch:
             self._window_at, self._window_mark = self._next_at, self._next_mark
             self._next_at, self._next_mark = now, self._mark
         return is_slow
+
+    def rejection(self, patience: Patience) -> Rejected:
+        """What a request is answered whose head, or body, was found overdue."""
+        if self._waiting is not Waiting.BODY:
+            return Rejected(408, f"request head incomplete after {patience.head:g} s (--head-timeout)")
+        if self._is_silent:
+            return Rejected(408, f"nothing of the request body for {patience.body:g} s (--body-timeout)")
+        rate = patience.body_rate
+        return Rejected(408, f"request body slower than {rate} bytes a second (--body-rate)")
 
     def due(self, now: float, patience: Patience) -> float:
         """The earliest time at which the wait that was looked at last may be overdue, unless something

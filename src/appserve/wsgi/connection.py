@@ -282,7 +282,7 @@ class WsgiConnection(Arrival):
         self._service.tally.timeouts += 1
         if self._outbox.pending or self._http.is_idle:
             return CLOSE
-        rejected = Rejected(408, "the request did not arrive in time (RFC 9110 §15.5.9)")
+        rejected = self._watch.rejection(self._service.patience)
         self._http.refuse(rejected)
         return self._reject(rejected)
 
