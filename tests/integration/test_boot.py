@@ -43,6 +43,19 @@ def test_four_workers_boot_and_serve(serve: Serve) -> None:
     assert int(server.get().text) in workers.values()
 
 
+def test_an_application_without_lifespan_is_logged_once_for_all_workers(serve: Serve) -> None:
+    """Django's has none, and the same line from each worker hides the others."""
+    source = "async def app(scope, receive, send):\n    raise ValueError('http alone')\n"
+    server = serve("app:app", "--workers", "3", files={"app.py": source})
+    server.await_ready(3)
+    assert len(server.find("has no lifespan")) == 1
+
+    server.signal(signal.SIGHUP)
+    server.await_line("generation 2 serves with 3 workers")
+
+    assert len(server.find("has no lifespan")) == 2
+
+
 @pytest.mark.parametrize(
     ("source", "kind", "worker_class"), [(HELLO, "WSGI", "sync"), (HELLO_ASGI, "ASGI", "asgi")]
 )

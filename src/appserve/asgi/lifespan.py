@@ -45,11 +45,12 @@ class Stage(Enum):
 class Lifespan:
     """One lifespan call. `state` is the application's scope["state"], of which requests get copies."""
 
-    def __init__(self, application: Application, mode: str, log: Log) -> None:
-        """`mode` is auto, on or off."""
+    def __init__(self, application: Application, mode: str, log: Log, absent: Level = Level.INFO) -> None:
+        """`mode` is auto, on or off; `absent` the level at which it is logged that there is none."""
         self._application = application
         self._mode = mode
         self._log = log
+        self._absent = absent
         self._stage = Stage.NEW
         self._received = 0  # messages that the application was given
         self._completed = False  # startup was
@@ -149,7 +150,7 @@ class Lifespan:
             )
         else:
             how = "it returned" if error is None else f"it raised {type(error).__name__}: {error}"
-            self._log.info(f"the application has no lifespan ({how})")
+            self._log.record(self._absent, f"the application has no lifespan ({how})")
 
     async def _receive(self) -> Message:
         self._received += 1

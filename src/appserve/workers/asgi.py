@@ -35,6 +35,7 @@ from appserve.asgi.scope import asgi_fields
 from appserve.asgi.site import Site
 from appserve.errors import ExitCode
 from appserve.http.stamp import Stamp
+from appserve.observe.log import Level
 from appserve.observe.scoreboard import WorkerState
 from appserve.workers.app import Application
 from appserve.workers.leash import Leash, Stage
@@ -207,7 +208,10 @@ class _Worker:
         leash = self._leash
         self._loop.add_reader(leash.channel_fd, self._on_channel)
         self._loop.add_reader(leash.wakeup_fd, self._on_wakeup)
-        lifespan = Lifespan(self._application.call, self._orders.settings.lifespan, self._orders.log)
+        orders = self._orders
+        # It is the same in each worker, and the first one of each generation has this slot.
+        absent = Level.INFO if orders.slot == 1 else Level.DEBUG
+        lifespan = Lifespan(self._application.call, orders.settings.lifespan, orders.log, absent)
         if not await self._start(lifespan):
             return ExitCode.CLEAN
         self._site.state = lifespan.state
