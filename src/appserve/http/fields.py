@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Any, Generic, cast
 
 from appserve.errors import AppMistake, Rejected
-from appserve.http.grammar import FORBIDDEN, QUERY_BYTES, TOKEN
+from appserve.http.grammar import FORBIDDEN, LEGAL, QUERY_BYTES, TOKEN
 from appserve.http.limits import Limits
 from appserve.http.memory import REMEMBERED, remember
 from appserve.http.messages import F, R, RequestLine, Rules
@@ -25,6 +25,7 @@ from appserve.http.policy import (
     LENGTH,
     MARKED,
     ODD,
+    ONCE,
     VERSION_1_1,
     Kind,
     Special,
@@ -208,6 +209,47 @@ class Fields(Generic[F, R]):
             protocols = [offer.strip(b" \t") for offer in rules.upgrade.lower().split(b",")]
             self._websocket_seen = self.oddities.websocket_offered = b"websocket" in protocols
         return rules
+
+    def read_lines(
+        self, lines: list[bytes], head: bytes, end: int, limits: Limits
+    ) -> tuple[list[Any], int, bytes]:
+        """The application's forms of the field lines of `head`, which ends at `end`; what they say to the
+        connection, as marks; and the value of Content-Length, if it is marked.
+
+        Raises Rejected for a line that is longer than the limit, or not in the grammar of RFC 9112 §5.
+        """
+        # hot: bench real. A look-up in C for each line that was seen before; then those that concern the
+        # connection, and those that differ from request to request.
+        fields: list[Any] = list(map(self.read.get, lines))
+        marked, names, value_form = self.marked.get, self._names.get, self._value_form
+        marks = 0
+        length = b""
+        is_checked = False
+        for at, form in enumerate(fields):
+            if form is not None:
+                continue
+            line = lines[at]
+            entry = marked(line)
+            if entry is None:
+                if not is_checked:
+                    # Nothing but legal bytes and the line ends at which it was split.
+                    if head[:end].translate(LEGAL).count(0) != 2 * len(lines):
+                        raise Rejected(400, "control character in a request head (RFC 9110 §5.5)")
+                    is_checked = True
+                if len(line) > limits.field_size:
+                    raise limits.field_too_long()
+                name, colon, value = line.partition(b":")
+                known = names(name)
+                if known is not None and colon and not known[1] and not known[2]:
+                    fields[at] = (known[0], value_form(value.strip(b" \t")))  # as in read_marked()
+                    continue
+                entry = self.read_marked(line)
+            fields[at], mark, value = entry
+            if mark:
+                marks |= ODD if mark & marks & ONCE else mark
+                if mark == LENGTH:
+                    length = value
+        return fields, marks, length
 
     def read_marked(self, line: bytes) -> tuple[F, int, bytes]:
         """The application's form of a field line (no CRLF), what it says to the connection, and its value

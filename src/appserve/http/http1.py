@@ -20,7 +20,6 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from appserve.errors import Cause, Rejected
 from appserve.http.chunked import ChunkedBody
 from appserve.http.fields import Fields
-from appserve.http.grammar import LEGAL
 from appserve.http.limits import SMALLEST_HEAD, Limits
 from appserve.http.messages import (
     CHUNKED,
@@ -37,7 +36,7 @@ from appserve.http.messages import (
     Rules,
     Writing,
 )
-from appserve.http.policy import LENGTH, ODD, ONCE, Kind, Special
+from appserve.http.policy import Kind, Special
 from appserve.http.response import ResponseWriter
 from appserve.http.scan import HeadScan
 from appserve.http.stamp import Stamp
@@ -232,8 +231,7 @@ class Connection(ResponseWriter[F, R]):
 
     def _read_head(self, buffer: bytes, end: int) -> RequestHead[F]:
         """The head that ends at `end`; what follows stays in the buffer."""
-        # hot: bench sync-real. A line that was seen before costs a look-up in C. What is left are a few lines
-        # that concern the connection, and a few that differ from request to request.
+        # hot: bench real.
         memory = self._fields
         limits = self._limits
         lines = buffer[:end].split(b"\r\n")
@@ -242,28 +240,7 @@ class Connection(ResponseWriter[F, R]):
         try:
             line = known or self._read_request_line(first)
             del lines[0]
-            fields: list[Any] = list(map(memory.read.get, lines))
-            marks = 0
-            length = b""
-            is_checked = False
-            for at, form in enumerate(fields):
-                if form is None:
-                    field_line = lines[at]
-                    entry = memory.marked.get(field_line)
-                    if entry is None:
-                        if not is_checked:
-                            # Nothing but legal bytes and the line ends at which it was split.
-                            if buffer[:end].translate(LEGAL).count(0) != 2 * len(lines):
-                                raise _control_character()
-                            is_checked = True
-                        if len(field_line) > limits.field_size:
-                            raise limits.field_too_long()
-                        entry = memory.read_marked(field_line)
-                    fields[at], mark, value = entry
-                    if mark:
-                        marks |= ODD if mark & marks & ONCE else mark
-                        if mark == LENGTH:
-                            length = value
+            fields, marks, length = memory.read_lines(lines, buffer, end, limits)
             if len(lines) > limits.fields or (end > SMALLEST_HEAD and end > limits.head):
                 raise limits.too_many_fields()
             rules = memory.usual_rules(line, marks, length, limits) or self._judge(line, lines, fields)
@@ -442,7 +419,3 @@ class Connection(ResponseWriter[F, R]):
             self._blank_lines = 0
         self._scan = None
         return True
-
-
-def _control_character() -> Rejected:
-    return Rejected(400, "control character in a request head (RFC 9110 §5.5)")
