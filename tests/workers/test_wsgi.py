@@ -887,9 +887,11 @@ def test_orders_are_obeyed_between_two_requests_of_one_connection(serve: Serve, 
     until(lambda: time.monotonic() > deadline)
     gate.open()
 
-    answers = [client.response() for _ in range(3)]
-    assert [answer.status for answer in answers] == [200, 200, 200]
-    assert answers[-1].closes
+    answers = [client.response()]
+    while not answers[-1].closes:
+        answers.append(client.response())
+    # The order is read after the first call or after the second; the next response says that it is the last.
+    assert [answer.status for answer in answers] in ([200, 200], [200, 200, 200])
     assert worker.exit_code() == 0
 
 

@@ -42,7 +42,10 @@ class Door:
         admit: Callable[[socket.socket, object], None],
         fall_short: Callable[[], None],
         guard: AbstractContextManager[object],
+        *,
+        has_siblings: bool = True,
     ) -> None:
+        self._has_siblings = has_siblings
         self._listeners = tuple(listeners)
         self._poller = poller
         self._admit = admit
@@ -81,7 +84,9 @@ class Door:
     def knock(self, fd: int) -> None:
         """Something happened on a descriptor: if it is a listener, take one connection."""
         listener = self._watched.get(fd)
-        if listener is not None and self._accept(listener) and fd in self._watched:
+        if listener is None or not self._accept(listener):
+            return
+        if self._has_siblings and fd in self._watched:  # the next one is for another worker
             self._watch(self._poller.rearm_listener, fd)
 
     def rearm(self) -> None:

@@ -164,13 +164,18 @@ class Inline(Executor):
         super().__init__(service, poller, on_own, departed, guard, queue_timeout)
         self._tally = tally
         self._watched: dict[int, Next] = {}  # only those that are not watched for reading
+        self._new: set[int] = set()  # not watched at all yet
 
     def start(self, door: Door) -> None:
         pass
 
     def add(self, connection: WsgiConnection) -> None:
-        self._poller.add(connection.fd)
-        self.connections[connection.fd] = connection
+        # Its request may be there already, and be its only one (a proxy that keeps no connections). So it has
+        # a turn before it is watched, which then may not be needed; in the next batch, when there is room.
+        fd = connection.fd
+        self.connections[fd] = connection
+        self._new.add(fd)
+        self.late[fd] = READ
 
     def serve(self, ready: Ready) -> None:
         # hot: bench sync-hello. Everything a request costs that is not its connection's business.
@@ -179,6 +184,8 @@ class Inline(Executor):
         look_up_at = tally.busy_ns + LOOK_UP_AFTER
         if self._queue_limit:
             self._note_arrival(ready)
+        if self._new:
+            self._begin()
         if self.late:
             self.late.update(ready)  # what was ready may be gone by now
             ready, self.late = self.late.items(), {}
@@ -205,6 +212,29 @@ class Inline(Executor):
                 self._be_late(rest)
                 return
 
+    def _begin(self) -> None:
+        """Give new connections their first turn, and watch those that go on."""
+        # hot: bench close.
+        for fd in tuple(self._new):
+            del self.late[fd]
+            connection = self.connections[fd]
+            try:
+                if self._queue_limit:
+                    connection.note_arrival(time.monotonic_ns(), self._queue_limit, True)
+                needed = connection.on_readable()
+                if needed is Next.CLOSE:
+                    self.drop(connection)
+                    continue
+                self._watch_new(fd)
+                if needed is not NEXT_READ:
+                    self.settle(connection, needed)
+            except Exception:
+                self.give_up(connection)
+
+    def _watch_new(self, fd: int) -> None:
+        self._poller.add(fd)
+        self._new.remove(fd)
+
     def _be_late(self, rest: Ready) -> None:
         """Keep what is left of a batch for the next turn; only what is not a client's is done at once."""
         for fd, events in rest:
@@ -226,6 +256,8 @@ class Inline(Executor):
 
     def recall(self) -> None:
         self.late.clear()
+        for fd in tuple(self._new):
+            self._watch_new(fd)
 
     def settle(self, connection: WsgiConnection, needed: Next) -> None:
         if self._is_forked:
@@ -250,7 +282,10 @@ class Inline(Executor):
         self._watched.pop(fd, None)
         self.late.pop(fd, None)
         try:
-            self._poller.remove(fd)
+            if fd in self._new:
+                self._new.remove(fd)
+            else:
+                self._poller.remove(fd)
             connection.release()
         finally:
             self._close(connection)

@@ -98,7 +98,13 @@ class WsgiWorker:
         self._executor = self._make_executor(threads)
         self._connections = self._executor.connections
         self._door = Door(
-            orders.listeners, self._poller, orders.log, self._admit, self._fall_short, self._guard
+            orders.listeners,
+            self._poller,
+            orders.log,
+            self._admit,
+            self._fall_short,
+            self._guard,
+            has_siblings=settings.workers > 1,
         )
         self._most = settings.worker_connections
         self._is_crowded = False  # it may hold too many connections
