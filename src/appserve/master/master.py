@@ -376,11 +376,12 @@ class Master:
     # ── the roster's decisions → deeds ──
 
     def _carry_out(self, decisions: list[Decision]) -> None:
+        if self._is_stopping():
+            # Before the workers are told: the last of them that closes its own copies, because it has found
+            # the queue empty, ends the sockets. What came in after that would be reset.
+            self.close_listeners()
         for decision in decisions:
             self._do(decision)
-        if self._is_stopping():
-            # The last worker that closes its own copies ends the sockets.
-            self.close_listeners()
 
     def _do(self, decision: Decision) -> None:
         match decision:
