@@ -7,6 +7,7 @@ their time asleep, which is the same on every machine; a slow one makes the queu
 import re
 import signal
 import socket
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -259,3 +260,34 @@ def test_a_successor_is_started_before_a_worker_that_was_told_to_leave_has_left(
     assert int(server.get("/quick").body) != first
     (server.folder / "open").touch()
     assert outcome(gate) == (200, str(first).encode())
+
+
+@every_kind
+def test_a_graceful_stop_ends_though_clients_connect_again_and_again(serve: Serve, kind: str) -> None:
+    """One worker and more clients than it can serve at a time: the queue is never empty by itself."""
+    server = start(serve, kind, "--graceful-timeout", "60", workers=1)
+    stopping = threading.Event()
+
+    def connect_again_and_again() -> None:
+        while not stopping.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    while client.recv(4096):
+                        pass
+            except ConnectionRefusedError:
+                return
+
+    clients = [threading.Thread(target=connect_again_and_again) for _ in range(12)]
+    for client in clients:
+        client.start()
+    try:
+        await_fact(lambda: server.access_log.count('"GET / HTTP/1.1" 200') >= 12, "all of them are at it")
+        server.signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+        for client in clients:
+            client.join(PATIENCE)
+        assert not any(client.is_alive() for client in clients), "the last connect is refused"
+    finally:
+        stopping.set()
+    assert "unfinished" not in server.log

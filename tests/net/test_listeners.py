@@ -1,7 +1,9 @@
 import errno
 import os
+import select
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -454,3 +456,55 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert in_child(as_nobody) == (
         "cannot listen on unix:/etc/s: permission denied (the user of this process cannot write in /etc)"
     )
+
+
+# ── at a stop ──
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
+def test_none_joins_those_that_wait_once_new_ones_are_refused(opened: ExitStack):
+    (listener,) = bind(opened, "127.0.0.1:0")
+    listener.listen(16)
+
+    def begin_to_connect() -> socket.socket:
+        client = opened.enter_context(socket.socket())
+        client.setblocking(False)
+        client.connect_ex(listener.socket.getsockname())
+        return client
+
+    def is_connected(client: socket.socket) -> bool:
+        poll = select.poll()
+        poll.register(client, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    waiting = [begin_to_connect() for _ in range(3)]
+    assert all(is_connected(client) for client in waiting)
+
+    listener.refuse_new()
+    late = begin_to_connect()
+
+    assert not is_connected(late)
+    for client in waiting:
+        accepted = opened.enter_context(listener.socket.accept()[0])
+        client.send(b"a")
+        accepted.send(accepted.recv(1))
+        assert client.recv(1) == b"a", "the filter is of no effect on those that waited"
+    with pytest.raises(BlockingIOError):
+        listener.socket.accept()
+    port = port_of(listener)
+    listener.close(unlink=True)
+    with pytest.raises(ConnectionRefusedError):
+        opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+
+
+def test_a_unix_socket_is_not_found_any_more_once_new_ones_are_refused(opened: ExitStack, tmp_path: Path):
+    (listener,) = bind(opened, f"unix:{tmp_path}/socket")
+    listener.listen(16)
+    waiting = opened.enter_context(closing(connect(listener)))
+
+    listener.refuse_new()
+
+    assert not (tmp_path / "socket").exists()
+    accepted = opened.enter_context(listener.socket.accept()[0])
+    accepted.send(b"a")
+    assert waiting.recv(1) == b"a"

@@ -379,6 +379,8 @@ class Master:
         if self._is_stopping():
             # Before the workers are told: the last of them that closes its own copies, because it has found
             # the queue empty, ends the sockets. What came in after that would be reset.
+            for listener in self._listeners:
+                listener.refuse_new()
             self.close_listeners()
         for decision in decisions:
             self._do(decision)

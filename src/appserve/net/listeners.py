@@ -10,11 +10,15 @@ just before listen(): connections inherit it, and without it on them a restarted
 old ones linger in TIME_WAIT. Two that bind within the same microseconds are found out by listen().
 """
 
+import ctypes
 import errno
 import os
 import socket
 import stat
+import struct
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from appserve.errors import BindError
 from appserve.net.address import Address, SocketAddress, TcpAddress, UnixAddress, parse_bind, show_address
@@ -22,6 +26,10 @@ from appserve.net.address import Address, SocketAddress, TcpAddress, UnixAddress
 # A unix socket can be reached by its owner and group only: whoever may write to it may send requests that a
 # proxy in front would have refused.
 UNIX_MODE = 0o660
+
+SO_ATTACH_FILTER = 26
+DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
+"""A classic BPF program (struct sock_filter) of one instruction: return 0, which drops the packet."""
 
 # Bytes in sockaddr_un.sun_path with its closing NUL; 104 on the BSDs and macOS.
 _UNIX_PATH_MAX = 107
@@ -70,12 +78,34 @@ class Listener:
         except OSError as error:
             raise BindError(_refusal(self.address, error)) from error
 
+    def refuse_new(self) -> None:
+        """Let no connection join those that wait to be accepted, whichever processes share the queue. Else a
+        stop would never find it empty while clients connect again and again.
+
+        The file of a unix socket is removed. On TCP the kernel drops what asks for a connection (SYN), which
+        clients send again after a second; by then, as a rule, no process listens and they are refused. Where
+        there are no socket filters (they are Linux's, socket(7)) nothing changes.
+        """
+        if self.unix_path is not None:
+            self._unlink()
+            return
+        if sys.platform != "linux":
+            return
+        program = ctypes.create_string_buffer(DROP_ALL)
+        filters = struct.pack("HP", 1, ctypes.addressof(program))  # struct sock_fprog, linux/filter.h
+        with suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filters)
+
     def close(self, unlink: bool) -> None:
         """Close this process's copy. `unlink`: also remove the socket file, if it is still ours."""
-        if unlink and self.unix_path is not None and _inode_of(self.unix_path) == self._inode:
+        if unlink:
+            self._unlink()
+        self.socket.close()
+
+    def _unlink(self) -> None:
+        if self.unix_path is not None and _inode_of(self.unix_path) == self._inode:
             # The inode number cannot have been given to another file: our open socket still holds it.
             _remove(self.unix_path)
-        self.socket.close()
 
 
 def bind_all(binds: Sequence[str]) -> list[Listener]:
