@@ -181,8 +181,10 @@ class Server:
         return client
 
     def is_refusing(self) -> bool:
+        # Not longer: at a stop, until the sockets are closed, the kernel drops what asks for a connection; it
+        # is repeated only after a second, and a new one has its answer at once.
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+            socket.create_connection(("127.0.0.1", self.port), timeout=0.1).close()
         except ConnectionRefusedError:
             return True
         except OSError:

@@ -290,4 +290,4 @@ def test_a_graceful_stop_ends_though_clients_connect_again_and_again(serve: Serv
         assert not any(client.is_alive() for client in clients), "the last connect is refused"
     finally:
         stopping.set()
-    assert "unfinished" not in server.log
+    assert "exceeded" not in server.log

@@ -101,7 +101,7 @@ def test_a_stuck_thread_does_not_keep_its_worker_past_the_graceful_timeout(serve
 
     assert server.wait() == 0
     victim.join()
-    server.await_line("left 1 connection unfinished: its time was up")
+    server.await_line(r"closed 1 connection: --graceful-timeout \(1 s\) exceeded")
     assert "killed" not in server.log
 
 

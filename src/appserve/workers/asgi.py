@@ -414,11 +414,9 @@ class _Worker:
         if site.connections:
             await self._read_what_has_come()
         tasks = [exchange.task for exchange in site.exchanges]
+        # An application may go on after its connection has ended.
+        self._leash.log_cut(max(len(site.connections), len(tasks)))
         if tasks:
-            self._orders.log.warning(
-                f"worker {self._orders.slot} (pid {os.getpid()}) cut {len(tasks)} "
-                f"request{'s' if len(tasks) > 1 else ''}: the time to leave was over"
-            )
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=min(CANCEL_SECONDS, self._left() / 2))

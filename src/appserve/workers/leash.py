@@ -73,6 +73,7 @@ class Leash:
         #: When idle connections are closed, and when everything is; monotonic.
         self.linger_until = math.inf
         self.deadline = math.inf
+        self._limit = ""  # where the deadline comes from
         self.channel_fd = self._channel.fileno()
         self._wakeup = Wakeup()
         self._wakeup.arm()
@@ -184,7 +185,19 @@ class Leash:
             self._orders.row.enter(WorkerState.DRAINING, time.monotonic_ns())
         self.stage = max(self.stage, stage)
         self.linger_until = min(self.linger_until, now + linger)
-        self.deadline = min(self.deadline, now + deadline)
+        if now + deadline < self.deadline:
+            self.deadline = now + deadline
+            quick = stage is Stage.QUITTING
+            self._limit = f"quick stop ({deadline:g} s)" if quick else f"--graceful-timeout ({deadline:g} s)"
+
+    def log_cut(self, connections: int) -> None:
+        """Log that the deadline was reached with so many connections that still had something to do."""
+        if connections:
+            plural = "s" if connections > 1 else ""
+            self._orders.log.warning(
+                f"worker {self._orders.slot} (pid {os.getpid()}) closed {connections} connection{plural}: "
+                f"{self._limit} exceeded"
+            )
 
     def _be_orphan(self) -> None:
         if self.orphaned:

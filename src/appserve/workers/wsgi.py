@@ -171,9 +171,7 @@ class WsgiWorker:
         while not self._may_leave():
             self._turn()
         if self._connections:
-            count = len(self._connections)
-            left = "1 connection unfinished: its" if count == 1 else f"{count} connections unfinished: their"
-            self._log.warning(f"worker {self._orders.slot} (pid {os.getpid()}) left {left} time was up")
+            leash.log_cut(len(self._connections))
             self._cut()
         self._executor.turned(time.monotonic())
         self._executor.look(time.monotonic_ns())
