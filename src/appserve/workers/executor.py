@@ -185,7 +185,10 @@ class Inline(Executor):
         if self._queue_limit:
             self._note_arrival(ready)
         if self._new:
-            self._begin()
+            self._begin(look_up_at)
+            if tally.busy_ns > look_up_at:
+                self._be_late(ready)
+                return
         if self.late:
             self.late.update(ready)  # what was ready may be gone by now
             ready, self.late = self.late.items(), {}
@@ -212,10 +215,13 @@ class Inline(Executor):
                 self._be_late(rest)
                 return
 
-    def _begin(self) -> None:
-        """Give new connections their first turn, and watch those that go on."""
+    def _begin(self, look_up_at: int) -> None:
+        """Give new connections their first turn, and watch those that go on; after a long one the rest is
+        late."""
         # hot: bench close.
         for fd in tuple(self._new):
+            if self._tally.busy_ns > look_up_at:
+                return
             del self.late[fd]
             connection = self.connections[fd]
             try:
