@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
 # Applications may derive from FileWrapper, which a compiled class does not allow.
-COMPILED = "http/*.py wsgi/*.py observe/tally.py workers/desk.py -wsgi/file_wrapper.py -*/__init__.py"
+COMPILED = "http/*.py wsgi/*.py observe/tally.py workers/thread_state.py -wsgi/file_wrapper.py -*/__init__.py"
 
 SOURCE, GENERATED = "src", os.path.join("build", "compiled")
 BUILDS = {"bdist_wheel", "build", "build_ext", "install"}  # the commands that need the C files

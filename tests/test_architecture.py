@@ -146,7 +146,9 @@ def httptools_outside_http1(sources: Sources) -> Iterable[str]:
 
 def event_loops_outside_asgi(sources: Sources) -> Iterable[str]:
     return _imports_outside(
-        {"asyncio", "uvloop"}, sources, lambda path: path.startswith("asgi/") or path == "workers/asgi.py"
+        {"asyncio", "uvloop"},
+        sources,
+        lambda path: path.startswith("asgi/") or path == "workers/asgi_loop.py",
     )
 
 
@@ -220,6 +222,26 @@ def shapeless_names(sources: Sources) -> Iterable[str]:
                 yield f"{path}: {part} says nothing about what is in it"
 
 
+def types_of_one_name(sources: Sources) -> Iterable[str]:
+    """One word, one meaning: a reader who knows one of them would take the other for it."""
+    places: dict[str, list[str]] = {}
+    for path, source in sources.items():
+        for node in ast.parse(source).body:
+            for name in _defined_types(node):
+                places.setdefault(name, []).append(f"{path}:{node.lineno}")
+    return (f"{', '.join(found)}: {name}" for name, found in places.items() if len(found) > 1)
+
+
+def _defined_types(node: ast.stmt) -> Iterator[str]:
+    """Classes and aliases of types: names in CamelCase, longer than those of type variables."""
+    if isinstance(node, ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name) and target.id[0].isupper() and not target.id.isupper():
+                yield target.id
+
+
 def long_files(sources: Sources) -> Iterable[str]:
     for path, source in sources.items():
         lines = len(source.splitlines())
@@ -237,6 +259,7 @@ RULES: tuple[Callable[[Sources], Iterable[str]], ...] = (
     process_control_outside_process,
     mutable_class_state,
     shapeless_names,
+    types_of_one_name,
     long_files,
 )
 
@@ -269,7 +292,7 @@ def test_no_test_module_has_a_shapeless_name() -> None:
             {"asyncio", "uvloop", "ssl", "appserve.asgi.protocol", "appserve.workers.pool"},
         ),
         ("worker_class='threads'", {"asyncio", "uvloop", "ssl", "appserve.asgi.protocol"}),
-        ("worker_class='asgi'", {"appserve.workers.wsgi", "appserve.wsgi.environ"}),
+        ("worker_class='asgi'", {"appserve.workers.sync_loop", "appserve.wsgi.environ"}),
         ("worker_class='asgi', loop='asyncio'", {"uvloop"}),
     ],
 )
@@ -301,20 +324,20 @@ BAD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (imports_up_or_sideways, "net/poller.py", "def wait():\n    from appserve.system import pidfd"),
     (
         imports_up_or_sideways,
-        "workers/app.py",
+        "workers/application.py",
         "if TYPE_CHECKING:\n    from appserve.master.roster import Roster",
     ),
     (imports_up_or_sideways, "observe/log.py", "importlib.import_module('appserve.workers.base')"),
     (imports_up_or_sideways, "version.py", "from appserve import errors"),
     (imports_up_or_sideways, "cli/main.py", "from appserve import __main__"),
-    (strangers, "workers/app.py", "def load():\n    import werkzeug.wsgi"),
-    (machine_in_the_pure_floors, "http/stamp.py", "import time"),
-    (machine_in_the_pure_floors, "http/deadlines.py", "from asyncio import TimerHandle"),
+    (strangers, "workers/application.py", "def load():\n    import werkzeug.wsgi"),
+    (machine_in_the_pure_floors, "http/date.py", "import time"),
+    (machine_in_the_pure_floors, "http/timeouts.py", "from asyncio import TimerHandle"),
     (machine_in_the_pure_floors, "http/http1.py", "def now():\n    import os.path"),
     (httptools_outside_http1, "http/policy.py", "from httptools import HttpRequestParser"),
     (httptools_outside_http1, "asgi/protocol.py", "import httptools.parser"),
     (event_loops_outside_asgi, "workers/base.py", "def run():\n    import asyncio"),
-    (event_loops_outside_asgi, "workers/wsgi.py", "from uvloop import new_event_loop"),
+    (event_loops_outside_asgi, "workers/sync_loop.py", "from uvloop import new_event_loop"),
     (process_control_outside_process, "workers/base.py", "import os\nos.kill(pid, 9)"),
     (process_control_outside_process, "workers/base.py", "import os as machine\nmachine.fork()"),
     (process_control_outside_process, "master/master.py", "from os import waitpid"),
@@ -334,6 +357,8 @@ BAD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (shapeless_names, "http/util.py", ""),
     (shapeless_names, "wsgi/_helpers.py", ""),
     (shapeless_names, "common/text.py", ""),
+    (types_of_one_name, "a.py", "class Aa: ...\nAa = dict[str, int]"),
+    (types_of_one_name, "a.py", "class Note: ...\nclass Note: ..."),
     (long_files, "http/http1.py", "x = 1\n" * 501),
 )
 
@@ -349,7 +374,7 @@ GOOD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (strangers, "cli/main.py", "import click, json, appserve.errors"),
     (machine_in_the_pure_floors, "net/poller.py", "import os, select, time"),
     (httptools_outside_http1, "http/http1.py", "import httptools"),
-    (event_loops_outside_asgi, "workers/asgi.py", "import asyncio, uvloop"),
+    (event_loops_outside_asgi, "workers/asgi_loop.py", "import asyncio, uvloop"),
     (process_control_outside_process, "master/process.py", "import os\nos.fork()"),
     (process_control_outside_process, "system/pidfd.py", "import signal\nsignal.pidfd_send_signal(fd, 9)"),
     (process_control_outside_process, "workers/base.py", "import os\nos.getpid()\nroster.kill(3)"),

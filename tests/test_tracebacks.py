@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from appserve.errors import AppMistake
+from appserve.http.date import DateFields
 from appserve.http.fields import Fields
-from appserve.http.stamp import Stamp
 from appserve.tracebacks import application_stack, application_traceback, has_application_frames
 from appserve.wsgi.response import read_status
 
@@ -48,11 +48,11 @@ def test_what_the_application_did_wrong_without_a_frame_of_its_own_is_one_line()
 
 
 def test_a_fault_of_ours_is_shown_whole():
-    error = without_frames_of_this_file(raised_by(lambda: Stamp("never")))  # type: ignore[arg-type]
+    error = without_frames_of_this_file(raised_by(lambda: DateFields("never")))  # type: ignore[arg-type]
 
     text = application_traceback(error)
 
-    assert "stamp.py" in text
+    assert "date.py" in text
     assert "in __init__" in text
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from appserve.version import __version__
 
-Environ = dict[str, Any]
+WsgiEnviron = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 _LINES = 10
@@ -68,7 +68,7 @@ then serve your own: <code>appserve main:app</code>.</p>
 """
 
 
-def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def app(environ: WsgiEnviron, start_response: StartResponse) -> Iterable[bytes]:
     """The application."""
     path = _text(environ.get("PATH_INFO", "/"))
     if path == "/":
@@ -95,7 +95,7 @@ def _answer(start_response: StartResponse, status: str, kind: str, text: str) ->
     return [body]
 
 
-def _hello(environ: Environ) -> str:
+def _hello(environ: WsgiEnviron) -> str:
     rows = "\n".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _facts(environ)
     )
@@ -108,7 +108,7 @@ def _hello(environ: Environ) -> str:
     )
 
 
-def _facts(environ: Environ) -> Iterator[tuple[str, str]]:
+def _facts(environ: WsgiEnviron) -> Iterator[tuple[str, str]]:
     """The request as a person wants to see it: line, client, then its header fields."""
     yield "request", f"{_request_line(environ)} {environ.get('SERVER_PROTOCOL', '')}"
     yield "client", str(environ.get("REMOTE_ADDR") or "a unix socket")
@@ -126,12 +126,12 @@ def _stream() -> Iterator[bytes]:
         yield f"line {number} of {_LINES}, from worker {os.getpid()}\n".encode()
 
 
-def _echo(environ: Environ) -> str:
+def _echo(environ: WsgiEnviron) -> str:
     body = environ["wsgi.input"].read(_MOST_ECHOED)
     return f"{_request_line(environ)}\n{len(body)} bytes of body\n\n{body.decode('utf-8', 'replace')}\n"
 
 
-def _request_line(environ: Environ) -> str:
+def _request_line(environ: WsgiEnviron) -> str:
     query = environ.get("QUERY_STRING", "")
     target = environ.get("PATH_INFO", "/") + (f"?{query}" if query else "")
     return f"{environ.get('REQUEST_METHOD', '')} {_text(target)}"

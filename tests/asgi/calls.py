@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from appserve.asgi.accept import Acceptor
-from appserve.asgi.door import Door
+from appserve.asgi.accept import LoopAcceptor
+from appserve.asgi.door import ConnectionFactory
 from appserve.asgi.room import Room
-from appserve.http.trust import TrustList
+from appserve.http.forwarded import TrustList
 from appserve.net.greeting import Greetings
 from appserve.net.listeners import bind_all
 from appserve.net.tls import TlsFiles, make_context
@@ -54,11 +54,11 @@ class House:
         self._listener.listen(100)
         self.address = self._listener.socket.getsockname()
         self.room = Room(site, most, lambda: len(self.acceptor.arriving), "worker 1")
-        self.acceptor = Acceptor(
+        self.acceptor = LoopAcceptor(
             site.loop,
             [self._listener],
             None,
-            Door(site, refusals, context, greetings).admit,
+            ConnectionFactory(site, refusals, context, greetings).admit,
             self.room.left,
             self.room.make,
             scene.error_log,

@@ -16,12 +16,12 @@ import pytest
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.scope import asgi_fields
 from appserve.asgi.site import Site
-from appserve.http.deadlines import Patience
-from appserve.http.limits import Limits
-from appserve.http.stamp import Stamp
+from appserve.http.date import DateFields
+from appserve.http.messages import Limits
+from appserve.http.timeouts import Timeouts
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log
-from appserve.observe.scoreboard import Row, Scoreboard, size_for
+from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -207,20 +207,20 @@ class Scene:
         application: Any,
         *,
         limits: Limits | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         access: bool = True,
     ) -> None:
         self.error_log = MemoryLog()
         self._access_fd = _temporary_file()
         board = Scoreboard.format(bytearray(size_for(1)), 1)
-        self.row: Row = board.row(0)
+        self.row: ScoreboardRow = board.row(0)
         self.site = Site(
             application,
             asyncio.get_running_loop(),
             asgi_fields(),
             limits or Limits(),
-            patience or Patience(first=30, idle=75, head=30, body=60, body_rate=0, write=60),
-            Stamp(0),
+            timeouts or Timeouts(first=30, idle=75, head=30, body=60, body_rate=0, write=60),
+            DateFields(0),
             self.error_log,
             AccessLog(self._access_fd) if access else None,
             self.row,

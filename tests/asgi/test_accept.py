@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.accept import BATCH, Acceptor, FairEpoll, make_fair_epoll
+from appserve.asgi.accept import BATCH, FairEpoll, LoopAcceptor, make_fair_epoll
 from appserve.net.listeners import Listener, bind_all
-from appserve.workers.asgi import make_loop
+from appserve.workers.asgi_loop import make_loop
 from tests.asgi.fakes import LOOPS, MemoryLog, giving_back, turns
 
 needs_epoll = pytest.mark.skipif(not hasattr(select, "EPOLLEXCLUSIVE"), reason="no epoll here")
@@ -55,7 +55,7 @@ class Hall:
         self.room = room
         self.lets_go = False
         self.log = MemoryLog()
-        self.acceptor = Acceptor(
+        self.acceptor = LoopAcceptor(
             loop,
             [listener],
             epoll,

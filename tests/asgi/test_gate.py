@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from appserve.http.deadlines import Patience
-from appserve.http.forwarded import Forwarding
-from appserve.http.trust import TrustList
+from appserve.http.forwarded import Forwarding, TrustList
+from appserve.http.timeouts import Timeouts
 from tests.asgi.calls import Caller, House, no_descriptor_lost, until
 from tests.asgi.fakes import Scene, on_both_loops, turns
 
@@ -56,7 +55,7 @@ class Witness:
 
 
 async def make_house(application: Any, version: str = "auto", **options: Any) -> House:
-    scene = Scene(application, patience=options.pop("patience", None))
+    scene = Scene(application, timeouts=options.pop("timeouts", None))
     return await House(scene, proxy_protocol=version, **options).open()
 
 
@@ -212,7 +211,7 @@ async def test_a_peer_that_is_no_proxy_is_closed_before_it_says_anything() -> No
 @pytest.mark.parametrize("first", [b"", LINE[:20], block()[:14], LINE, block()])
 @on_both_loops
 async def test_header_and_first_byte_are_due_in_one_time(first: bytes) -> None:
-    house = await make_house(Witness(), patience=Patience(10, 75, 30, 60, 0, 60))
+    house = await make_house(Witness(), timeouts=Timeouts(10, 75, 30, 60, 0, 60))
     caller = await Caller.connect(house, first=first)
     await until(lambda: house.site.connections, "it is counted")
     (connection,) = house.site.connections

@@ -13,7 +13,7 @@ from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.requests import DISCARD_BOUND
 from appserve.asgi.transport import READ_BOUND
 from appserve.errors import AppMistake, Cause
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -1360,7 +1360,7 @@ async def test_only_streams_are_told_that_the_server_stops() -> None:
         clients[-1].feed(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
     await turns()
     for client in clients:
-        protocol_of(client).tell_stream()
+        protocol_of(client).send_disconnect()
     await turns()
 
     assert told == [("/stream", "http.disconnect")]

@@ -8,9 +8,7 @@ import pytest
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.proxied import Proxied, make_proxied
 from appserve.asgi.scope import make_template
-from appserve.http.forwarded import Forwarding
-from appserve.http.proxy_fields import ALL_HEADERS
-from appserve.http.trust import TrustList
+from appserve.http.forwarded import ALL_HEADERS, Forwarding, TrustList
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]

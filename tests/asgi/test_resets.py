@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
 from tests.asgi.calls import Caller, House, no_descriptor_lost, until, until_it_stands_still
 from tests.asgi.fakes import Scene, on_both_loops
 

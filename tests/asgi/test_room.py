@@ -8,7 +8,7 @@ import pytest
 
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.room import Room
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
 from tests.asgi.calls import Caller, House, until
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from appserve.asgi.tls import TlsTransport
-from appserve.http.deadlines import Patience
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
+from appserve.http.timeouts import Timeouts
 from appserve.net.tls import TlsFiles, make_context
 from tests.asgi.calls import Caller, Cut, House, no_descriptor_lost, until, until_it_stands_still
 from tests.asgi.fakes import Scene, on_both_loops, turns
@@ -46,7 +46,7 @@ async def echo(scope: Any, receive: Receive, send: Send) -> None:
 
 
 async def in_house(application: Any, **options: Any) -> House:
-    scene = Scene(application, limits=options.pop("limits", None), patience=options.pop("patience", None))
+    scene = Scene(application, limits=options.pop("limits", None), timeouts=options.pop("timeouts", None))
     return await House(scene, tls=True, **options).open()
 
 
@@ -375,7 +375,7 @@ async def test_a_client_without_a_certificate_is_told_that_one_is_required() -> 
 @pytest.mark.parametrize("handshake", ["none", "half", "done"])
 @on_both_loops
 async def test_a_client_that_falls_silent_before_its_first_request_is_closed_in_time(handshake: str) -> None:
-    house = await in_house(hello, patience=Patience(10, 75, 30, 60, 0, 60))
+    house = await in_house(hello, timeouts=Timeouts(10, 75, 30, 60, 0, 60))
     caller = await Caller.connect(house, tls=True)
     if handshake == "half":
         await caller.send_raw(caller.hello()[:100])
@@ -450,7 +450,7 @@ async def test_a_client_that_takes_nothing_is_given_up_though_more_is_written() 
             go_on.clear()
             await send(part(b"x", True))
 
-    house = await in_house(application, patience=Patience(10, 10, 10, 10, 0, 10))
+    house = await in_house(application, timeouts=Timeouts(10, 10, 10, 10, 0, 10))
     caller = await Caller.connect(house, tls=True, receive_buffer=65536)
     await caller.send(GET)
     await until(lambda: any(one._transport.get_write_buffer_size() for one in house.site.connections), "full")

@@ -9,14 +9,14 @@ import pytest
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.requests import DISCARD_BOUND
 from appserve.asgi.transport import READ_BOUND
-from appserve.http.deadlines import LINGER_LONGEST, LINGER_SILENCE, Patience
+from appserve.http.timeouts import LINGER_LONGEST, LINGER_SILENCE, Timeouts
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-PATIENCE = Patience(first=10, idle=20, head=30, body=40, body_rate=100, write=50)
-FOR_EVER = Patience(first=0, idle=0, head=0, body=0, body_rate=0, write=0)
+PATIENCE = Timeouts(first=10, idle=20, head=30, body=40, body_rate=100, write=50)
+FOR_EVER = Timeouts(first=0, idle=0, head=0, body=0, body_rate=0, write=0)
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -65,7 +65,7 @@ def statuses(scene: Scene) -> list[str]:
 
 @on_both_loops
 async def test_a_new_connection_that_says_nothing_is_closed_without_a_word() -> None:
-    scene = Scene(hello, patience=PATIENCE)
+    scene = Scene(hello, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     await clock.run(11)
     assert not client.closing
@@ -79,7 +79,7 @@ async def test_a_new_connection_that_says_nothing_is_closed_without_a_word() -> 
 
 @on_both_loops
 async def test_between_requests_a_connection_may_be_silent_for_a_time_of_its_own() -> None:
-    scene = Scene(hello, patience=PATIENCE)
+    scene = Scene(hello, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     await clock.run(9)
     client.feed(GET)
@@ -93,7 +93,7 @@ async def test_between_requests_a_connection_may_be_silent_for_a_time_of_its_own
 
 @on_both_loops
 async def test_a_head_is_due_as_a_whole_however_it_trickles() -> None:
-    scene = Scene(hello, patience=PATIENCE)
+    scene = Scene(hello, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     letters = iter(b"GET /" + b"a" * 100)
     await clock.run(30, lambda: bytes([next(letters)]))
@@ -125,7 +125,7 @@ async def test_a_body_that_does_not_come_is_answered_408_and_its_application_tol
         told.append(await receive())
         await send(start())
 
-    scene = Scene(application, patience=PATIENCE)
+    scene = Scene(application, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     client.feed(post(100_000) + b"x")
     await clock.run(41)
@@ -144,7 +144,7 @@ async def test_a_body_that_was_not_asked_for_is_not_due() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await asyncio.Event().wait()
 
-    clock = Clock(client := Scene(application, patience=PATIENCE).connect())
+    clock = Clock(client := Scene(application, timeouts=PATIENCE).connect())
     client.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
     await clock.run(100)
 
@@ -154,7 +154,7 @@ async def test_a_body_that_was_not_asked_for_is_not_due() -> None:
 
 @on_both_loops
 async def test_a_body_that_comes_too_slowly_is_answered_408() -> None:
-    scene = Scene(receives, patience=PATIENCE)
+    scene = Scene(receives, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     client.feed(post(100_000))
     await clock.run(38, lambda: b"x" * 10)
@@ -171,7 +171,7 @@ async def test_a_body_that_comes_too_slowly_is_answered_408() -> None:
 
 @on_both_loops
 async def test_a_body_that_comes_quickly_enough_may_take_its_time() -> None:
-    scene = Scene(receives, patience=PATIENCE)
+    scene = Scene(receives, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     client.feed(post(200 * 150))
     await clock.run(150, lambda: b"x" * 200)
@@ -191,7 +191,7 @@ async def test_a_slow_body_of_a_response_that_has_begun_is_told_to_the_applicati
         told.append(message)
         await send(part(b"two"))
 
-    scene = Scene(application, patience=PATIENCE)
+    scene = Scene(application, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     client.feed(post(100_000))
     await clock.run(45, lambda: b"x" * 10)
@@ -204,7 +204,7 @@ async def test_a_slow_body_of_a_response_that_has_begun_is_told_to_the_applicati
 
 @on_both_loops
 async def test_a_silent_body_is_not_waited_for_when_the_response_is_complete() -> None:
-    scene = Scene(hello, patience=PATIENCE)
+    scene = Scene(hello, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     client.feed(post(DISCARD_BOUND - 1) + b"x")
     await clock.run(41)
@@ -227,7 +227,7 @@ async def test_the_time_in_which_the_application_does_not_receive_is_never_the_c
         await gate.wait()
         await receives(scope, receive, send)
 
-    scene = Scene(application, patience=PATIENCE)
+    scene = Scene(application, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     client.feed(post(3 * READ_BOUND) + b"x" * size)
     await clock.run(500)
@@ -251,7 +251,7 @@ async def test_an_application_that_pauses_between_parts_is_waited_for() -> None:
         await hello(scope, receive, send)
 
     pause = asyncio.Event()
-    scene = Scene(application, patience=PATIENCE)
+    scene = Scene(application, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     client.feed(post(2_000_000))
     for _ in range(19):
@@ -271,7 +271,7 @@ async def test_a_client_that_takes_nothing_is_aborted_and_recorded_as_one_that_l
         while True:
             await send(part(b"x" * 65536, True))
 
-    scene = Scene(application, patience=PATIENCE)
+    scene = Scene(application, timeouts=PATIENCE)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     await clock.run(51)
@@ -291,7 +291,7 @@ async def test_a_client_that_takes_too_little_to_make_room_is_waited_for() -> No
         while True:
             await send(part(b"x" * 65536, True))
 
-    scene = Scene(application, patience=PATIENCE)
+    scene = Scene(application, timeouts=PATIENCE)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     await clock.run(40)
@@ -311,7 +311,7 @@ async def last_of(scope: Any, receive: Receive, send: Send) -> None:
 
 @on_both_loops
 async def test_the_last_response_of_a_connection_may_be_read_as_slowly_as_any_other() -> None:
-    scene = Scene(last_of, patience=PATIENCE)
+    scene = Scene(last_of, timeouts=PATIENCE)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     for _ in range(10):
@@ -331,7 +331,7 @@ async def test_the_last_response_of_a_connection_may_be_read_as_slowly_as_any_ot
 
 @on_both_loops
 async def test_a_client_that_takes_nothing_of_the_last_response_is_reset() -> None:
-    scene = Scene(last_of, patience=PATIENCE)
+    scene = Scene(last_of, timeouts=PATIENCE)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     await clock.run(30)
@@ -347,7 +347,7 @@ async def test_a_client_that_takes_nothing_of_the_last_response_is_reset() -> No
 
 @on_both_loops
 async def test_a_client_that_was_sent_all_is_closed_when_it_is_silent() -> None:
-    scene = Scene(hello, patience=FOR_EVER)
+    scene = Scene(hello, timeouts=FOR_EVER)
     clock = Clock(client := scene.connect())
     client.feed(post(10 * DISCARD_BOUND) + b"x")
     await clock.run(1 + int(LINGER_SILENCE))
@@ -362,7 +362,7 @@ async def test_a_client_that_was_sent_all_is_closed_when_it_is_silent() -> None:
 
 @on_both_loops
 async def test_a_client_that_goes_on_sending_after_the_last_response_is_closed_in_the_end() -> None:
-    clock = Clock(client := Scene(hello, patience=FOR_EVER).connect())
+    clock = Clock(client := Scene(hello, timeouts=FOR_EVER).connect())
     client.feed(post(10 * DISCARD_BOUND) + b"x")
     await turns()
     for _ in range(int(LINGER_LONGEST)):
@@ -378,7 +378,7 @@ async def test_a_client_that_goes_on_sending_after_the_last_response_is_closed_i
 
 @on_both_loops
 async def test_without_limits_nothing_ends() -> None:
-    scene = Scene(receives, patience=FOR_EVER)
+    scene = Scene(receives, timeouts=FOR_EVER)
     clients = [scene.connect() for _ in range(4)]
     clients[1].feed(GET)
     clients[2].feed(GET[:9])
@@ -395,7 +395,7 @@ async def test_without_limits_nothing_ends() -> None:
 @pytest.mark.parametrize("data", [b"", GET, GET[:5]], ids=["first", "idle", "head"])
 @on_both_loops
 async def test_nobody_is_late_whose_bytes_wait_to_be_read(data: bytes) -> None:
-    scene = Scene(hello, patience=PATIENCE)
+    scene = Scene(hello, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     if data:
         client.feed(data)
@@ -416,7 +416,7 @@ async def test_nobody_is_late_who_took_something_that_the_loop_did_not_notice() 
         while True:
             await send(part(b"x" * 65536, True))
 
-    scene = Scene(application, patience=PATIENCE)
+    scene = Scene(application, timeouts=PATIENCE)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     await turns()

@@ -119,7 +119,10 @@ def read_options(arguments: Sequence[str] | None, suite: Suite) -> argparse.Name
         "--cases", nargs="+", choices=cases, default=cases, metavar="CASE", help=", ".join(cases)
     )
     parser.add_argument(
-        "--compiled", type=Path, metavar="VENV", help="compare the compiled build in this environment, too"
+        "--compiled",
+        type=lambda text: Path(text).absolute(),
+        metavar="VENV",
+        help="compare the compiled build in this environment, too",
     )
     parser.add_argument(
         "--quick", action="store_true", help="two rounds of one second by default: a look, no measurement"

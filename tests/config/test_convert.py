@@ -10,11 +10,11 @@ from appserve.config.convert import (
     YEAR,
     Boolean,
     Choice,
-    Kind,
     Seconds,
     Several,
     Size,
     Text,
+    ValueType,
     Whole,
     quote_toml,
     suggest,
@@ -62,7 +62,7 @@ def no_vowels(text: str) -> str:
         (Several(Whole()), "1, 2,3", (1, 2, 3)),
     ],
 )
-def test_a_text_is_read(kind: Kind[object], text: str, expected: object):
+def test_a_text_is_read(kind: ValueType[object], text: str, expected: object):
     value = kind.read(text)
 
     assert (expected, type(expected)) == (value, type(value))
@@ -103,7 +103,7 @@ def test_a_text_is_read(kind: Kind[object], text: str, expected: object):
         (Several(Text()), "a,,b", "not empty"),
     ],
 )
-def test_a_text_that_does_not_fit_says_what_was_expected(kind: Kind[object], text: str, message: str):
+def test_a_text_that_does_not_fit_says_what_was_expected(kind: ValueType[object], text: str, message: str):
     with pytest.raises(ValueError, match="expected") as caught:
         kind.read(text)
 
@@ -127,7 +127,7 @@ def test_a_text_that_does_not_fit_says_what_was_expected(kind: Kind[object], tex
         (Several(Text()), [], ()),
     ],
 )
-def test_toml_is_read_by_its_types(kind: Kind[object], value: object, expected: object):
+def test_toml_is_read_by_its_types(kind: ValueType[object], value: object, expected: object):
     assert expected == kind.read_toml(value)
 
 
@@ -156,7 +156,7 @@ def test_toml_is_read_by_its_types(kind: Kind[object], value: object, expected: 
         (Several(Text()), {"a": "b"}),
     ],
 )
-def test_toml_of_another_type_is_refused(kind: Kind[object], value: object):
+def test_toml_of_another_type_is_refused(kind: ValueType[object], value: object):
     with pytest.raises(ValueError, match="expected"):
         kind.read_toml(value)
 
@@ -183,7 +183,7 @@ def test_a_quoted_text_is_toml_on_one_line(text: str):
 
 
 @given(st.sampled_from([Whole(), Seconds(), Size(), Boolean(), COLOURS, Text(), Several(Text())]), st.text())
-def test_no_text_makes_a_kind_fail_otherwise_than_by_saying_so(kind: Kind[object], text: str):
+def test_no_text_makes_a_kind_fail_otherwise_than_by_saying_so(kind: ValueType[object], text: str):
     try:
         kind.read(text)
     except ValueError as error:

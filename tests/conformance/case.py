@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from appserve.http.limits import Limits
-from appserve.http.messages import CHUNKED
+from appserve.http.messages import CHUNKED, Limits
 
 DEFAULT = Limits()
 SMALL = Limits(request_line=64, fields=8, field_size=64, body=64)

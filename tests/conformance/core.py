@@ -5,17 +5,16 @@ from dataclasses import dataclass, field
 
 from appserve.asgi.scope import Field, asgi_fields
 from appserve.errors import Rejected
+from appserve.http.date import DateFields
 from appserve.http.fields import Fields
-from appserve.http.http1 import Connection
-from appserve.http.limits import Limits
-from appserve.http.messages import Event, RequestHead
-from appserve.http.stamp import Stamp
+from appserve.http.http1 import Http1Connection
+from appserve.http.messages import Event, Limits, RequestHead
 from tests.conformance.case import CLOSES, ENDS, OPEN, WAITS, Case, Request, Then
 from tests.conformance.wire import Malformed, read_response
 
 Head = RequestHead[Field]
 
-STAMP = Stamp(1_000_000_000)
+DATE_FIELDS = DateFields(1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Driver:
     early: answers when the head is there, and reads the body afterwards.
     """
 
-    connection: Connection[Field, Field]
+    connection: Http1Connection[Field, Field]
     early: bool = False
     seen: list[Seen] = field(default_factory=list)
     written: list[bytes] = field(default_factory=list)
@@ -153,7 +152,7 @@ def run(
     pieces: Iterable[bytes], eof: bool, limits: Limits, fields: Fields[Field, Field] | None = None
 ) -> Outcome:
     """What comes of these pieces, pulled after each."""
-    driver = Driver(Connection(limits, fields or asgi_fields(), STAMP))
+    driver = Driver(Http1Connection(limits, fields or asgi_fields(), DATE_FIELDS))
     for piece in filter(None, pieces):
         driver.connection.receive_data(piece)
         driver.pull()
@@ -165,7 +164,7 @@ def run(
 
 def run_early(pieces: Iterable[bytes], eof: bool, limits: Limits) -> Outcome:
     """What comes of these pieces when each response is sent before the body is read."""
-    driver = Driver(Connection(limits, asgi_fields(), STAMP), early=True)
+    driver = Driver(Http1Connection(limits, asgi_fields(), DATE_FIELDS), early=True)
     for piece in filter(None, pieces):
         driver.connection.receive_data(piece)
         driver.pull()
@@ -177,7 +176,7 @@ def run_early(pieces: Iterable[bytes], eof: bool, limits: Limits) -> Outcome:
 
 def run_at_once(sent: bytes, eof: bool, limits: Limits) -> Outcome:
     """What comes of bytes that are all in, and the end too, before the first is looked at."""
-    driver = Driver(Connection(limits, asgi_fields(), STAMP))
+    driver = Driver(Http1Connection(limits, asgi_fields(), DATE_FIELDS))
     if sent:
         driver.connection.receive_data(sent)
     if eof:

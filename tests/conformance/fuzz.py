@@ -24,12 +24,11 @@ from hypothesis import strategies as st
 
 from appserve.asgi.scope import asgi_fields
 from appserve.errors import AppMistake
-from appserve.http.http1 import Connection
-from appserve.http.limits import Limits
-from appserve.http.messages import Event
+from appserve.http.http1 import Http1Connection
+from appserve.http.messages import Event, Limits
 from tests.conformance.accounting import account
 from tests.conformance.case import DEFAULT, SMALL, get, head
-from tests.conformance.core import STAMP, Outcome, Seen, check_written, run, run_at_once, run_early
+from tests.conformance.core import DATE_FIELDS, Outcome, Seen, check_written, run, run_at_once, run_early
 from tests.conformance.mutations import SOURCES, cut
 from tests.conformance.splits import byte_by_byte
 from tests.conformance.wire import read_response
@@ -125,7 +124,7 @@ ANSWERINGS = st.builds(
 
 def check_answered(answered: Answered) -> None:
     """Assert that a strict client reads what is written in one way, or cannot take it for complete."""
-    connection = Connection(DEFAULT, SHARED[DEFAULT], STAMP)
+    connection = Http1Connection(DEFAULT, SHARED[DEFAULT], DATE_FIELDS)
     connection.receive_data(answered.request)
     while connection.next_event() is not Event.END:
         pass

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
 from tests.conformance.case import DEFAULT, SMALL, get, seen_get
 from tests.conformance.client import Client, ask
 from tests.conformance.streams import Address

@@ -12,7 +12,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 from appserve.asgi.scope import asgi_fields
-from appserve.http import chunked, fields, framing, http1, policy, response
+from appserve.http import chunked, fields, http1, policy, response
 from tests.conformance import fuzz, test_responses
 from tests.conformance.core import check, run
 from tests.conformance.corpus import ANSWERS, REQUESTS
@@ -171,7 +171,7 @@ DEFECTS = (
     ),
     Defect(
         "HEAD is answered with a body",
-        framing,
+        response,
         "if is_head or status in BODILESS:",
         "if status in BODILESS:",
         RESPONSES,
@@ -222,7 +222,7 @@ def put(defect: Defect, monkeypatch: pytest.MonkeyPatch) -> None:
                 monkeypatch.setattr(current, "__code__", value.__code__)
         elif value != current and name.isupper():
             monkeypatch.setitem(vars(defect.module), name, value)
-    monkeypatch.setattr(http1.Connection, "_ask_llhttp", lambda connection, head, length: None)
+    monkeypatch.setattr(http1.Http1Connection, "_ask_llhttp", lambda connection, head, length: None)
 
 
 def _methods(new: type, old: object) -> Iterator[tuple[FunctionType, FunctionType]]:
@@ -266,7 +266,7 @@ def test_a_defect_is_found(defect: Defect, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_a_defect_and_without_llhttp_nothing_is_found(monkeypatch: pytest.MonkeyPatch):
-    put(Defect("none", framing, "import", "import"), monkeypatch)
+    put(Defect("none", policy, "    hosts = 0", "    hosts = 0"), monkeypatch)
 
     assert find_by_corpus() == ""
     assert not find_by_fuzz(EDITED, 300)

@@ -6,33 +6,32 @@ import pytest
 
 from appserve.asgi.scope import Field, asgi_fields
 from appserve.errors import AppMistake, Rejected
-from appserve.http.http1 import Connection
-from appserve.http.limits import Limits
-from appserve.http.messages import Event
+from appserve.http.http1 import Http1Connection
+from appserve.http.messages import Event, Limits
 from appserve.wsgi.environ import CgiVariable, Header, cgi_fields
 from tests.conformance.answer import Answer, Mistake
 from tests.conformance.case import CLOSES, get, head, post
-from tests.conformance.core import STAMP
+from tests.conformance.core import DATE_FIELDS
 from tests.conformance.corpus import ANSWERS
 from tests.conformance.wire import Response, read_response
 
 SHARED = asgi_fields()
 
 
-def connection_after(request: bytes) -> Connection[Field, Field]:
+def connection_after(request: bytes) -> Http1Connection[Field, Field]:
     """A connection that has read this request, up to its END if it is all there."""
-    connection = Connection(Limits(), SHARED, STAMP)
+    connection = Http1Connection(Limits(), SHARED, DATE_FIELDS)
     connection.receive_data(request)
     pull(connection)
     return connection
 
 
-def pull(connection: Connection[Field, Field]) -> None:
+def pull(connection: Http1Connection[Field, Field]) -> None:
     while connection.next_event() not in {Event.END, Event.NEED_DATA}:
         pass
 
 
-def answer_in_bytes(answer: Answer) -> tuple[Connection[Field, Field], bytes, AppMistake | None]:
+def answer_in_bytes(answer: Answer) -> tuple[Http1Connection[Field, Field], bytes, AppMistake | None]:
     """The connection after this response, what was written, and the mistake that ended it if any."""
     connection = connection_after(answer.request)
     written = []
@@ -110,7 +109,7 @@ def check_client_reads(answer: Answer, written: bytes) -> None:
 def test_answer_of_a_wsgi_application(answer: Answer):
     """Fields of str make the same bytes."""
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.fields]
-    connection: Connection[CgiVariable, Header] = Connection(Limits(), cgi_fields(), STAMP)
+    connection: Http1Connection[CgiVariable, Header] = Http1Connection(Limits(), cgi_fields(), DATE_FIELDS)
     connection.receive_data(answer.request)
     while connection.next_event() is not Event.END:
         pass

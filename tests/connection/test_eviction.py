@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appserve.connection.eviction import LOG_INTERVAL, EvictionLog, Kind, choose
+from appserve.connection.eviction import LOG_INTERVAL, Evictable, EvictionLog, choose
 
-IDLE, HEAD = Kind.IDLE, Kind.HEAD
+IDLE, HEAD = Evictable.IDLE, Evictable.HEAD
 
 
 def test_idle_connections_go_first_then_incomplete_heads_the_oldest_of_each():
@@ -26,8 +26,8 @@ def test_of_those_not_seen_yet_the_first_that_is_given_goes_first():
     assert choose([(HEAD, float("inf"), 2), (HEAD, float("inf"), 1)], 1) == [(HEAD, 2)]
 
 
-@given(st.lists(st.tuples(st.sampled_from(Kind), st.floats(0, 100))), st.integers(0, 20))
-def test_nobody_stays_who_should_have_gone_before_another(found: list[tuple[Kind, float]], count: int):
+@given(st.lists(st.tuples(st.sampled_from(Evictable), st.floats(0, 100))), st.integers(0, 20))
+def test_nobody_stays_who_should_have_gone_before_another(found: list[tuple[Evictable, float]], count: int):
     gone = [number for _, number in choose(((*one, number) for number, one in enumerate(found)), count)]
     stay = set(range(len(found))) - set(gone)
 

@@ -7,10 +7,9 @@ import pytest
 
 from appserve.connection import record as module
 from appserve.connection.record import RequestRecord
-from appserve.http.http1 import Connection
-from appserve.http.limits import Limits
-from appserve.http.messages import END, NEED_DATA, RequestHead
-from appserve.http.stamp import Stamp
+from appserve.http.date import DateFields
+from appserve.http.http1 import Http1Connection
+from appserve.http.messages import END, NEED_DATA, Limits, RequestHead
 from appserve.observe.access import AccessLog
 from appserve.observe.scoreboard import LATENCY_BUCKETS, Scoreboard, latency_bucket, size_for
 from appserve.observe.tally import CLIENT_LEFT, Counts, publish
@@ -42,7 +41,9 @@ class Client:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.http: Connection[CgiVariable, Header] = Connection(Limits(), cgi_fields(), Stamp(0.0))
+        self.http: Http1Connection[CgiVariable, Header] = Http1Connection(
+            Limits(), cgi_fields(), DateFields(0.0)
+        )
         self.counts = Counts()
         self.record = RequestRecord(self.counts, None, "192.0.2.7")
 

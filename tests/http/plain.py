@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 
 from appserve.errors import Rejected
+from appserve.http.date import DateFields
 from appserve.http.fields import Fields
-from appserve.http.http1 import Connection
-from appserve.http.limits import Limits
-from appserve.http.messages import Event, RequestHead
-from appserve.http.stamp import Stamp
+from appserve.http.http1 import Http1Connection
+from appserve.http.messages import Event, Limits, RequestHead
 
 Pair = tuple[bytes, bytes]
 Plain = Fields[Pair, Pair]
-PlainConnection = Connection[Pair, Pair]
+PlainConnection = Http1Connection[Pair, Pair]
 PlainHead = RequestHead[Pair]
 
-STAMP = Stamp(784111777)  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110
+DATE_FIELDS = DateFields(784111777)  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110
 DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 SERVER = b"Server: appserve\r\n"
 LIMITS = Limits()
@@ -26,7 +25,7 @@ def plain_fields() -> Plain:
 
 
 def connect(fields: Plain | None = None, limits: Limits = LIMITS) -> PlainConnection:
-    return Connection(limits, fields or plain_fields(), STAMP)
+    return Http1Connection(limits, fields or plain_fields(), DATE_FIELDS)
 
 
 def head_bytes(*lines: str) -> bytes:

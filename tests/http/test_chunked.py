@@ -2,7 +2,7 @@ import pytest
 
 from appserve.errors import Rejected
 from appserve.http.chunked import EXTENSION, EXTENSIONS, ChunkedBody
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
 from tests.http.plain import LIMITS
 
 LAST = b"0\r\n\r\n"

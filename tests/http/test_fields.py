@@ -4,14 +4,14 @@ from typing import Any
 import pytest
 
 from appserve.errors import AppMistake, Rejected
+from appserve.http.cache import REMEMBERED
 from appserve.http.fields import FORGOTTEN, LINES_OF_NAME, LONGEST, SECRET, Fields, Meaning
-from appserve.http.limits import Limits
-from appserve.http.memory import REMEMBERED
-from appserve.http.policy import LENGTH, ONE_HOST, Kind, read_rules
-from appserve.http.target import read_request_line
+from appserve.http.messages import Limits
+from appserve.http.policy import LENGTH, ONE_HOST, FieldKind, read_rules
+from appserve.http.request_line import read_request_line
 from tests.http.plain import GET, after, connect, head_bytes, only_head, plain_fields
 
-HOST = (Kind.HOST.value, b"a.example")
+HOST = (FieldKind.HOST.value, b"a.example")
 
 
 # ── request fields ──
@@ -52,12 +52,12 @@ def test_what_is_not_in_the_grammar_is_400(line: bytes):
     [
         (b"Host: a.example", HOST),
         (b"HOST:a.example", HOST),
-        (b"Connection: close", (Kind.CONNECTION.value, b"close")),
-        (b"Content-Length: 5", (Kind.CONTENT_LENGTH.value, b"5")),
-        (b"Transfer-Encoding: chunked", (Kind.TRANSFER_ENCODING.value, b"chunked")),
-        (b"Expect: 100-continue", (Kind.EXPECT.value, b"100-continue")),
-        (b"Upgrade: h2c", (Kind.UPGRADE.value, b"h2c")),
-        (b"X_Forwarded_For: 1.2.3.4", (Kind.DROPPED.value, b"")),
+        (b"Connection: close", (FieldKind.CONNECTION.value, b"close")),
+        (b"Content-Length: 5", (FieldKind.CONTENT_LENGTH.value, b"5")),
+        (b"Transfer-Encoding: chunked", (FieldKind.TRANSFER_ENCODING.value, b"chunked")),
+        (b"Expect: 100-continue", (FieldKind.EXPECT.value, b"100-continue")),
+        (b"Upgrade: h2c", (FieldKind.UPGRADE.value, b"h2c")),
+        (b"X_Forwarded_For: 1.2.3.4", (FieldKind.DROPPED.value, b"")),
         (b"Accept: */*", None),
     ],
 )

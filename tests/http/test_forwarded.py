@@ -10,10 +10,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from appserve.errors import Rejected
-from appserve.http.forwarded import LONGEST, Forwarding, Origin, with_port
-from appserve.http.memory import REMEMBERED
-from appserve.http.proxy_fields import ALL_HEADERS, USUAL_HEADERS
-from appserve.http.trust import TrustList
+from appserve.http.cache import REMEMBERED
+from appserve.http.forwarded import (
+    ALL_HEADERS,
+    LONGEST,
+    USUAL_HEADERS,
+    Forwarding,
+    Origin,
+    TrustList,
+    with_port,
+)
 
 PEER = "10.0.0.1"
 FAMILY = ALL_HEADERS[:-1]
@@ -184,14 +190,14 @@ def test_a_forwarded_that_cannot_be_right_is_400(elements: str):
 def test_a_peer_that_is_not_trusted_says_nothing():
     fields = pairs("for: 6.6.6.6", "proto: https", "host: evil.example", "prefix: /evil")
 
-    assert not forwarding().believes("192.0.2.1")
+    assert not forwarding().trusts("192.0.2.1")
     assert forwarding().read("192.0.2.1", fields) is None
     assert forwarding().read("192.0.2.1", pairs("proto: gopher")) is None
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "2001:db8:f::1", "", "::ffff:10.0.0.1"])
 def test_a_trusted_peer_is_believed(peer: str):
-    assert forwarding().believes(peer)
+    assert forwarding().trusts(peer)
     assert forwarding().read(peer, pairs("for: 192.0.2.1")) == origin(("192.0.2.1", 0))
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from appserve.http.framing import Framing, response_framing
+from appserve.http.response import Framing, response_framing
 
 
 @pytest.mark.parametrize("length", [-1, 0, 5])

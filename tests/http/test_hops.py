@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appserve.errors import Rejected
-from appserve.http.hops import Client, Element, read_elements, read_node, walk
-from appserve.http.trust import TrustList
+from appserve.http.forwarded import ForwardedElement, Node, TrustList, read_elements, read_node, walk
 
 TRUST = TrustList(["10.0.0.0/8", "2001:db8::/32", "unix"])
 
@@ -54,7 +53,7 @@ TRUST = TrustList(["10.0.0.0/8", "2001:db8::/32", "unix"])
         (b"\xd9\xa1.1.1.1", None),
     ],
 )
-def test_an_entry_is_an_address_with_or_without_a_port_or_it_is_none(node: bytes, client: Client | None):
+def test_an_entry_is_an_address_with_or_without_a_port_or_it_is_none(node: bytes, client: Node | None):
     assert read_node(node) == client
 
 
@@ -93,7 +92,7 @@ def test_every_address_is_read_back(address: object, port: int):
         ("192.0.2.1 _hidden 10.0.0.3 10.0.0.2", (("10.0.0.3", 0), 1)),
     ],
 )
-def test_the_walk_ends_at_the_first_who_is_no_believed_proxy(nodes: str, ended: tuple[Client | None, int]):
+def test_the_walk_ends_at_the_first_who_is_no_believed_proxy(nodes: str, ended: tuple[Node | None, int]):
     assert walk([node.encode() for node in nodes.split()], TRUST) == ended
 
 
@@ -166,7 +165,7 @@ def test_all_hops_right_of_the_end_are_believed_proxies(nodes: list[bytes]):
         (b"for=a;secret=x;for2=b", [{b"for": b"a", b"secret": b"x", b"for2": b"b"}]),
     ],
 )  # fmt: skip
-def test_elements_are_read_as_the_grammar_says(value: bytes, elements: list[Element]):
+def test_elements_are_read_as_the_grammar_says(value: bytes, elements: list[ForwardedElement]):
     assert read_elements(value) == elements
 
 
@@ -233,7 +232,7 @@ def quoted(value: bytes) -> bytes:
 
 
 @given(st.lists(st.dictionaries(TOKENS.map(bytes.lower), VALUES, min_size=1)))
-def test_what_is_written_by_the_grammar_is_read_back(elements: list[Element]):
+def test_what_is_written_by_the_grammar_is_read_back(elements: list[ForwardedElement]):
     value = b", ".join(b";".join(n + b"=" + quoted(v) for n, v in element.items()) for element in elements)
 
     assert read_elements(value) == elements

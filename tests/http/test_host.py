@@ -1,6 +1,6 @@
 import pytest
 
-from appserve.http.host import is_valid_authority
+from appserve.http.request_line import is_valid_authority
 
 
 @pytest.mark.parametrize(

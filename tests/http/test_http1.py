@@ -10,8 +10,7 @@ import pytest
 
 from appserve.errors import Rejected
 from appserve.http.http1 import BLANK_LINES, LONGEST_BLOCK
-from appserve.http.limits import HEAD_SETTINGS, Limits
-from appserve.http.messages import CHUNKED, Event, Reading
+from appserve.http.messages import CHUNKED, HEAD_SETTINGS, Event, Limits, Reading
 from tests.http.plain import (
     GET,
     GET_1_0,

@@ -1,4 +1,4 @@
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
 
 
 def test_a_head_has_room_for_two_of_the_largest_lines_and_64_kib_at_least():

@@ -2,10 +2,9 @@ import pytest
 
 from appserve.errors import Rejected
 from appserve.http.fields import Fields
-from appserve.http.limits import Limits
-from appserve.http.messages import CHUNKED, Rules
+from appserve.http.messages import CHUNKED, Limits, Rules
 from appserve.http.policy import read_rules
-from appserve.http.target import read_request_line
+from appserve.http.request_line import read_request_line
 from tests.http.plain import plain_fields
 
 LINES = {version: read_request_line(f"GET / HTTP/{version}".encode()) for version in ("1.0", "1.1")}

@@ -1,6 +1,6 @@
 import pytest
 
-from appserve.http.proxy_fields import ALL_HEADERS, USUAL_HEADERS, check_headers
+from appserve.http.forwarded import ALL_HEADERS, USUAL_HEADERS, check_headers
 
 
 @pytest.mark.parametrize("headers", [(), USUAL_HEADERS, ALL_HEADERS[:-1], ("forwarded",), ("forwarded",) * 2])

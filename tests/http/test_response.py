@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from appserve.errors import AppMistake
+from appserve.http.date import DateFields
 from appserve.http.messages import Writing
-from appserve.http.stamp import Stamp
 from tests.http.plain import (
     DATE,
+    DATE_FIELDS,
     GET,
     GET_1_0,
     HEAD,
     LIMITS,
     POST_5,
     SERVER,
-    STAMP,
     PlainConnection,
     after,
     events,
@@ -77,13 +77,13 @@ def test_a_response_without_a_length_gets_one():
 
 
 def test_a_response_has_one_date_also_when_another_thread_renews_ours_meanwhile():
-    stamp = Stamp(784111777)
-    connection = PlainConnection(LIMITS, plain_fields(), stamp)
+    date_fields = DateFields(784111777)
+    connection = PlainConnection(LIMITS, plain_fields(), date_fields)
     connection.receive_data(GET)
     list(events(connection))
 
     def fields() -> Iterator[tuple[bytes, bytes]]:
-        stamp.renew(784111778)
+        date_fields.renew(784111778)
         yield b"Date", b"x"
 
     assert connection.respond(200, fields(), b"") == (
@@ -337,7 +337,7 @@ def test_a_refusal_is_a_whole_response_and_the_last():
     text = b"413 too much\n"
     assert answer == (
         b"HTTP/1.1 413 Content Too Large\r\n"
-        + STAMP.date_server
+        + DATE_FIELDS.date_server
         + b"Content-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(text) + text
     )
@@ -362,7 +362,7 @@ def test_after_the_head_of_a_response_a_refusal_says_nothing():
 def test_a_head_that_is_made_can_be_dropped_for_another():
     connection = after(GET)
     for fields in ([LENGTH_5], [TEXT]):
-        parts = [b"HTTP/1.1 200 OK\r\n", STAMP.date_server]
+        parts = [b"HTTP/1.1 200 OK\r\n", DATE_FIELDS.date_server]
         length = connection.write_fields(parts, 200, fields)
         assert state(connection) == (Writing.HEAD, 0, False)
 
@@ -373,7 +373,7 @@ def test_a_head_that_is_made_can_be_dropped_for_another():
 
 def test_a_head_can_be_used_again_when_its_first_piece_was_refused():
     connection = after(GET)
-    parts = [b"HTTP/1.1 200 OK\r\n", STAMP.date_server]
+    parts = [b"HTTP/1.1 200 OK\r\n", DATE_FIELDS.date_server]
     length = connection.write_fields(parts, 200, [LENGTH_5])
     for _ in range(2):
         with pytest.raises(AppMistake):
@@ -388,7 +388,9 @@ def test_a_head_can_be_used_again_when_its_first_piece_was_refused():
 
 def test_a_length_that_the_application_left_out_can_be_known_from_elsewhere():
     def begin(request: bytes, status: int, length: int) -> bytes:
-        return after(request).start_with([b"HTTP/1.1 200 OK\r\n", STAMP.date_server], status, length, b"", 7)
+        return after(request).start_with(
+            [b"HTTP/1.1 200 OK\r\n", DATE_FIELDS.date_server], status, length, b"", 7
+        )
 
     assert begin(GET, 200, -1) == begin(HEAD, 200, -1) == whole(b"Content-Length: 7")
     assert begin(GET, 204, -1) == begin(GET, 304, -1) == whole()

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appserve.http.memory import REMEMBERED
-from appserve.http.trust import LONGEST, TrustList, read_address
+from appserve.http.cache import REMEMBERED
+from appserve.http.forwarded import LONGEST_HOST, TrustList, read_address
 
 ADDRESSES = st.ip_addresses().map(str)
 
@@ -124,10 +124,10 @@ def test_the_verdicts_that_are_remembered_are_bounded_in_number_and_length():
     trust = TrustList(["10.0.0.0/8"])
     for number in range(3 * REMEMBERED):
         trust.trusts(f"10.0.{number >> 8}.{number & 255}")
-    trust.trusts("x" * (LONGEST + 1))
+    trust.trusts("x" * (LONGEST_HOST + 1))
 
     assert 0 < len(trust._verdicts) <= REMEMBERED
-    assert max(map(len, trust._verdicts)) <= LONGEST
+    assert max(map(len, trust._verdicts)) <= LONGEST_HOST
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,11 @@ class Threaded(str):
 HELLO_THREADS = Threaded(HELLO)
 
 
-def await_fact(fact: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+def await_fact(fact: Callable[[], object], what: str, timeouts: float = PATIENCE) -> None:
     """Wait until `fact()` is true."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeouts
     while not fact():
-        assert time.monotonic() < deadline, f"did not come true within {patience} s: {what}"
+        assert time.monotonic() < deadline, f"did not come true within {timeouts} s: {what}"
         time.sleep(0.005)
 
 
@@ -125,10 +125,10 @@ class Server:
         return list(re.finditer(pattern, self.log[since:], re.MULTILINE))
 
     def await_line(
-        self, pattern: str, count: int = 1, since: int = 0, patience: float = PATIENCE
+        self, pattern: str, count: int = 1, since: int = 0, timeouts: float = PATIENCE
     ) -> list[re.Match[str]]:
         """Wait until the log (after `since`) has `count` matches of `pattern`; gives them."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeouts
         while True:
             found = self.find(pattern, since)
             if len(found) >= count:
@@ -200,17 +200,17 @@ class Server:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def wait(self, patience: float = PATIENCE) -> int:
+    def wait(self, timeouts: float = PATIENCE) -> int:
         """Wait for the end of the master; gives its exit code (negative: a signal)."""
         try:
-            return self.process.wait(patience)
+            return self.process.wait(timeouts)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {patience} s:\n{self.log}") from None
+            raise AssertionError(f"still running after {timeouts} s:\n{self.log}") from None
 
-    def stop(self, patience: float = PATIENCE) -> int:
+    def stop(self, timeouts: float = PATIENCE) -> int:
         """SIGTERM, and wait."""
         self.signal(signal.SIGTERM)
-        return self.wait(patience)
+        return self.wait(timeouts)
 
     def close(self) -> None:
         """End whatever is left of it: every process of its session, by pid."""

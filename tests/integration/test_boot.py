@@ -327,5 +327,5 @@ def test_term_during_the_first_boot_is_obeyed_at_once(serve: Serve) -> None:
 
     server.signal(signal.SIGTERM)
 
-    assert server.wait(patience=10) == 0
+    assert server.wait(timeouts=10) == 0
     assert [pid for pid in workers if is_alive(pid)] == []

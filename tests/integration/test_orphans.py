@@ -29,9 +29,9 @@ def kill_master(server: Server) -> float:
     return at
 
 
-def await_nobody(server: Server, patience: float = 30.0) -> None:
+def await_nobody(server: Server, timeouts: float = 30.0) -> None:
     await_fact(
-        lambda: not any(map(is_alive, processes_of_session(server.pid))), "everybody is gone", patience
+        lambda: not any(map(is_alive, processes_of_session(server.pid))), "everybody is gone", timeouts
     )
 
 
@@ -99,7 +99,7 @@ def test_a_worker_that_imports_its_application_does_not_outlive_its_master(serve
 
     kill_master(server)
 
-    await_nobody(server, patience=5.0)
+    await_nobody(server, timeouts=5.0)
 
 
 def test_a_child_of_the_application_does_not_keep_a_worker_alive(serve: Serve) -> None:
@@ -116,7 +116,7 @@ holder = subprocess.Popen(["sleep", "600"], close_fds=False)
 
     kill_master(server)
 
-    await_fact(lambda: not is_alive(worker), "the worker is gone", patience=5.0)
+    await_fact(lambda: not is_alive(worker), "the worker is gone", timeouts=5.0)
 
 
 def test_workers_that_are_killed_together_with_their_master_leave_nobody(serve: Serve) -> None:

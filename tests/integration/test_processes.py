@@ -364,7 +364,7 @@ pool.submit(int).result()
     )
     server = serve(files={"app.py": source})
 
-    assert server.stop(patience=10) == 0
+    assert server.stop(timeouts=10) == 0
     assert (server.folder / "atexit").exists()
     assert "killed" not in server.log
 

@@ -234,7 +234,7 @@ def test_term_during_a_reload_is_obeyed_at_once(serve: Serve) -> None:
     server.signal(signal.SIGHUP)
     await_fact(lambda: is_importing(server), "the canary is being imported")
 
-    assert server.stop(patience=10) == 0
+    assert server.stop(timeouts=10) == 0
     assert processes_of_session(server.pid) == []
 
 

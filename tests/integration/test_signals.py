@@ -115,7 +115,7 @@ def test_term_ends_idle_workers_within_a_moment(serve: Serve, source: str) -> No
     server = serve("app:app", "-w", "2", files={"app.py": source})
     server.await_ready(2)
 
-    assert server.stop(patience=10) == 0
+    assert server.stop(timeouts=10) == 0
     assert "killed" not in server.log
     assert len(server.find(r"worker \d \(pid \d+\) left \(exit code 0\)")) == 2
 
@@ -127,7 +127,7 @@ def test_int_and_quit_cut_what_is_in_flight_after_two_seconds(serve: Serve, numb
 
     server.signal(number)
 
-    assert server.wait(patience=15) == 0
+    assert server.wait(timeouts=15) == 0
     assert "quick stop" in server.log
     assert (server.folder / "lifespan.shutdown").exists()
     client.close()
@@ -144,7 +144,7 @@ def test_a_second_term_hurries_and_a_third_forces(serve: Serve, source: str) -> 
     server.await_line("quick stop")
     server.signal(signal.SIGTERM)
 
-    assert server.wait(patience=15) == 0
+    assert server.wait(timeouts=15) == 0
     client.close()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from appserve.master.decisions import Decision, Stop
+from appserve.master.events import Decision, Stop
 from appserve.master.master import Master
 from appserve.net.listeners import bind_all
 

@@ -7,7 +7,7 @@ import pytest
 
 PRELUDE = """
 import os, signal, sys, time
-from appserve.master.decisions import Exit
+from appserve.master.events import Exit
 from appserve.master.process import Child, fork, reap
 
 def wait_for(*children):

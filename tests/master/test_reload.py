@@ -9,7 +9,7 @@ import pytest
 
 from appserve.config.settings import Resolved, Settings
 from appserve.errors import ConfigError
-from appserve.master.decisions import Plan
+from appserve.master.events import Plan
 from appserve.master.logs import Logs
 from appserve.master.reload import Generations, plan_of
 from appserve.observe.log import Log

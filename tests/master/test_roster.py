@@ -6,7 +6,7 @@ from typing import TypeVar
 import pytest
 
 from appserve.errors import ExitCode
-from appserve.master.decisions import (
+from appserve.master.events import (
     Abandon,
     Commit,
     Decision,
@@ -17,17 +17,17 @@ from appserve.master.decisions import (
     Kill,
     LeaveBehind,
     Note,
-    Patience,
     Plan,
     Quit,
     Reason,
     Reread,
     Retire,
+    RosterTimeouts,
     Spawn,
     Stop,
 )
 from appserve.master.roster import Roster
-from appserve.master.states import LIFE, ROLL, STANDING, Life, Roll, Standing
+from appserve.master.worker_table import LIFE, ROLL, STANDING, Life, Roll, Standing
 
 T = TypeVar("T")
 
@@ -330,7 +330,7 @@ def test_a_worker_without_progress_writes_its_stacks_and_is_killed():
     scene = Scene(1)
     pid = scene.boot()
 
-    decisions = scene.say(scene.roster.overdue(pid, scene.now))
+    decisions = scene.say(scene.roster.stalled(pid, scene.now))
 
     assert only(Dump, decisions) == [Dump(pid)]
     assert only(Kill, decisions) == []
@@ -343,15 +343,15 @@ def test_a_worker_without_progress_writes_its_stacks_and_is_killed():
 def test_a_worker_is_suspected_once():
     scene = Scene(1)
     pid = scene.boot()
-    scene.roster.overdue(pid, scene.now)
+    scene.roster.stalled(pid, scene.now)
 
-    assert only(Dump, scene.roster.overdue(pid, scene.now)) == []
+    assert only(Dump, scene.roster.stalled(pid, scene.now)) == []
 
 
 def test_a_worker_that_even_sigkill_does_not_end_is_left_behind():
     scene = Scene(1)
     pid = scene.boot()
-    scene.say(scene.roster.overdue(pid, scene.now))
+    scene.say(scene.roster.stalled(pid, scene.now))
     scene.boot()
     scene.after(0.3)
 
@@ -564,7 +564,7 @@ def test_processes_that_are_stuck_do_not_pile_up():
     for started in range(2 + 1 + 2):
         assert scene.spawns != [], f"{started} processes are there"
         pid = scene.boot()
-        scene.say(scene.roster.overdue(pid, scene.now))
+        scene.say(scene.roster.stalled(pid, scene.now))
 
     assert scene.spawns == []
     scene.exited(pid, Exit(None, 9))
@@ -641,7 +641,7 @@ def test_a_canary_waits_until_there_is_room_for_it():
     scene = Scene(1)
     for _ in range(2):
         stuck = scene.boot()
-        scene.say(scene.roster.overdue(stuck, scene.now))
+        scene.say(scene.roster.stalled(stuck, scene.now))
     scene.boot()
 
     assert only(Spawn, scene.reload(1)) == []
@@ -785,7 +785,7 @@ def test_every_state_is_in_its_table_and_can_be_left_unless_it_is_the_end(
 
 def test_limits_can_be_shortened():
     scene = Scene(1)
-    scene.roster = Roster(Plan(1, 25.0), 0.0, Patience(give_up=1.0))
+    scene.roster = Roster(Plan(1, 25.0), 0.0, RosterTimeouts(give_up=1.0))
     (spawn,) = only(Spawn, scene.roster.tick(0.0))
     scene.roster.fork_failed(spawn.ticket, "no memory", 0.0)
     (spawn,) = only(Spawn, scene.roster.tick(0.5))

@@ -5,18 +5,17 @@ from collections import Counter
 
 import pytest
 
-from appserve.master.decisions import Decision, Exit
+from appserve.master.events import Decision, Exit
 from appserve.master.respawn import Budget
-from appserve.master.states import LIFE, ROLL, STANDING, Life, Roll, Standing
-from appserve.master.worker import Worker
-from tests.master.family import Family, Steps, WatchedRoster
+from appserve.master.worker_table import LIFE, ROLL, STANDING, Life, Roll, Standing, Worker
+from tests.master.simulated import Steps, WatchedRoster, WorkerHandles
 
 RUNS = 1000
 STEPS = 150
 
 
 def run_family(seed: int, roster_type: type[WatchedRoster], steps: Steps) -> None:
-    Family(seed, roster_type, steps).run(STEPS)
+    WorkerHandles(seed, roster_type, steps).run(STEPS)
 
 
 def test_the_rules_hold_and_every_legal_step_is_taken():
@@ -52,7 +51,7 @@ class ForgetsFailuresAtEachReady(WatchedRoster):
 
 class SpawnsTwice(WatchedRoster):
     def _empty_slots(self) -> list[int]:
-        filled = {worker.slot for worker in self._staff.those(Life.BOOTING, Life.READY)}
+        filled = {worker.slot for worker in self._table.those(Life.BOOTING, Life.READY)}
         return sorted(self._respawn.slots - filled)
 
 
@@ -70,7 +69,7 @@ class HasNoDelay(WatchedRoster):
 
 class SpawnsWhileItStops(WatchedRoster):
     def _settle(self, now: float) -> list[Decision]:
-        if self._stopping and self._staff:
+        if self._stopping and self._table:
             self._spawn_missing(now)
         return super()._settle(now)
 
@@ -88,12 +87,12 @@ class EndsWhenAWorkerCannotBoot(WatchedRoster):
 
 class ForgetsExitsBeforeThePidIsKnown(WatchedRoster):
     def exited(self, pid: int, how: Exit, now: float) -> list[Decision]:
-        return super().exited(pid, how, now) if pid in self._staff.by_pid else self._settle(now)
+        return super().exited(pid, how, now) if pid in self._table.by_pid else self._settle(now)
 
 
 class ForgetsReadyBeforeThePidIsKnown(WatchedRoster):
     def ready(self, pid: int, now: float) -> list[Decision]:
-        return super().ready(pid, now) if pid in self._staff.by_pid else self._settle(now)
+        return super().ready(pid, now) if pid in self._table.by_pid else self._settle(now)
 
 
 class ForgetsASecondReload(WatchedRoster):
@@ -103,17 +102,17 @@ class ForgetsASecondReload(WatchedRoster):
 
 class StartsOneMoreThanTheSurge(WatchedRoster):
     def _has_room(self) -> bool:
-        return self._staff.working_count <= self.plan.workers + self.plan.surge
+        return self._table.working_count <= self.plan.workers + self.plan.surge
 
 
 class LetsProcessesPileUp(WatchedRoster):
     def _has_room(self) -> bool:
-        return self._staff.working_count < self.plan.workers + self.plan.surge
+        return self._table.working_count < self.plan.workers + self.plan.surge
 
 
 class WaitsForThoseThatDrain(WatchedRoster):
     def _has_room(self) -> bool:
-        return len(self._staff) < self.plan.workers + self.plan.surge
+        return len(self._table) < self.plan.workers + self.plan.surge
 
 
 class WaitsForEverForTheStuck(WatchedRoster):
@@ -123,7 +122,7 @@ class WaitsForEverForTheStuck(WatchedRoster):
 
 class ForgetsThatATicketWasRevoked(WatchedRoster):
     def spawned(self, ticket: int, pid: int, now: float) -> list[Decision]:
-        worker = self._staff.workers.get(ticket)
+        worker = self._table.workers.get(ticket)
         if worker is not None and worker.state is Life.REVOKED:
             worker.state = Life.ASKED
         return super().spawned(ticket, pid, now)

@@ -2,15 +2,22 @@
 
 import pytest
 
-from appserve.master.stalls import TICK, TOLERATED, StallWatch, is_overdue, next_look
-from appserve.observe.scoreboard import BUSY_SINCE_NS, PROGRESS_NS, ROW_SIZE, TICK_NS, Row, WorkerState
+from appserve.master.stalls import TICK, TOLERATED, StallWatch, is_stalled, next_look
+from appserve.observe.scoreboard import (
+    BUSY_SINCE_NS,
+    PROGRESS_NS,
+    ROW_SIZE,
+    TICK_NS,
+    ScoreboardRow,
+    WorkerState,
+)
 
 SECOND = 1_000_000_000
 START = 1000 * SECOND
 
 
-def make_row(state: WorkerState = WorkerState.READY, busy_since: int = 0, tick: int = START) -> Row:
-    row = Row(memoryview(bytearray(ROW_SIZE)))
+def make_row(state: WorkerState = WorkerState.READY, busy_since: int = 0, tick: int = START) -> ScoreboardRow:
+    row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
     row.enter(state, START)
     row.words[BUSY_SINCE_NS] = busy_since
     row.words[TICK_NS] = tick
@@ -105,9 +112,9 @@ def test_pauses_add_up():
 
 
 def test_a_timeout_of_0_is_none():
-    assert not is_overdue(10**18, 0.0)
-    assert is_overdue(30 * SECOND, 30.0)
-    assert not is_overdue(30 * SECOND - 1, 30.0)
+    assert not is_stalled(10**18, 0.0)
+    assert is_stalled(30 * SECOND, 30.0)
+    assert not is_stalled(30 * SECOND - 1, 30.0)
 
 
 def test_the_next_look_is_when_the_first_could_be_overdue():

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from appserve.errors import Rejected
-from appserve.http.proxy import ProxyHeader, read_proxy_header
-from appserve.http.trust import TrustList
+from appserve.http.forwarded import TrustList
+from appserve.http.proxy_protocol import ProxyHeader, read_proxy_header
 from appserve.net.greeting import Greeting, Greetings
 from tests.http.proxy_headers import LOCAL, UNKNOWN, block, line, tls
 

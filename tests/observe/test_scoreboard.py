@@ -6,7 +6,7 @@ import pytest
 
 from appserve.errors import Cause
 from appserve.observe import scoreboard
-from appserve.observe.scoreboard import Row, Scoreboard, WorkerState, latency_bucket, size_for
+from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, WorkerState, latency_bucket, size_for
 from appserve.system.memory import make_shared
 from tests.system.child import in_child
 
@@ -15,7 +15,7 @@ def board(rows: int = 3) -> Scoreboard:
     return Scoreboard.format(bytearray(size_for(rows)), rows)
 
 
-def claimed(of: Scoreboard, at: int = 0) -> Row:
+def claimed(of: Scoreboard, at: int = 0) -> ScoreboardRow:
     row = of.row(at)
     row.claim(slot=at, generation=1, now_ns=1_000)
     row.set_pid(4127)

@@ -7,8 +7,8 @@ from appserve.observe.scoreboard import (
     IN_FLIGHT,
     PROGRESS_NS,
     TICK_NS,
-    Row,
     Scoreboard,
+    ScoreboardRow,
     size_for,
 )
 from appserve.observe.tally import Counts, Showcase, Tally, publish
@@ -17,16 +17,16 @@ SECOND = 10**9
 
 
 @pytest.fixture
-def row() -> Row:
+def row() -> ScoreboardRow:
     return Scoreboard.format(bytearray(size_for(1)), 1).row(0)
 
 
 @pytest.fixture
-def tally(row: Row) -> Tally:
+def tally(row: ScoreboardRow) -> Tally:
     return Tally(row)
 
 
-def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Tally, row: Row):
+def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Tally, row: ScoreboardRow):
     tally.publish(5 * SECOND, 1, 0)
     tally.begin(b"GET /a", 7 * SECOND)
 
@@ -37,7 +37,7 @@ def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Tal
     assert row.current_request() == b"GET /a", "what was served last stays to be seen"
 
 
-def test_a_call_that_nobody_ends_does_not_look_like_one_that_hangs(tally: Tally, row: Row):
+def test_a_call_that_nobody_ends_does_not_look_like_one_that_hangs(tally: Tally, row: ScoreboardRow):
     tally.publish(5 * SECOND, 1, 0)
     tally.begin(b"GET /a", 7 * SECOND)
     tally.rest()
@@ -45,7 +45,7 @@ def test_a_call_that_nobody_ends_does_not_look_like_one_that_hangs(tally: Tally,
     assert row.stall_reference_ns == 5 * SECOND
 
 
-def test_a_label_that_comes_again_is_not_written_again(tally: Tally, row: Row):
+def test_a_label_that_comes_again_is_not_written_again(tally: Tally, row: ScoreboardRow):
     label = b"GET /a"
     tally.begin(label, 1)
     tally.end(2)
@@ -57,7 +57,7 @@ def test_a_label_that_comes_again_is_not_written_again(tally: Tally, row: Row):
     assert row.current_request() == b"GET /b"
 
 
-def test_counters_are_public_when_they_are_published(tally: Tally, row: Row):
+def test_counters_are_public_when_they_are_published(tally: Tally, row: ScoreboardRow):
     tally.accepted, tally.app_errors, tally.timeouts = 7, 3, 2
     tally.bytes_in, tally.bytes_out, tally.aborted = 1000, 5000, 1
     tally.requests, tally.responses[2], tally.responses[4], tally.latency[5] = 4, 1, 2, 3
@@ -86,7 +86,7 @@ def test_counters_are_public_when_they_are_published(tally: Tally, row: Row):
 # ── several threads ──
 
 
-def test_what_threads_have_counted_for_themselves_is_added_up(row: Row):
+def test_what_threads_have_counted_for_themselves_is_added_up(row: ScoreboardRow):
     threads = [Counts() for _ in range(3)]
     for number, thread in enumerate(threads, 1):
         thread.begin(b"GET /", SECOND)
@@ -106,7 +106,7 @@ def test_what_threads_have_counted_for_themselves_is_added_up(row: Row):
     assert row.totals() == totals
 
 
-def test_the_request_that_is_shown_is_the_oldest_of_those_that_run(row: Row):
+def test_the_request_that_is_shown_is_the_oldest_of_those_that_run(row: ScoreboardRow):
     showcase = Showcase(row)
     first, second = threads = [Counts(), Counts()]
     assert showcase.look(threads) == 0
@@ -124,7 +124,9 @@ def test_the_request_that_is_shown_is_the_oldest_of_those_that_run(row: Row):
     assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /second", 0)
 
 
-def test_each_piece_that_is_handed_over_is_progress_and_the_call_began_when_it_began(tally: Tally, row: Row):
+def test_each_piece_that_is_handed_over_is_progress_and_the_call_began_when_it_began(
+    tally: Tally, row: ScoreboardRow
+):
     before = time.monotonic_ns()
     tally.begin(b"GET /", SECOND)
     tally.progress()
@@ -137,7 +139,7 @@ def test_each_piece_that_is_handed_over_is_progress_and_the_call_began_when_it_b
     assert row.stall_reference_ns == 4 * SECOND, "the last turn of the loop"
 
 
-def test_progress_of_one_call_is_none_of_the_next(tally: Tally, row: Row):
+def test_progress_of_one_call_is_none_of_the_next(tally: Tally, row: ScoreboardRow):
     tally.begin(b"GET /", SECOND)
     tally.progress()
     tally.end(3 * SECOND)
@@ -147,7 +149,7 @@ def test_progress_of_one_call_is_none_of_the_next(tally: Tally, row: Row):
     assert row.stall_reference_ns == later
 
 
-def test_a_thread_remembers_its_progress_and_shows_none_for_its_worker(row: Row):
+def test_a_thread_remembers_its_progress_and_shows_none_for_its_worker(row: ScoreboardRow):
     thread = Counts()
     thread.begin(b"GET /", 5)
     assert thread.stall_reference_ns == 5
@@ -159,7 +161,7 @@ def test_a_thread_remembers_its_progress_and_shows_none_for_its_worker(row: Row)
     assert (thread.since, thread.end(20)) == (5, 15)
 
 
-def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: Row):
+def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: ScoreboardRow):
     showcase = Showcase(row)
     set_request = row.set_request
 
@@ -178,7 +180,7 @@ def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: R
     assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /one", 5)
 
 
-def test_a_call_that_nobody_ends_is_over_for_its_thread(row: Row):
+def test_a_call_that_nobody_ends_is_over_for_its_thread(row: ScoreboardRow):
     thread = Counts()
     thread.begin(b"GET /", 5)
     thread.rest()

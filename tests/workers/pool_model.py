@@ -12,12 +12,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from appserve.net.poller import READ, WRITE
-from appserve.observe.scoreboard import ROW_SIZE, Row
+from appserve.observe.scoreboard import ROW_SIZE, ScoreboardRow
 from appserve.observe.tally import Counts
 from appserve.workers import pool
-from appserve.workers.door import Bar, Door
+from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.wsgi.connection import Next
-from appserve.wsgi.pace import Pace
+from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from tests.interleaving import Lock, Queue, Schedule
 
 LISTENER = 0
@@ -229,11 +229,11 @@ class Fleet:
         monkeypatch.setattr(module, "Thread", self.make_thread)
         monkeypatch.setattr(module.sys, "setswitchinterval", lambda seconds: None)
         self.logged: list[str] = []
-        self.row = Row(memoryview(bytearray(ROW_SIZE)))
+        self.row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
         service: Any = SimpleNamespace(
             tally=Counts(),
             access=None,
-            pace=Pace(),
+            keep_alive_policy=KeepAlivePolicy(),
             log=SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace)),
             counted_by=lambda tally: None,
         )
@@ -248,9 +248,11 @@ class Fleet:
         )
         accepting = SimpleNamespace(accept=self.kernel.accept)
         listener: Any = SimpleNamespace(fileno=lambda: LISTENER, socket=accepting)
-        self.door = Door([listener], cast(Any, self.poller), service.log, self.admit, lambda: None, guard)
-        self.pool.start(self.door)
-        self.door.unbar(Bar.EARLY)
+        self.acceptor = Acceptor(
+            [listener], cast(Any, self.poller), service.log, self.admit, lambda: None, guard
+        )
+        self.pool.start(self.acceptor)
+        self.acceptor.resume(PauseReason.EARLY)
         self.clients = [Client(schedule, self.kernel, schedule.random.randint(1, 6)) for _ in range(clients)]
         self.clients_left = clients
         self.lost: list[Client] = []
@@ -291,14 +293,14 @@ class Fleet:
         """Whether the loop sleeps with its door barred although all threads are free, and nobody rings."""
         all_free = cast(Any, self.pool._queue).waiting == len(self.pool.desks)
         sleeps = self.sleeps and not self.wakes
-        return sleeps and all_free and not self.pool._busy and Bar.NO_THREAD in self.door._bars
+        return sleeps and all_free and not self.pool._busy and PauseReason.NO_THREAD in self.acceptor._bars
 
     # ── the loop ──
 
     @property
     def wakes(self) -> Any:
         """Whether the loop has something to do, or has said that it will look again very soon."""
-        return self.poller.rung or self.poller.ready() or self.pool.patience <= pool.PROMPT
+        return self.poller.rung or self.poller.ready() or self.pool.turn_within <= pool.PROMPT
 
     @property
     def is_over(self) -> bool:
@@ -327,13 +329,13 @@ class Fleet:
                 self.pool.ask(connection, cast(Any, FakeConnection.expire))
 
     def on_own(self, fd: int) -> None:
-        self.door.knock(fd)
+        self.acceptor.on_readable(fd)
 
     def admit(self, client: Any, peer: object) -> None:
         self.pool.add(cast(Any, FakeConnection(client)))
 
     def departed(self) -> None:
-        self.door.unbar(Bar.CROWDED)
+        self.acceptor.resume(PauseReason.CROWDED)
 
     # ── what has to be true ──
 

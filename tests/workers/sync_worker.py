@@ -22,9 +22,9 @@ from appserve.net.listeners import bind_all
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log
 from appserve.observe.scoreboard import TICK_NS, Scoreboard, size_for
-from appserve.workers import base, wsgi
-from appserve.workers.app import Application
-from appserve.workers.channel import Channel, Listening, Message, Ready, make_channel_pair
+from appserve.workers import base, sync_loop
+from appserve.workers.application import Application
+from appserve.workers.channel import Channel, ChannelMessage, Listening, Ready, make_channel_pair
 from tests.conformance.wire import Response, read_response
 
 PATIENCE = 20.0
@@ -176,10 +176,10 @@ class Worker:
             for master_end in MASTER_ENDS:
                 master_end.close()  # or the worker would keep its own master alive
             sys.stderr = os.fdopen(os.dup(log), "w", buffering=1)
-            wsgi.SWEEP, wsgi.ATTENTION = sweep, 2 * sweep
+            sync_loop.SWEEP, sync_loop.ATTENTION = sweep, 2 * sweep
             if files:
                 leave_descriptors(files)
-            orders = base.Orders(
+            context = base.WorkerContext(
                 slot=1,
                 generation=1,
                 master_pid=master,
@@ -193,11 +193,11 @@ class Worker:
                 blackbox_fd=-1,
                 born=time.monotonic(),
             )
-            os.register_at_fork(after_in_child=lambda: base._leave_family(orders, None))
+            os.register_at_fork(after_in_child=lambda: base._leave_family(context, None))
             if prepare is not None:
                 prepare()
             serve = base._serve_function(settings.worker_class)
-            code = serve(Application(call, "wsgi", "test:app", "the test says so"), orders)
+            code = serve(Application(call, "wsgi", "test:app", "the test says so"), context)
         except BaseException:
             os.write(log, traceback.format_exc().encode())
         finally:
@@ -205,7 +205,7 @@ class Worker:
 
     # ── what it says ──
 
-    def await_message(self, kind: type[Message]) -> None:
+    def await_message(self, kind: type[ChannelMessage]) -> None:
         def look() -> bool:
             return any(isinstance(message, kind) for message in self.channel.receive())
 

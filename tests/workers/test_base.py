@@ -16,15 +16,15 @@ from appserve.config.settings import Settings
 from appserve.errors import AppStartError
 from appserve.net.listeners import bind_all
 from appserve.workers import base
-from appserve.workers.app import Application
+from appserve.workers.application import Application
 from appserve.workers.base import UNHEARD, run_worker
 from appserve.workers.channel import Failed
-from appserve.workers.orders import Orders
-from tests.workers.orders import make_orders
+from appserve.workers.context import WorkerContext
+from tests.workers.context import make_context
 
 APP = "def app(environ, start_response):\n    return []\n"
 
-Serve = Callable[[Application, Orders], int]
+Serve = Callable[[Application, WorkerContext], int]
 
 
 class Outcome:
@@ -40,7 +40,7 @@ def live(folder: Path, serve: Serve, source: str = APP, **settings: object) -> O
     """Fork a worker with this application, whose loop is `serve`."""
     (folder / "worker_app.py").write_text(source)
     values = {"application": "worker_app:app", "chdir": str(folder), **settings}
-    orders, master = make_orders(folder, Settings(**values), master_pid=os.getpid())  # type: ignore[arg-type]
+    context, master = make_context(folder, Settings(**values), master_pid=os.getpid())  # type: ignore[arg-type]
     pid = os.fork()
     if pid == 0:
         code = 99
@@ -49,18 +49,18 @@ def live(folder: Path, serve: Serve, source: str = APP, **settings: object) -> O
             sys.modules.pop("worker_app", None)
             base._serve_function = lambda *which: serve
             master.close()
-            code = run_worker(orders)
+            code = run_worker(context)
         finally:
             os._exit(code)
-    orders.channel.close()
+    context.channel.close()
     _, status = os.waitpid(pid, 0)
     said = [message for message in master.receive() if isinstance(message, Failed)]
     master.close()
-    os.close(orders.blackbox_fd)
+    os.close(context.blackbox_fd)
     return Outcome(os.waitstatus_to_exitcode(status), said[0] if said else None, (folder / "log").read_text())
 
 
-def nothing(application: Application, orders: Orders) -> int:
+def nothing(application: Application, context: WorkerContext) -> int:
     return 0
 
 
@@ -73,14 +73,14 @@ def read_facts(folder: Path) -> list[str]:
 
 
 def test_the_exit_code_is_the_loops(tmp_path: Path) -> None:
-    outcome = live(tmp_path, lambda application, orders: 17)
+    outcome = live(tmp_path, lambda application, context: 17)
 
     assert outcome.code == 17
     assert outcome.failed is None
 
 
 def test_the_application_is_imported_from_its_folder(tmp_path: Path) -> None:
-    def serve(application: Application, orders: Orders) -> int:
+    def serve(application: Application, context: WorkerContext) -> int:
         write_facts(application.name, application.interface, os.getcwd())
         return 0
 
@@ -99,7 +99,7 @@ def test_an_import_that_fails_is_told_to_the_master(tmp_path: Path) -> None:
 
 
 def test_a_loop_that_cannot_start_its_application_says_so(tmp_path: Path) -> None:
-    def serve(application: Application, orders: Orders) -> int:
+    def serve(application: Application, context: WorkerContext) -> int:
         raise AppStartError("lifespan startup failed: no cache", "Traceback …")
 
     outcome = live(tmp_path, serve)
@@ -118,7 +118,7 @@ def test_a_class_that_does_not_fit_is_a_setting_that_is_wrong(tmp_path: Path) ->
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
 def test_whatever_comes_out_of_a_loop_is_ours_and_exit_71(tmp_path: Path, error: type[BaseException]) -> None:
-    def serve(application: Application, orders: Orders) -> int:
+    def serve(application: Application, context: WorkerContext) -> int:
         raise error
 
     outcome = live(tmp_path, serve)
@@ -130,8 +130,8 @@ def test_whatever_comes_out_of_a_loop_is_ours_and_exit_71(tmp_path: Path, error:
 
 
 def test_without_a_master_to_tell_it_is_logged(tmp_path: Path) -> None:
-    def serve(application: Application, orders: Orders) -> int:
-        orders.channel.close()
+    def serve(application: Application, context: WorkerContext) -> int:
+        context.channel.close()
         raise ZeroDivisionError
 
     outcome = live(tmp_path, serve)
@@ -142,11 +142,11 @@ def test_without_a_master_to_tell_it_is_logged(tmp_path: Path) -> None:
 
 
 def test_a_worker_whose_master_died_before_it_began_leaves(tmp_path: Path) -> None:
-    orders, master = make_orders(tmp_path)
-    orders = replace(orders, master_pid=1 if os.getppid() != 1 else 2)
+    context, master = make_context(tmp_path)
+    context = replace(context, master_pid=1 if os.getppid() != 1 else 2)
     pid = os.fork()
     if pid == 0:
-        os._exit(run_worker(orders))
+        os._exit(run_worker(context))
 
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 71
@@ -157,7 +157,7 @@ def test_a_worker_whose_master_died_before_it_began_leaves(tmp_path: Path) -> No
 
 
 def test_signals_of_a_terminal_and_of_strays_do_nothing(tmp_path: Path) -> None:
-    def serve(application: Application, orders: Orders) -> int:
+    def serve(application: Application, context: WorkerContext) -> int:
         for number in UNHEARD:
             os.kill(os.getpid(), number)
         write_facts(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
@@ -174,19 +174,19 @@ def test_a_term_before_the_loop_has_begun_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_child_that_the_application_forks_gets_its_signals_back(tmp_path: Path) -> None:
-    def serve(application: Application, orders: Orders) -> int:
-        from appserve.workers.leash import Leash
+    def serve(application: Application, context: WorkerContext) -> int:
+        from appserve.workers.master_link import MasterLink
 
-        leash = Leash(orders)
+        link = MasterLink(context)
         pid = os.fork()
         if pid == 0:
             defaults = all(
                 signal.getsignal(number) is signal.SIG_DFL for number in (*UNHEARD, signal.SIGTERM)
             )
-            write_facts(defaults, signal.set_wakeup_fd(-1), orders.channel.fileno())
+            write_facts(defaults, signal.set_wakeup_fd(-1), context.channel.fileno())
             os._exit(0)
         os.waitpid(pid, 0)
-        leash.close()
+        link.close()
         return 0
 
     assert live(tmp_path, serve).code == 0
@@ -194,7 +194,7 @@ def test_a_child_that_the_application_forks_gets_its_signals_back(tmp_path: Path
 
 
 def test_a_child_that_the_application_forks_keeps_a_handler_of_the_application(tmp_path: Path) -> None:
-    def serve(application: Application, orders: Orders) -> int:
+    def serve(application: Application, context: WorkerContext) -> int:
         signal.signal(signal.SIGHUP, print)
         pid = os.fork()
         if pid == 0:
@@ -211,23 +211,23 @@ def test_a_child_that_the_application_forks_does_not_hold_the_port(tmp_path: Pat
     (listener,) = bind_all(["127.0.0.1:0"])
     (tmp_path / "worker_app.py").write_text(APP)
     settings = Settings(application="worker_app:app", chdir=str(tmp_path))
-    orders, master = make_orders(tmp_path, settings, (listener,), master_pid=os.getpid())
+    context, master = make_context(tmp_path, settings, (listener,), master_pid=os.getpid())
 
-    def serve(application: Application, orders: Orders) -> int:
+    def serve(application: Application, context: WorkerContext) -> int:
         pid = os.fork()
         if pid == 0:
-            write_facts(orders.listeners[0].fileno())
+            write_facts(context.listeners[0].fileno())
             os._exit(0)
         os.waitpid(pid, 0)
-        return 0 if orders.listeners[0].fileno() >= 0 else 1
+        return 0 if context.listeners[0].fileno() >= 0 else 1
 
     pid = os.fork()
     if pid == 0:
         base._serve_function = lambda *which: serve
-        os._exit(run_worker(orders))
+        os._exit(run_worker(context))
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert read_facts(tmp_path) == ["-1"]
     listener.close(unlink=False)
     master.close()
-    orders.channel.close()
+    context.channel.close()

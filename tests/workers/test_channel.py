@@ -15,28 +15,28 @@ from appserve.workers.channel import (
     TYPE_OF_KIND,
     VERSION,
     Channel,
+    ChannelMessage,
     Failed,
     Listening,
     LogFiles,
-    Message,
-    Quit,
+    QuitOrder,
     Ready,
-    Retire,
+    RetireOrder,
     Retiring,
     SiblingDied,
-    Stop,
+    StopOrder,
     decode,
     encode,
     make_channel_pair,
 )
 
-EXAMPLES: list[Message] = [
+EXAMPLES: list[ChannelMessage] = [
     Ready("wsgi", "sync", "it is a WSGI application", "app:app", "it takes two arguments"),
     Failed(4, "no module", "Traceback …\n  \udc80 \x00 \U0001f600"),
     Listening(),
-    Retire(1.0, 25.0),
-    Stop(1.0, 25.0),
-    Quit(2.0),
+    RetireOrder(1.0, 25.0),
+    StopOrder(1.0, 25.0),
+    QuitOrder(2.0),
     Retiring(),
     SiblingDied(),
     LogFiles(access=True, error=False),
@@ -53,15 +53,15 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     theirs.close()
 
 
-def receive_all(channel: Channel) -> list[Message]:
-    messages: list[Message] = []
+def receive_all(channel: Channel) -> list[ChannelMessage]:
+    messages: list[ChannelMessage] = []
     while received := channel.receive():
         messages += received
     return messages
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
-def test_every_message_arrives_as_it_was_sent(pair: Pair, message: Message) -> None:
+def test_every_message_arrives_as_it_was_sent(pair: Pair, message: ChannelMessage) -> None:
     ours, theirs = pair
 
     assert theirs.send(message)
@@ -98,7 +98,7 @@ def test_sending_to_the_dead_is_refused_and_harmless(pair: Pair) -> None:
     theirs.close()
 
     assert not ours.send(Listening())
-    assert not ours.send_before_leaving(Failed(4, "", ""), patience=30.0)
+    assert not ours.send_before_leaving(Failed(4, "", ""), timeouts=30.0)
 
 
 def test_who_does_not_read_blocks_nobody(pair: Pair) -> None:
@@ -109,7 +109,7 @@ def test_who_does_not_read_blocks_nobody(pair: Pair) -> None:
         sent += 1
 
     assert 1 <= sent < 1000
-    assert not ours.send_before_leaving(failed, patience=0.01)
+    assert not ours.send_before_leaving(failed, timeouts=0.01)
     assert set(receive_all(theirs)) == {failed}
 
 
@@ -155,15 +155,15 @@ def test_an_end_can_be_waited_for(pair: Pair) -> None:
 def test_a_field_that_is_not_known_is_ignored() -> None:
     packet = json.dumps({"v": VERSION + 1, "kind": "quit", "deadline": 3.0, "reason": "new"}).encode()
 
-    assert decode(packet) == Quit(3.0)
+    assert decode(packet) == QuitOrder(3.0)
 
 
 def test_a_field_that_is_missing_has_its_default() -> None:
-    assert decode(b'{"v": 0, "kind": "retire", "linger": 5}') == Retire(5.0, Retire().deadline)
+    assert decode(b'{"v": 0, "kind": "retire", "linger": 5}') == RetireOrder(5.0, RetireOrder().deadline)
 
 
 @pytest.mark.parametrize("message_type", TYPE_OF_KIND.values())
-def test_every_field_has_a_default(message_type: type[Message]) -> None:
+def test_every_field_has_a_default(message_type: type[ChannelMessage]) -> None:
     message = message_type()
 
     assert decode(encode(message)) == message

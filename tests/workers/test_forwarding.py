@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from appserve.config.settings import Settings
-from appserve.http.proxy_fields import USUAL_HEADERS
-from appserve.workers.orders import make_forwarding
+from appserve.http.forwarded import USUAL_HEADERS
+from appserve.workers.context import make_forwarding
 from tests.workers.sync_worker import Worker, until
 
 # Python 3.12 and later: pytest-timeout has a thread, which the forked process does not need.
@@ -53,7 +53,7 @@ def test_settings_say_who_is_believed_and_in_what():
     usual = make_forwarding(Settings())
     assert usual is not None
     assert usual.names == {name.encode() for name in USUAL_HEADERS}
-    assert [usual.believes(peer) for peer in ("127.0.0.1", "::1", "", "127.0.0.2")] == [
+    assert [usual.trusts(peer) for peer in ("127.0.0.1", "::1", "", "127.0.0.2")] == [
         True,
         True,
         True,
@@ -63,7 +63,7 @@ def test_settings_say_who_is_believed_and_in_what():
     chosen = make_forwarding(Settings(forwarded_allow_ips=("10.0.0.0/8",), forwarded_headers=("forwarded",)))
     assert chosen is not None
     assert chosen.names == {b"forwarded"}
-    assert [chosen.believes(peer) for peer in ("10.1.2.3", "127.0.0.1", "")] == [True, False, False]
+    assert [chosen.trusts(peer) for peer in ("10.1.2.3", "127.0.0.1", "")] == [True, False, False]
 
 
 @pytest.mark.parametrize("nobody", [{"forwarded_allow_ips": ()}, {"forwarded_headers": ()}])

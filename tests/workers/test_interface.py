@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appserve.workers.interface import tell_interface
+from appserve.workers.interface import detect_interface
 
 LOADING = Path(__file__).parent.parent / "apps" / "loading"
 
@@ -44,7 +44,7 @@ def shapes(name: str) -> types.ModuleType:
     ],
 )
 def test_a_wsgi_application_is_told_in_every_shape(attribute, reason):
-    verdict = tell_interface(getattr(shapes("wsgi_apps"), attribute), attribute)
+    verdict = detect_interface(getattr(shapes("wsgi_apps"), attribute), attribute)
 
     assert ("wsgi", reason) == (verdict.interface, verdict.reason)
 
@@ -69,7 +69,7 @@ def test_a_wsgi_application_is_told_in_every_shape(attribute, reason):
     ],
 )
 def test_an_asgi_application_is_told_in_every_shape(attribute, reason):
-    verdict = tell_interface(getattr(shapes("asgi_apps"), attribute), attribute)
+    verdict = detect_interface(getattr(shapes("asgi_apps"), attribute), attribute)
 
     assert ("asgi", reason) == (verdict.interface, verdict.reason)
 
@@ -80,7 +80,7 @@ def test_a_callable_marked_as_a_coroutine_function_is_asgi():
     def application(*arguments):
         pass
 
-    assert tell_interface(markcoroutinefunction(application), "x").interface == "asgi"
+    assert detect_interface(markcoroutinefunction(application), "x").interface == "asgi"
 
 
 def test_wrappers_that_wrap_one_another_end():
@@ -93,11 +93,11 @@ def test_wrappers_that_wrap_one_another_end():
 
     one.__wrapped__ = other  # type: ignore[attr-defined]  # a ring
 
-    assert tell_interface(one, "x").interface == "wsgi"
+    assert detect_interface(one, "x").interface == "wsgi"
 
 
 def test_a_callable_whose_signature_cannot_be_read_is_taken_for_wsgi():
-    assert tell_interface(type("Odd", (), {"__call__": {}.update})(), "x").interface == "wsgi"
+    assert detect_interface(type("Odd", (), {"__call__": {}.update})(), "x").interface == "wsgi"
 
 
 def test_a_proxy_with_nothing_behind_it_is_judged_as_it_stands():
@@ -109,7 +109,7 @@ def test_a_proxy_with_nothing_behind_it_is_judged_as_it_stands():
         def __call__(self, *arguments: Any) -> None:
             pass
 
-    assert tell_interface(Proxy(), "x").interface == "wsgi"
+    assert detect_interface(Proxy(), "x").interface == "wsgi"
 
 
 def flask() -> Any:
@@ -162,9 +162,9 @@ def wsgi_behind_asgiref() -> Any:
 
 @pytest.mark.parametrize("make", [flask, flask_behind_a_proxy_fix, django_wsgi])
 def test_a_wsgi_framework_is_told(make: Callable[[], Any]):
-    assert tell_interface(make(), "x").interface == "wsgi"
+    assert detect_interface(make(), "x").interface == "wsgi"
 
 
 @pytest.mark.parametrize("make", [django_asgi, starlette, starlette_endpoint, fastapi, wsgi_behind_asgiref])
 def test_an_asgi_framework_is_told(make: Callable[[], Any]):
-    assert tell_interface(make(), "x").interface == "asgi"
+    assert detect_interface(make(), "x").interface == "asgi"

@@ -97,7 +97,7 @@ def test_a_thread_that_becomes_free_between_the_loops_look_and_its_going_to_slee
 def come_in(fleet: Fleet) -> None:
     """Somebody does, and the loop has turned."""
     fleet.kernel.backlog.append(fleet.clients[0])
-    fleet.door.knock(LISTENER)
+    fleet.acceptor.on_readable(LISTENER)
     fleet.pool.turned(0.0)
 
 
@@ -115,11 +115,11 @@ def test_for_who_has_just_come_in_a_thread_is_kept_free(monkeypatch: pytest.Monk
 def test_who_comes_in_and_is_silent_needs_none(monkeypatch: pytest.MonkeyPatch):
     fleet = Fleet(0, monkeypatch, threads=1)
     come_in(fleet)
-    assert fleet.pool.patience <= pool.PROMPT, "the loop looks again"
+    assert fleet.pool.turn_within <= pool.PROMPT, "the loop looks again"
 
     fleet.pool.turned(pool.PROMPT)
     assert LISTENER in fleet.poller.watched
-    assert fleet.pool.patience > pool.PROMPT
+    assert fleet.pool.turn_within > pool.PROMPT
 
 
 def test_who_has_left_is_expected_no_more(monkeypatch: pytest.MonkeyPatch):

@@ -9,8 +9,8 @@ import pytest
 
 from appserve.config.settings import Settings
 from appserve.observe.scoreboard import ACCEPTED, CONNECTIONS, REFUSED, TIMEOUTS
-from appserve.workers.channel import Retire
-from appserve.workers.orders import make_greetings
+from appserve.workers.channel import RetireOrder
+from appserve.workers.context import make_greetings
 from tests.http.proxy_headers import LOCAL, block, line, tls
 from tests.workers.sync_worker import GET, Client, Worker, until
 
@@ -146,7 +146,7 @@ def test_a_worker_that_retires_does_not_wait_for_headers(serve: Serve):
     half = worker.connect()
     half.send(line()[:10])
     worker.await_word(CONNECTIONS, 2)
-    worker.channel.send(Retire(linger=0.0))
+    worker.channel.send(RetireOrder(linger=0.0))
 
     assert worker.exit_code() == 0
     assert half.end() == "end"

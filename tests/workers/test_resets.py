@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from appserve.observe.scoreboard import BUSY_SINCE_NS, CONNECTIONS
-from appserve.workers import wsgi
+from appserve.workers import sync_loop
 from appserve.wsgi.spool import Quota
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
 
@@ -52,7 +52,7 @@ class Scene:
             self._quotas.append(Quota(limit))
             return self._quotas[-1]
 
-        wsgi.Quota = make  # type: ignore[misc, assignment]
+        sync_loop.Quota = make  # type: ignore[misc, assignment]
 
     def _application(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]

@@ -16,10 +16,10 @@ import pytest
 
 from appserve.net.poller import make_poller
 from appserve.observe.scoreboard import ACCEPTED, APP_ERRORS, BUSY_SINCE_NS, CONNECTIONS, IN_FLIGHT, REQUESTS
-from appserve.workers import wsgi
-from appserve.workers.channel import Quit, Retire
+from appserve.workers import sync_loop
+from appserve.workers.channel import QuitOrder, RetireOrder
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
-from tests.workers.test_wsgi import app, get, post
+from tests.workers.test_sync_loop import app, get, post
 
 # Python 3.12 and later: the forked process has the threads of pytest-timeout, and the worker its own.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -183,14 +183,14 @@ def test_a_thread_survives_what_the_application_raises(serve: Serve, error: type
     assert worker.ask(get("/raise")).status == 500
     assert f"it raised {error.__name__}" in worker.log
     assert worker.ask().status == 200
-    worker.channel.send(Quit(deadline=20.0))
+    worker.channel.send(QuitOrder(deadline=20.0))
     assert worker.exit_code() == 0
     assert worker.word(APP_ERRORS) == 1
 
 
 def test_it_works_with_the_poller_that_every_system_has(serve: Serve, gate: Gate, reached: Gate):
     def be_portable() -> None:
-        wsgi.make_poller = lambda: make_poller(portable=True)
+        sync_loop.make_poller = lambda: make_poller(portable=True)
 
     worker = serve(waiting_at(gate, reached), threads=2, prepare=be_portable, sweep=LONG)
     waiting = begin_to_wait(worker, reached, 2)
@@ -385,14 +385,14 @@ def test_those_that_wait_for_a_thread_when_the_time_is_over_are_answered(
     begin_to_wait(worker, reached, 1)
     for client in kept:
         client.send(get("/waits"))
-    worker.channel.send(Quit(deadline=0.2))
+    worker.channel.send(QuitOrder(deadline=0.2))
 
     assert [client.response().status for client in kept] == [503] * 5
     assert worker.exit_code() == 0
     assert worker.access.count('"GET /waits HTTP/1.1" 503 ') == 5
 
 
-@pytest.mark.parametrize("order", [Retire(linger=0.0, deadline=0.2), Quit(deadline=0.2)])
+@pytest.mark.parametrize("order", [RetireOrder(linger=0.0, deadline=0.2), QuitOrder(deadline=0.2)])
 def test_a_stuck_thread_keeps_no_worker_from_leaving(serve: Serve, gate: Gate, reached: Gate, order: Any):
     worker = serve(waiting_at(gate, reached), sweep=LONG)
     (waiting,) = begin_to_wait(worker, reached, 1)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from appserve.http.deadlines import Patience
-from appserve.http.limits import Limits
-from appserve.http.stamp import Stamp
+from appserve.http.date import DateFields
+from appserve.http.messages import Limits
+from appserve.http.timeouts import Timeouts
 from appserve.net.greeting import Greetings
 from appserve.net.tls_socket import TlsSocket
 from appserve.observe.access import AccessLog
@@ -18,8 +18,8 @@ from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, size_for
 from appserve.observe.tally import Tally
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WRITE, Next, WsgiConnection
-from appserve.wsgi.environ import Site, cgi_fields, make_template
-from appserve.wsgi.pace import Pace
+from appserve.wsgi.environ import ServerFacts, cgi_fields, make_template
+from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from appserve.wsgi.proxied import Proxies
 from appserve.wsgi.service import Service
 from appserve.wsgi.spool import Quota
@@ -74,16 +74,16 @@ class Talk:
         self.quota = quota or Quota(1 << 30)
         self.service = Service(
             application=application,
-            template=make_template(Site(multithread=False, multiprocess=False, root_path=root_path)),
+            template=make_template(ServerFacts(multithread=False, multiprocess=False, root_path=root_path)),
             limits=limits or Limits(),
             fields=cgi_fields(),
-            stamp=Stamp(time.time()),
-            patience=Patience(30, 75, 30, 60, 0, stall),
+            date_fields=DateFields(time.time()),
+            timeouts=Timeouts(30, 75, 30, 60, 0, stall),
             quota=self.quota,
             log=Log(self.log.fd, level),
             access=self._access_log,
             tally=self.tally,
-            pace=Pace(),
+            keep_alive_policy=KeepAlivePolicy(),
             refusals=Refusals(Log(self.log.fd, Level.INFO), self.row),
             greetings=greetings,
             proxies=proxies,

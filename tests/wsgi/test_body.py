@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appserve.errors import Rejected
-from appserve.http.limits import SHARES
-from appserve.http.messages import CHUNKED
+from appserve.http.messages import CHUNKED, SHARES
 from appserve.wsgi import body as module
 from appserve.wsgi.body import MEMORY, RequestBody
 from appserve.wsgi.spool import UNCOUNTED, Quota, Share

@@ -12,10 +12,10 @@ from wsgiref.validate import validator
 
 import pytest
 
-from appserve.connection.eviction import Kind
+from appserve.connection.eviction import Evictable
 from appserve.errors import Cause
-from appserve.http.deadlines import LINGER_SILENCE
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
+from appserve.http.timeouts import LINGER_SILENCE
 from appserve.wsgi import connection as module
 from appserve.wsgi import exchange
 from appserve.wsgi.connection import AGAIN, CLOSE, PIPELINED, READ, WRITE
@@ -415,12 +415,12 @@ def test_lingering_has_an_end(talk_to: TalkTo):
     talk = talk_to(closing)
     talk.send(GET)
     assert status_of(talk.receive()) == [200]
-    assert not talk.connection.is_overdue(0.0)
+    assert not talk.connection.is_expired(0.0)
     talk.send(b"more")
-    assert not talk.connection.is_overdue(1.0)
-    assert not talk.connection.is_overdue(1.0 + LINGER_SILENCE)
+    assert not talk.connection.is_expired(1.0)
+    assert not talk.connection.is_expired(1.0 + LINGER_SILENCE)
 
-    assert talk.connection.is_overdue(1.1 + LINGER_SILENCE)
+    assert talk.connection.is_expired(1.1 + LINGER_SILENCE)
     assert talk.expire() is CLOSE
     assert talk.tally.timeouts == 0, "its response is complete"
 
@@ -429,10 +429,10 @@ def test_a_last_response_that_the_kernel_holds_may_be_read_as_slowly_as_any_othe
     talk = talk_to(closing, stall=50.0)
     talk.send(GET)
     assert talk.connection.lingers
-    assert not talk.connection.is_overdue(0.0)
-    assert not talk.connection.is_overdue(50.0)
+    assert not talk.connection.is_expired(0.0)
+    assert not talk.connection.is_expired(50.0)
 
-    assert talk.connection.is_overdue(50.1)
+    assert talk.connection.is_expired(50.1)
     assert talk.expire() is CLOSE
     assert talk.tally.timeouts == 1
 
@@ -760,7 +760,7 @@ def test_a_stalled_reader_for_whom_the_application_waits_is_given_up(talk_to: Ta
 @pytest.mark.parametrize("outcome", ["a list", "a generator", "an error"])
 def test_a_worker_that_begins_to_leave_during_a_call_says_so_in_its_answer(talk_to: TalkTo, outcome: str):
     def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
-        talk.service.pace.end()
+        talk.service.keep_alive_policy.end()
         if outcome == "an error":
             raise ValueError("a mistake")
         start_response("200 OK", [])
@@ -796,11 +796,13 @@ def test_it_makes_room_unless_what_it_waits_for_has_come_in(
 @pytest.mark.parametrize(
     ("sent", "kind"),
     [
-        *((b"", None), (GET, Kind.IDLE), (GET[:9], Kind.HEAD), (GET + GET[:9], Kind.HEAD)),
+        *((b"", None), (GET, Evictable.IDLE), (GET[:9], Evictable.HEAD), (GET + GET[:9], Evictable.HEAD)),
         *((post(b"hello")[:-1], None), (post(b"hello")[:-5], None)),
     ],
 )
-def test_only_what_has_no_request_may_be_closed_for_others(talk_to: TalkTo, sent: bytes, kind: Kind | None):
+def test_only_what_has_no_request_may_be_closed_for_others(
+    talk_to: TalkTo, sent: bytes, kind: Evictable | None
+):
     talk = talk_to(echo)
     talk.client.sendall(sent)
     talk.turn()
@@ -814,8 +816,8 @@ def test_only_what_has_no_request_may_be_closed_for_others(talk_to: TalkTo, sent
 
 def overdue_at(talk: Talk, start: float, seconds: float) -> bool:
     """Whether the connection is overdue `seconds` after `start`; it is looked at once before."""
-    talk.connection.is_overdue(start)
-    return talk.connection.is_overdue(start + seconds)
+    talk.connection.is_expired(start)
+    return talk.connection.is_expired(start + seconds)
 
 
 @pytest.mark.parametrize(
@@ -834,11 +836,11 @@ def test_a_head_that_trickles_is_late_and_a_body_that_trickles_is_not(talk_to: T
     head_first, body_first = talk_to(hello), talk_to(hello)
     for talk, sent in ((head_first, GET), (body_first, post(b"a" * 100))):
         talk.send(sent[:20] if talk is head_first else sent[:-50])
-        talk.connection.is_overdue(0.0)
+        talk.connection.is_expired(0.0)
         talk.send(sent[20:22] if talk is head_first else sent[-50:-40])
 
-    assert head_first.connection.is_overdue(31.0)
-    assert not body_first.connection.is_overdue(61.0)
+    assert head_first.connection.is_expired(31.0)
+    assert not body_first.connection.is_expired(61.0)
 
 
 def test_a_reader_that_takes_nothing_is_late(talk_to: TalkTo):
@@ -848,7 +850,7 @@ def test_a_reader_that_takes_nothing_is_late(talk_to: TalkTo):
     assert not overdue_at(talk, 0.0, 50.0)
     talk.client.recv(100_000)
     talk.turn()
-    assert not talk.connection.is_overdue(50.1)
+    assert not talk.connection.is_expired(50.1)
     assert overdue_at(talk, 51.0, 50.1)
     assert talk.expire() is CLOSE
     assert talk.tally.timeouts == 1
@@ -858,13 +860,13 @@ def test_a_reader_that_takes_too_little_to_make_room_in_the_kernel_is_not_late(t
     talk = talk_to(big, stall=50.0)
     talk.send(GET)
     sent = talk.connection._outbox.taken
-    talk.connection.is_overdue(0.0)
+    talk.connection.is_expired(0.0)
     talk.client.recv(50_000)
 
     assert talk.turn() is WRITE
     assert talk.connection._outbox.taken == sent, "this shows nothing: there was room"
-    assert not talk.connection.is_overdue(50.1)
-    assert talk.connection.is_overdue(100.2)
+    assert not talk.connection.is_expired(50.1)
+    assert talk.connection.is_expired(100.2)
 
 
 def test_an_idle_connection_is_closed_without_a_word(talk_to: TalkTo):
@@ -935,14 +937,14 @@ def test_a_request_nobody_has_seen_is_served_before_an_idle_connection_is_left(t
     assert talk.connection.is_idle, "as far as we know"
     talk.connection.close_after_response()
 
-    assert talk.connection.take_leave() is AGAIN
+    assert talk.connection.close_idle() is AGAIN
     assert talk.connection.proceed() is READ
     assert status_of(talk.receive()) == [200]
     assert talk.connection.lingers
 
 
 def test_an_idle_connection_is_left_at_once(talk_to: TalkTo):
-    assert talk_to(hello).connection.take_leave() is CLOSE
+    assert talk_to(hello).connection.close_idle() is CLOSE
 
 
 def test_the_last_response_says_so(talk_to: TalkTo):

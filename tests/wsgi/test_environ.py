@@ -6,12 +6,11 @@ from wsgiref.util import request_uri
 import pytest
 
 from appserve.errors import AppMistake
-from appserve.http.http1 import Connection
-from appserve.http.limits import Limits
-from appserve.http.messages import RequestHead
-from appserve.http.stamp import Stamp
+from appserve.http.date import DateFields
+from appserve.http.http1 import Http1Connection
+from appserve.http.messages import Limits, RequestHead
 from appserve.version import __version__
-from appserve.wsgi.environ import Site, add_addresses, cgi_fields, make_environ, make_template
+from appserve.wsgi.environ import ServerFacts, add_addresses, cgi_fields, make_environ, make_template
 from tests.wsgi.talk import head
 
 LOCAL, PEER = ("127.0.0.1", 8000), ("192.0.2.1", 5555)
@@ -20,11 +19,11 @@ BODY = io.BytesIO()
 
 
 def template(local: object = LOCAL, peer: object = PEER) -> dict[str, Any]:
-    return add_addresses(make_template(Site(multithread=False, multiprocess=True)), local, peer)
+    return add_addresses(make_template(ServerFacts(multithread=False, multiprocess=True)), local, peer)
 
 
 def environ_of(*lines: str, local: object = LOCAL, peer: object = PEER) -> dict[str, Any]:
-    connection = Connection(Limits(), FIELDS, Stamp(0))
+    connection = Http1Connection(Limits(), FIELDS, DateFields(0))
     connection.receive_data(head(*lines))
     request = connection.next_event()
     assert isinstance(request, RequestHead)
@@ -130,11 +129,11 @@ def test_the_url_of_an_ipv6_address_is_one():
 
 def mounted_at(root_path: str, target: str, method: str = "GET") -> tuple[str, str]:
     """(SCRIPT_NAME, PATH_INFO)"""
-    connection = Connection(Limits(), cgi_fields(), Stamp(0))
+    connection = Http1Connection(Limits(), cgi_fields(), DateFields(0))
     connection.receive_data(head(f"{method} {target} HTTP/1.1", "Host: a.example"))
     request = connection.next_event()
     assert isinstance(request, RequestHead)
-    site = Site(multithread=False, multiprocess=False, root_path=root_path)
+    site = ServerFacts(multithread=False, multiprocess=False, root_path=root_path)
     environ = make_environ(add_addresses(make_template(site), LOCAL, PEER), request, BODY)
     assert (environ["RAW_URI"], environ["REQUEST_URI"]) == (target, target)
     return environ["SCRIPT_NAME"], environ["PATH_INFO"]

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from appserve.http.forwarded import Forwarding
+from appserve.http.forwarded import ALL_HEADERS, USUAL_HEADERS, Forwarding, TrustList
 from appserve.http.messages import Reading
-from appserve.http.proxy_fields import ALL_HEADERS, USUAL_HEADERS
-from appserve.http.trust import TrustList
 from appserve.net.greeting import Greetings
 from appserve.wsgi.proxied import Proxies
 from tests.conformance.wire import Response
@@ -272,8 +270,8 @@ def test_a_name_with_underscores_speaks_for_no_proxy(visit: Visit):
 @pytest.mark.pure
 def test_who_is_not_believed_is_asked_for_once_and_never_read(visit: Visit, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
-    believes = Forwarding.believes
-    monkeypatch.setattr(Forwarding, "believes", lambda self, peer: asked.append(peer) or believes(self, peer))
+    trusts = Forwarding.trusts
+    monkeypatch.setattr(Forwarding, "trusts", lambda self, peer: asked.append(peer) or trusts(self, peer))
     monkeypatch.setattr(Forwarding, "read", None)
     monkeypatch.setattr(Proxies, "read", None)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appserve.errors import ClientDisconnected
-from appserve.http.limits import SHARES
+from appserve.http.messages import SHARES
 from appserve.observe.scoreboard import BUSY_SINCE_NS, Scoreboard, size_for
 from appserve.observe.tally import Tally
 from appserve.wsgi import outbox as module

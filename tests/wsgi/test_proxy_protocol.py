@@ -12,7 +12,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from appserve.http.trust import TrustList
+from appserve.http.forwarded import TrustList
 from appserve.net.greeting import Greetings
 from appserve.net.tls_socket import TlsSocket
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WsgiConnection
@@ -272,11 +272,11 @@ def test_a_proxy_that_leaves_before_its_first_request_leaves_nothing_behind(
 @pytest.mark.parametrize("sent", [b"", line()[:-1], block()[:14], line()])
 def test_header_and_first_byte_have_to_come_in_the_time_for_the_first_byte(behind: TalkTo, sent: bytes):
     talk = behind()
-    assert not talk.connection.is_overdue(0.0)
+    assert not talk.connection.is_expired(0.0)
     talk.send(sent)
 
-    assert not talk.connection.is_overdue(30.0), "patience is 30 seconds"
-    assert talk.connection.is_overdue(30.1)
+    assert not talk.connection.is_expired(30.0), "patience is 30 seconds"
+    assert talk.connection.is_expired(30.1)
     assert talk.expire() is CLOSE
     assert talk.receive() == b""
     assert talk.tally.timeouts == 1
@@ -302,7 +302,7 @@ def test_a_worker_that_leaves_takes_leave_of_those_that_have_no_request(
     talk.client.sendall(sent)
 
     assert talk.connection.is_idle
-    assert talk.connection.take_leave() is (AGAIN if served else CLOSE)
+    assert talk.connection.close_idle() is (AGAIN if served else CLOSE)
     if served:
         talk.connection.proceed()
     assert len(seen.environs) == served

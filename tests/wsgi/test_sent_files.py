@@ -436,8 +436,8 @@ def test_a_reader_that_stops_within_a_file_is_given_up(talk_to: TalkTo, path: Pa
     talk = talk_to(Downloads(binary(path)), small=True, stall=50.0)
     before = open_descriptors()
     assert talk.send(GET) is WRITE
-    talk.connection.is_overdue(0.0)
-    assert talk.connection.is_overdue(50.1)
+    talk.connection.is_expired(0.0)
+    assert talk.connection.is_expired(50.1)
 
     assert talk.expire() is CLOSE
     assert '"GET / HTTP/1.1" 499 ' in talk.access.text

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appserve.http.limits import SHARES
+from appserve.http.messages import SHARES
 from appserve.wsgi import spool as module
 from appserve.wsgi.spool import SEGMENT, Quota, Share, Spool, SpoolFile
 from tests.wsgi.talk import open_descriptors

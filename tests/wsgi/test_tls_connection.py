@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from appserve.http.trust import TrustList
+from appserve.http.forwarded import TrustList
 from appserve.net.greeting import Greetings
 from appserve.net.tls_socket import RECORD, TlsSocket
 from appserve.observe.log import Level
@@ -327,9 +327,9 @@ def test_a_client_that_does_not_finish_its_handshake_has_the_time_of_a_first_byt
         talk.client.do_handshake()
     assert talk.turn() is READ
 
-    assert not talk.connection.is_overdue(0.0)
-    assert not talk.connection.is_overdue(30.0)
-    assert talk.connection.is_overdue(30.1)
+    assert not talk.connection.is_expired(0.0)
+    assert not talk.connection.is_expired(30.0)
+    assert talk.connection.is_expired(30.1)
     assert talk.expire() is CLOSE
     assert talk.access.text == talk.log.text == ""
 
@@ -341,7 +341,7 @@ def test_a_handshake_without_room_waits_for_room_and_not_for_ever(talk_tls):
     filled = fill(talk.connection.socket)
     assert talk.turn() is WRITE
     assert talk.connection.expire() is CLOSE
-    assert talk.connection.take_leave() is CLOSE
+    assert talk.connection.close_idle() is CLOSE
 
     drain(talk.client, filled)
     talk.shake()
@@ -429,7 +429,7 @@ def test_the_header_of_a_proxy_comes_before_tls(talk_tls):
 def test_an_idle_connection_is_closed_with_a_close_notify(talk_tls):
     talk = talk_tls(hello)
     talk.ask()
-    assert talk.connection.take_leave() is CLOSE
+    assert talk.connection.close_idle() is CLOSE
     talk.connection.close()
 
     assert talk.client.recv(100) == b""

@@ -110,7 +110,7 @@ async def _until_registered() -> None:
     await asyncio.sleep(0.001)
 
 
-class Acceptor:
+class LoopAcceptor:
     """The listeners of one worker. `room()` says how many more connections may be held; `make_room()` lets
     some go, soon."""
 

@@ -23,7 +23,7 @@ from appserve.net.listeners import Listener
 from appserve.observe.refusals import Refusals
 
 
-class Door:
+class ConnectionFactory:
     """Made once per worker. `context` is None where no TLS is spoken, `greetings` where no PROXY header is
     expected."""
 

@@ -27,7 +27,9 @@ from appserve.errors import AppMistake, ClientDisconnected
 from appserve.http.messages import RequestHead
 
 Message = dict[str, Any]
-Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
+AsgiApplication = Callable[
+    [Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any
+]
 
 MESSAGES_PER_TURN = 64
 """How many body messages an application may send before other connections get their turn: if the client
@@ -43,17 +45,17 @@ class Answer(IntEnum):
     DONE = 3
 
 
-class Client(IntEnum):
+class ClientState(IntEnum):
     """Where the client is."""
 
-    HERE = 0
-    LEFT = 1  # it sends nothing more, and may still read
-    GONE = 2
+    CONNECTED = 0
+    HALF_CLOSED = 1  # it sends nothing more, and may still read
+    CLOSED = 2
 
 
 # hot: bench asgi-hello; see http.messages.END.
 NONE, HELD, STARTED, DONE = Answer
-HERE, LEFT, GONE = Client
+CONNECTED, HALF_CLOSED, CLOSED = ClientState
 
 
 class Wire(Protocol):
@@ -89,7 +91,7 @@ class Exchange:
 
     __slots__ = (
         "_body",
-        "_body_told",
+        "_body_delivered",
         "_client",
         "_more",
         "_sent_this_turn",
@@ -97,10 +99,10 @@ class Exchange:
         "_wire",
         "answer",
         "called_at",
+        "disconnect_sent",
         "head",
         "scope",
         "task",
-        "told",
     )
 
     _sent_this_turn: int  # from the first part of a body on
@@ -113,13 +115,13 @@ class Exchange:
         self.scope = scope
         self._body = b""  # what the application has not received yet
         self._more = head.rules.body_length != 0  # more of it is to come
-        self._body_told = False  # the application has received the last of it
-        self._client = HERE
+        self._body_delivered = False  # the application has received the last of it
+        self._client = CONNECTED
         self._waiters: list[asyncio.Future[None]] | None = None
         self.answer = NONE
-        self.told = False  # the application was told that the client left
+        self.disconnect_sent = False  # the application was told that the client left
 
-    async def run(self, application: Application) -> None:
+    async def run(self, application: AsgiApplication) -> None:
         """Run the application to its end, whatever that is. Never raises."""
         self._wire.begin(self)
         try:
@@ -147,13 +149,13 @@ class Exchange:
 
     def client_left(self) -> None:
         """The client will send nothing more; it may still read. Also tells a stream that the server stops."""
-        if self._client is HERE:
-            self._client = LEFT
+        if self._client is CONNECTED:
+            self._client = HALF_CLOSED
             self._wake()
 
     def client_gone(self) -> None:
         """The client is gone."""
-        self._client = GONE
+        self._client = CLOSED
         self._wake()
 
     def resume(self) -> None:
@@ -173,7 +175,7 @@ class Exchange:
     @property
     def gone(self) -> bool:
         """Whether the client is gone."""
-        return self._client is GONE
+        return self._client is CLOSED
 
     @property
     def awaits_body(self) -> bool:
@@ -184,22 +186,22 @@ class Exchange:
 
     async def receive(self) -> Message:
         """The next message for the application: http.request until the body is complete, http.disconnect."""
-        while self._client is not GONE and self.answer is not DONE and not self.told:
+        while self._client is not CLOSED and self.answer is not DONE and not self.disconnect_sent:
             more = self._more
-            if not self._body_told and (self._body or not more):
+            if not self._body_delivered and (self._body or not more):
                 body = self._body
                 self._body = b""
-                self._body_told = not more
+                self._body_delivered = not more
                 return {"type": "http.request", "body": body, "more_body": more}
             if more:
                 self._wire.want_body()
                 # What had been held back may be there now, or the client turned out to be gone.
-                if self._body or not self._more or self._client is GONE:
+                if self._body or not self._more or self._client is CLOSED:
                     continue
-            if self._client is not HERE:
+            if self._client is not CONNECTED:
                 break
             await self._wait()
-        self.told = True
+        self.disconnect_sent = True
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -223,7 +225,7 @@ class Exchange:
             if answer is DONE:
                 # "Any further messages on the channel will be ignored."
                 return
-            if self._client is GONE:
+            if self._client is CLOSED:
                 self._raise_gone()
             if answer is HELD:
                 if more:
@@ -239,7 +241,7 @@ class Exchange:
                 raise AppMistake("http.response.body before http.response.start")
             if more:
                 self._sent_this_turn += 1
-                if self._wire.paused or self._client is GONE or self._sent_this_turn >= MESSAGES_PER_TURN:
+                if self._wire.paused or self._client is CLOSED or self._sent_this_turn >= MESSAGES_PER_TURN:
                     await self._keep_pace()
             else:
                 self.answer = DONE
@@ -254,7 +256,7 @@ class Exchange:
             if not 200 <= status <= 999:
                 raise AppMistake(f"http.response.start with status {status}: expected 200 to 999")
             fields = check_headers(message.get("headers", ()))
-            if self._client is GONE:
+            if self._client is CLOSED:
                 self._raise_gone()
             self._wire.make_head(status, fields)
             self.answer = HELD
@@ -266,13 +268,13 @@ class Exchange:
         self._sent_this_turn = 0
         if not self._wire.paused:
             await asyncio.sleep(0)
-        while self._wire.paused and self._client is not GONE:
+        while self._wire.paused and self._client is not CLOSED:
             await self._wait()
-        if self._client is GONE:
+        if self._client is CLOSED:
             self._raise_gone()
 
     def _raise_gone(self) -> None:
-        self.told = True
+        self.disconnect_sent = True
         raise ClientDisconnected("the client has disconnected")
 
     async def _wait(self) -> None:

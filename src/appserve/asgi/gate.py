@@ -13,7 +13,7 @@ from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.scope import Address
 from appserve.asgi.tls import TlsTransport
 from appserve.errors import Rejected
-from appserve.http.proxy import Endpoint, ProxyHeader, read_proxy_header
+from appserve.http.proxy_protocol import Endpoint, ProxyHeader, read_proxy_header
 from appserve.observe.refusals import Refusals
 
 
@@ -67,15 +67,15 @@ class Gate(asyncio.Protocol):
 
     def _introduce(self, header: ProxyHeader) -> None:
         """Tell the HTTP connection whose it is."""
-        client, server, scheme = self._http.introduced()
+        client, server, scheme = self._http.endpoints()
         if header.over_tls:
             scheme = "https"
         if header.source is None or header.destination is None:
             # The connection is the proxy's own, as for a health check, or its client cannot be described.
             # Its own addresses count then (PROXY protocol §2), and who knows no client vouches for none.
-            self._http.introduce(client, server, scheme, vouches=False)
+            self._http.set_endpoints(client, server, scheme, vouches=False)
         else:
-            self._http.introduce(_address(header.source), _address(header.destination) or server, scheme)
+            self._http.set_endpoints(_address(header.source), _address(header.destination) or server, scheme)
 
     def eof_received(self) -> bool:
         return False

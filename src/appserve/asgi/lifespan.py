@@ -21,7 +21,7 @@ import asyncio
 from enum import Enum
 from typing import Any
 
-from appserve.asgi.exchange import Application, Message
+from appserve.asgi.exchange import AsgiApplication, Message
 from appserve.errors import AppMistake, AppStartError
 from appserve.observe.log import Level, Log
 from appserve.tracebacks import application_traceback
@@ -32,7 +32,7 @@ CANCEL_SECONDS = 1.0
 """How long a lifespan call may take to end when it has said all, or was cancelled."""
 
 
-class Stage(Enum):
+class LifespanState(Enum):
     """Where the lifespan call is."""
 
     NEW = "new"
@@ -45,13 +45,13 @@ class Stage(Enum):
 class Lifespan:
     """One lifespan call. `state` is the application's scope["state"], of which requests get copies."""
 
-    def __init__(self, application: Application, mode: str, log: Log, absent: Level = Level.INFO) -> None:
+    def __init__(self, application: AsgiApplication, mode: str, log: Log, absent: Level = Level.INFO) -> None:
         """`mode` is auto, on or off; `absent` the level at which it is logged that there is none."""
         self._application = application
         self._mode = mode
         self._log = log
         self._absent = absent
-        self._stage = Stage.NEW
+        self._stage = LifespanState.NEW
         self._received = 0  # messages that the application was given
         self._completed = False  # startup was
         self._failure: str | None = None
@@ -73,7 +73,7 @@ class Lifespan:
         """
         if self._mode == "off":
             return
-        self._stage = Stage.STARTING
+        self._stage = LifespanState.STARTING
         self._task = asyncio.get_running_loop().create_task(self._run())
         try:
             await self._answered.wait()
@@ -90,9 +90,9 @@ class Lifespan:
 
     async def shutdown(self, seconds: float) -> None:
         """Send lifespan.shutdown, if startup was completed, and wait for the end; takes up to `seconds`."""
-        if self._stage is not Stage.STARTED:
+        if self._stage is not LifespanState.STARTED:
             return
-        self._stage = Stage.STOPPING
+        self._stage = LifespanState.STOPPING
         self._answered.clear()
         self._ordered.set()
         to_end = min(CANCEL_SECONDS, seconds / 4)
@@ -110,7 +110,7 @@ class Lifespan:
             return
         if self._answered.is_set():
             await asyncio.wait([task], timeout=seconds)
-        self._stage = Stage.OVER
+        self._stage = LifespanState.OVER
         if not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=seconds)
@@ -126,11 +126,11 @@ class Lifespan:
             await self._application(scope, self._receive, self._send)
         except BaseException as raised:  # a sys.exit() in a lifespan is its failure, not the loop's end
             error = raised
-        stage, self._stage = self._stage, Stage.OVER
-        if stage is Stage.STARTING and self._failure is None:
+        stage, self._stage = self._stage, LifespanState.OVER
+        if stage is LifespanState.STARTING and self._failure is None:
             self._judge_refusal(error)
-        elif stage in {Stage.STARTED, Stage.STOPPING} and error is not None:
-            when = "while it served" if stage is Stage.STARTED else "at shutdown"
+        elif stage in {LifespanState.STARTED, LifespanState.STOPPING} and error is not None:
+            when = "while it served" if stage is LifespanState.STARTED else "at shutdown"
             self._log.block(
                 Level.ERROR, f"the application's lifespan failed {when}", application_traceback(error)
             )
@@ -163,14 +163,14 @@ class Lifespan:
     async def _send(self, message: Message) -> None:
         kind = message.get("type") if isinstance(message, dict) else None
         stage = self._stage
-        if stage is Stage.STARTING and kind == "lifespan.startup.complete":
-            self._stage = Stage.STARTED
+        if stage is LifespanState.STARTING and kind == "lifespan.startup.complete":
+            self._stage = LifespanState.STARTED
             self._completed = True
-        elif stage is Stage.STARTING and kind == "lifespan.startup.failed":
+        elif stage is LifespanState.STARTING and kind == "lifespan.startup.failed":
             self._failure = _text(message)
-        elif stage is Stage.STOPPING and kind == "lifespan.shutdown.failed":
+        elif stage is LifespanState.STOPPING and kind == "lifespan.shutdown.failed":
             self._log.block(Level.ERROR, "the application failed to shut down", _text(message))
-        elif not (stage is Stage.STOPPING and kind == "lifespan.shutdown.complete"):
+        elif not (stage is LifespanState.STOPPING and kind == "lifespan.shutdown.complete"):
             raise AppMistake(f"unexpected ASGI message type {kind!r} while the lifespan is {stage.value}")
         self._answered.set()
 

@@ -17,9 +17,9 @@ from appserve.asgi.scope import Address, Field, Scope, make_scope, make_template
 from appserve.asgi.site import Site
 from appserve.asgi.transport import READ_BOUND, WRITE_BOUND
 from appserve.errors import Rejected
-from appserve.http.deadlines import Waiting
 from appserve.http.messages import Reading, RequestHead, RequestLine
 from appserve.http.status import STATUS_LINES
+from appserve.http.timeouts import WaitFor
 from appserve.observe.tally import CLIENT_LEFT
 
 SMALL_BODY = 65536
@@ -58,9 +58,9 @@ class HttpProtocol(RequestProtocol):
         # its status, the size of its body.
         self._sending: tuple[RequestLine | bytes, int, int] | None = None
         self._continue_due = False
-        self.introduce(client, server, site.scheme)
+        self.set_endpoints(client, server, site.scheme)
 
-    def introduce(
+    def set_endpoints(
         self, client: Address | None, server: Address | None, scheme: str, *, vouches: bool = True
     ) -> None:
         """Say between whom this connection is; None is an end that has no address. If the client `vouches`
@@ -70,7 +70,7 @@ class HttpProtocol(RequestProtocol):
         self._proxied: Proxied | None = make_proxied(self._site, host if vouches else None)
         self._record.client = host
 
-    def introduced(self) -> tuple[Address | None, Address | None, str]:
+    def endpoints(self) -> tuple[Address | None, Address | None, str]:
         """The client, the server and the scheme of this connection."""
         template = self._template
         return template["client"], template["server"], template["scheme"]
@@ -191,7 +191,7 @@ class HttpProtocol(RequestProtocol):
 
     def make_head(self, status: int, fields: tuple[Field, ...]) -> None:
         connection = self._connection
-        parts = [STATUS_LINES[status], connection.stamp.date_server]
+        parts = [STATUS_LINES[status], connection.date_fields.date_server]
         self._length = connection.write_fields(parts, status, fields)
         self._head = parts
         self._status = status
@@ -243,7 +243,7 @@ class HttpProtocol(RequestProtocol):
         if site.departed is not None:
             site.departed()
         if error is not None:
-            site.tell_failure(exchange, error)
+            site.log_failure(exchange, error)
         if self._exchange is not exchange:
             return
         # The application is done and its response is not.
@@ -251,7 +251,7 @@ class HttpProtocol(RequestProtocol):
             if error is None:
                 site.complain(exchange.head, "it returned without finishing its response")
             self._break_off(exchange)
-        elif exchange.told:
+        elif exchange.disconnect_sent:
             # It gave up because it was told that the client left. That is no failure, and an answer of ours
             # would be read by nobody.
             self._leave_unanswered(exchange)
@@ -382,11 +382,11 @@ class HttpProtocol(RequestProtocol):
 
     # ── deadlines ──
 
-    def _give_up(self, waiting: Waiting) -> None:
-        if waiting is not Waiting.HEAD and waiting is not Waiting.BODY:
+    def _give_up(self, waiting: WaitFor) -> None:
+        if waiting is not WaitFor.HEAD and waiting is not WaitFor.BODY:
             self.close_if_idle()
-        elif waiting is Waiting.HEAD or self._exchange is not None:
-            self.refuse(self._watch.rejection(self._site.patience))
+        elif waiting is WaitFor.HEAD or self._exchange is not None:
+            self.refuse(self._watch.rejection(self._site.timeouts))
         else:
             self.close()
 
@@ -396,7 +396,7 @@ class HttpProtocol(RequestProtocol):
         """Let the response under way, or the next one, be the last."""
         self._connection.close_after_response()
 
-    def tell_stream(self) -> None:
+    def send_disconnect(self) -> None:
         """If a response is under way, give its application http.disconnect: the server stops."""
         if self._exchange is not None and self._exchange.answer is STARTED:
             self._exchange.client_left()

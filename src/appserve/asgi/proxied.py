@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from appserve.asgi.scope import Scope
 from appserve.http.forwarded import DEFAULT_PORTS, Forwarding, Origin, with_port
-from appserve.http.host import split_authority
+from appserve.http.request_line import split_authority
 
 if TYPE_CHECKING:
     from appserve.asgi.site import Site
@@ -55,7 +55,7 @@ def make_proxied(site: "Site", peer: str | None) -> Proxied | None:
     """For a connection of `peer` ("" is one of a unix socket, None one that nothing is believed of); None if
     the scopes of its requests can stay as they are."""
     forwarding = site.forwarding
-    if forwarding is not None and (peer is None or not forwarding.believes(peer)):
+    if forwarding is not None and (peer is None or not forwarding.trusts(peer)):
         forwarding = None
     if forwarding is None and not site.root_path:
         return None

@@ -13,15 +13,15 @@ from appserve.asgi.site import Site
 from appserve.asgi.transport import READ_BOUND, TransportProtocol
 from appserve.connection.record import RequestRecord
 from appserve.errors import Rejected
-from appserve.http.deadlines import Waiting
-from appserve.http.http1 import Connection
+from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CLOSED, END, RequestHead
+from appserve.http.timeouts import WaitFor
 
 DISCARD_BOUND = 262144
 """Bytes of a body that nobody received which are read to keep the connection; a longer rest closes it."""
 
 
-class Stage(IntEnum):
+class ConnectionPhase(IntEnum):
     """What the bytes that come in are."""
 
     REQUESTS = 0
@@ -31,7 +31,7 @@ class Stage(IntEnum):
 
 
 # hot: bench asgi-hello; see http.messages.END.
-REQUESTS, DISCARDING, CLOSING, LOST = Stage
+REQUESTS, DISCARDING, CLOSING, LOST = ConnectionPhase
 
 
 class RequestProtocol(TransportProtocol):
@@ -41,10 +41,12 @@ class RequestProtocol(TransportProtocol):
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
-        self._connection: Connection[Field, Field] = Connection(site.limits, site.fields, site.stamp)
+        self._connection: Http1Connection[Field, Field] = Http1Connection(
+            site.limits, site.fields, site.date_fields
+        )
         self._record = RequestRecord(site.tally, site.access, "")
         self._exchange: Exchange | None = None  # whose response is not complete
-        self._stage: Stage = REQUESTS
+        self._stage: ConnectionPhase = REQUESTS
 
     def data_received(self, data: bytes) -> None:
         if self.rests:
@@ -184,18 +186,18 @@ class RequestProtocol(TransportProtocol):
         self._end(linger=False)
         return True
 
-    def _waiting(self) -> tuple[Waiting, int]:
+    def _waiting(self) -> tuple[WaitFor, int]:
         connection = self._connection
         exchange = self._exchange
         if exchange is not None:
             # A body is its client's business only while it is asked for: who is not read cannot be late.
             if exchange.awaits_body and not self._reading_paused:
-                return Waiting.BODY, (connection.cycle << 48) + connection.body_received
-            return Waiting.APPLICATION, 0
+                return WaitFor.BODY, (connection.cycle << 48) + connection.body_received
+            return WaitFor.APPLICATION, 0
         if self._stage is DISCARDING:
-            return Waiting.BODY, (connection.cycle << 48) + connection.body_received
+            return WaitFor.BODY, (connection.cycle << 48) + connection.body_received
         if self._stage is not REQUESTS:
-            return Waiting.APPLICATION, 0
+            return WaitFor.APPLICATION, 0
         if not connection.is_idle:
-            return Waiting.HEAD, connection.cycle
-        return (Waiting.IDLE if connection.cycle else Waiting.FIRST), connection.cycle
+            return WaitFor.HEAD, connection.cycle
+        return (WaitFor.IDLE if connection.cycle else WaitFor.FIRST), connection.cycle

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.site import Site
-from appserve.connection.eviction import SHARE, EvictionLog, Kind, choose
+from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
 
 
 class Room:
@@ -48,7 +48,7 @@ class Room:
             self._report([kind for kind, _ in closed])
         return len(closed)
 
-    def _report(self, closed: list[Kind]) -> None:
+    def _report(self, closed: list[Evictable]) -> None:
         log, now = self._eviction_log, self._clock()
         line = log.closed(closed, now) if closed else log.not_accepting(now)
         if line:

@@ -9,19 +9,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from appserve.asgi.exchange import Application, Exchange
+from appserve.asgi.exchange import AsgiApplication, Exchange
 from appserve.asgi.scope import Field
 from appserve.connection.waiting import DeadlineQueue
-from appserve.http.deadlines import Patience
+from appserve.http.date import DateFields
 from appserve.http.fields import Fields
 from appserve.http.forwarded import Forwarding
-from appserve.http.limits import Limits
-from appserve.http.messages import RequestHead
-from appserve.http.stamp import Stamp
+from appserve.http.messages import Limits, RequestHead
+from appserve.http.timeouts import Timeouts
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log
 from appserve.observe.refusals import Refusals
-from appserve.observe.scoreboard import Row
+from appserve.observe.scoreboard import ScoreboardRow
 from appserve.observe.tally import Tally
 from appserve.tracebacks import application_traceback
 
@@ -55,6 +54,7 @@ class Site:
         "connections",
         "context",
         "cutting",
+        "date_fields",
         "departed",
         "exchanges",
         "fields",
@@ -66,35 +66,34 @@ class Site:
         "log",
         "loop",
         "most_exchanges",
-        "patience",
         "refusals",
         "root_path",
         "row",
         "scheme",
-        "stamp",
         "state",
         "tally",
+        "timeouts",
         "waiting",
     )
 
     def __init__(
         self,
-        application: Application,
+        application: AsgiApplication,
         loop: asyncio.AbstractEventLoop,
         fields: Fields[Field, Field],
         limits: Limits,
-        patience: Patience,
-        stamp: Stamp,
+        timeouts: Timeouts,
+        date_fields: DateFields,
         log: Log,
         access: AccessLog | None,
-        row: Row,
+        row: ScoreboardRow,
     ) -> None:
         self.application = application
         self.loop = loop
         self.fields = fields
         self.limits = limits
-        self.patience = patience
-        self.stamp = stamp
+        self.timeouts = timeouts
+        self.date_fields = date_fields
         self.log = log
         self.access = access
         self.row = row
@@ -176,9 +175,9 @@ class Site:
         if self.access is not None:
             self.access.flush()
 
-    def tell_failure(self, exchange: Exchange, error: BaseException) -> None:
+    def log_failure(self, exchange: Exchange, error: BaseException) -> None:
         """Log what an application call raised, unless the client's leaving or ours brought it about."""
-        if exchange.told:
+        if exchange.disconnect_sent:
             # It knew that the client had left; what it raised since is how it took that.
             label = exchange.head.line.label.decode("latin-1")
             self.log.debug(f"{label}: {type(error).__name__} of the application after its client had left")

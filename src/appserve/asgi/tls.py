@@ -33,7 +33,7 @@ ANSWERS_BOUND = 262144
 """Bytes that may wait for a client which makes TLS itself answer (key updates) and does not read."""
 
 
-class Phase(IntEnum):
+class TlsPhase(IntEnum):
     """What the bytes that come in are."""
 
     HANDSHAKE = 0
@@ -42,7 +42,7 @@ class Phase(IntEnum):
     PLAIN = 3  # not TLS at all: the client is told so
 
 
-HANDSHAKE, OPEN, ENDED, PLAIN = Phase  # hot: bench asgi-tls; see http.messages.END.
+HANDSHAKE, OPEN, ENDED, PLAIN = TlsPhase  # hot: bench asgi-tls; see http.messages.END.
 
 
 class TlsSite:
@@ -149,7 +149,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._http.close()
 
     def _tell(self, error: Exception) -> None:
-        client = self._http.introduced()[0]
+        client = self._http.endpoints()[0]
         peer = client[0] if client else "a local client"
         self._site.site.log.debug(f"no TLS with {peer}: {explain(error)}")
 

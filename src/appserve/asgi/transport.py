@@ -19,8 +19,8 @@ from abc import abstractmethod
 from typing import cast
 
 from appserve.asgi.site import Site
-from appserve.connection.eviction import Kind
-from appserve.http.deadlines import Waiting, Watch
+from appserve.connection.eviction import Evictable
+from appserve.http.timeouts import WaitFor, WaitTimer
 from appserve.net.kernel_queues import count_untaken
 
 READ_BOUND = 65536
@@ -32,7 +32,7 @@ WRITE_BOUND = 65536
 FRESH = 0.5
 """Seconds that a new client has for the first byte of its request before a worker that leaves may close."""
 
-EVICTABLE = {Waiting.FIRST: Kind.IDLE, Waiting.IDLE: Kind.IDLE, Waiting.HEAD: Kind.HEAD}
+EVICTABLE = {WaitFor.FIRST: Evictable.IDLE, WaitFor.IDLE: Evictable.IDLE, WaitFor.HEAD: Evictable.HEAD}
 """The waits that are given up when others need the room."""
 
 
@@ -57,7 +57,7 @@ class TransportProtocol(asyncio.Protocol):
     def __init__(self, site: Site) -> None:
         self._site = site
         self._transport = cast("asyncio.Transport", None)  # until connection_made; nothing comes before that
-        self._watch = Watch()
+        self._watch = WaitTimer()
         self._made = 0.0  # when the connection was made, by the loop's clock
         self.written = 0  # bytes that the network was given to send, ever
         self._unsent = 0  # bytes that the kernel has not taken, as far as is known; 0 unless paused
@@ -113,7 +113,7 @@ class TransportProtocol(asyncio.Protocol):
     @property
     def is_fresh(self) -> bool:
         """Whether the client has just come, and may be about to ask for something."""
-        return self._waiting()[0] is Waiting.FIRST and self._site.loop.time() - self._made < FRESH
+        return self._waiting()[0] is WaitFor.FIRST and self._site.loop.time() - self._made < FRESH
 
     def sweep(self, now: float) -> None:
         """Look at the deadlines, about once a second; `now` is Site.attended."""
@@ -125,12 +125,12 @@ class TransportProtocol(asyncio.Protocol):
         if self._lingers and not unsent:
             self._sweep_lingering(now)
             return
-        waiting, mark = (Waiting.READER, self._count_taken(unsent)) if unsent else self._waiting()
-        if self._watch.overdue(waiting, mark, now, self._site.patience):
-            if self._can_write() if waiting is Waiting.READER else self._has_input():
+        waiting, mark = (WaitFor.READER, self._count_taken(unsent)) if unsent else self._waiting()
+        if self._watch.expired(waiting, mark, now, self._site.timeouts):
+            if self._can_write() if waiting is WaitFor.READER else self._has_input():
                 return  # the client has done its part, and the event loop has not come to look
             self._site.tally.timeouts += 1
-            if waiting is Waiting.READER:
+            if waiting is WaitFor.READER:
                 # Closed alone, it would stay with the kernel for minutes, with what it holds for a client
                 # that takes nothing.
                 self.reset()
@@ -140,14 +140,14 @@ class TransportProtocol(asyncio.Protocol):
     def due(self, now: float) -> float:
         """The earliest time at which it may be overdue, if nothing happens before; by Site.attended."""
         # That the client of a connection that is not read has gone is no event.
-        return now if self._reading_paused else self._watch.due(now, self._site.patience)
+        return now if self._reading_paused else self._watch.due(now, self._site.timeouts)
 
     def _sweep_lingering(self, now: float) -> None:
         """Everything is with the kernel, and our side has ended."""
         taken = self._count_taken(0)
         is_read = taken == self.written
-        waiting, mark = (Waiting.END, self._swallowed) if is_read else (Waiting.READER, taken)
-        if not self._watch.overdue(waiting, mark, now, self._site.patience):
+        waiting, mark = (WaitFor.END, self._swallowed) if is_read else (WaitFor.READER, taken)
+        if not self._watch.expired(waiting, mark, now, self._site.timeouts):
             return
         if not is_read:
             self._site.tally.timeouts += 1
@@ -155,7 +155,7 @@ class TransportProtocol(asyncio.Protocol):
         else:
             self._transport.abort()
 
-    def evictable(self) -> tuple[Kind, float] | None:
+    def evictable(self) -> tuple[Evictable, float] | None:
         """If it may be closed to make room for others: what it is, and since when by Site.attended (inf if
         that was not seen yet). None for a new client that was not given the time to ask for something."""
         waiting, mark = self._waiting()
@@ -163,7 +163,7 @@ class TransportProtocol(asyncio.Protocol):
         if kind is None or self._ended or self._transport.get_write_buffer_size():
             return None
         since = self._watch.since if self._watch.has_seen(waiting, mark) else math.inf
-        return (kind, since) if waiting is not Waiting.FIRST or since < self._site.attended else None
+        return (kind, since) if waiting is not WaitFor.FIRST or since < self._site.attended else None
 
     def _has_input(self) -> bool:
         """Whether something has come in that was not read yet."""
@@ -179,11 +179,11 @@ class TransportProtocol(asyncio.Protocol):
         return bool(_poll(self._transport, select.POLLOUT) & select.POLLOUT)
 
     @abstractmethod
-    def _waiting(self) -> tuple[Waiting, int]:
+    def _waiting(self) -> tuple[WaitFor, int]:
         """What is waited for, when everything is sent, and a number that grows with progress."""
 
     @abstractmethod
-    def _give_up(self, waiting: Waiting) -> None:
+    def _give_up(self, waiting: WaitFor) -> None:
         """This wait has lasted too long."""
 
     # ── writing and reading ──

@@ -90,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
             application_needed=asked != {"print_config"},
         )
     except ConfigError as error:
-        _tell_problems(error.problems, typed)
+        _report_problems(error.problems, typed)
         return ExitCode.CONFIG
     if asked:
         for warning in resolved.warnings:
@@ -222,7 +222,7 @@ def _value_expected(flag: str) -> str:
     return "takes no value"
 
 
-def _tell_problems(problems: Sequence[str], typed: _CommandLine) -> None:
+def _report_problems(problems: Sequence[str], typed: _CommandLine) -> None:
     if len(problems) == 1:
         print(f"appserve: {problems[0]}", file=sys.stderr)
     else:
@@ -248,7 +248,7 @@ def _warn(text: str) -> None:
 
 def _check(resolved: Resolved) -> int:
     """What can be found out without serving; gives the exit code."""
-    from appserve.workers.orders import make_tls
+    from appserve.workers.context import make_tls
 
     try:
         make_tls(resolved.settings, _warn)

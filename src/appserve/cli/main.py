@@ -45,8 +45,8 @@ def _remove_launcher_folder() -> None:
     """Take out of sys.path what Python puts in front of the standard library for the sake of a program's own
     modules, of which we have none there: the script's folder (venv/bin), or with -m the current one.
 
-    Only workers look for modules in the application's folder (workers/app.py), once they have all of ours.
-    The program of someone else who calls main() keeps its folder, and PYTHONPATH is the operator's.
+    Only workers search the application's folder (workers/application.py), and only after our modules were
+    imported. Another program that calls main() keeps its folder, and PYTHONPATH is the operator's.
     """
     if sys.flags.safe_path or not sys.path or not sys.argv:
         return

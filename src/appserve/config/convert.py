@@ -23,7 +23,7 @@ _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
 
-class Kind(Protocol[T]):
+class ValueType(Protocol[T]):
     """One sort of value."""
 
     @property
@@ -280,7 +280,7 @@ class Several(Generic[T]):
     With `commas` they separate on the command line as well, and the word none stands for an empty list.
     """
 
-    def __init__(self, item: Kind[T], *, commas: bool = False) -> None:
+    def __init__(self, item: ValueType[T], *, commas: bool = False) -> None:
         self.item = item
         self.commas = commas
         self.metavar = item.metavar

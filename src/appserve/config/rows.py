@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
-from appserve.config.convert import Boolean, Kind, Several, Text
+from appserve.config.convert import Boolean, Several, Text, ValueType
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Row:
 
     name: str
     default: Any
-    kind: Kind[Any]
+    kind: ValueType[Any]
     group: str
     help: str  # a sentence or two for --help
     more: str  # what only the settings page and the example file tell
@@ -109,7 +109,7 @@ class Row:
 
 def setting(
     default: T,
-    kind: Kind[T],
+    kind: ValueType[T],
     group: str,
     text: str,
     *,

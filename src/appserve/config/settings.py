@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 
 from appserve.config.convert import Boolean, Choice, Seconds, Several, Size, Text, Whole
 from appserve.config.rows import Applies, FromPlatform, Row, setting
-from appserve.http.proxy_fields import ALL_HEADERS, USUAL_HEADERS
+from appserve.http.forwarded import ALL_HEADERS, USUAL_HEADERS
 from appserve.net.address import parse_bind
 
 
@@ -52,7 +52,7 @@ def _refine_root_path(text: str) -> str:
 
 
 def _refine_peers(text: str) -> str:
-    from appserve.http.trust import TrustList  # only who says something pays for ipaddress
+    from appserve.http.forwarded import TrustList  # only who says something pays for ipaddress
 
     TrustList((text,))
     return text

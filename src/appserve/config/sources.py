@@ -16,8 +16,8 @@ from typing import Any
 from appserve.config.convert import suggest
 from appserve.config.settings import BY_NAME, ROWS, Resolved, Settings
 from appserve.errors import ConfigError
-from appserve.http.limits import SHARES
-from appserve.http.proxy_fields import check_headers
+from appserve.http.forwarded import check_headers
+from appserve.http.messages import SHARES
 
 DEFAULT = "default"
 COMMAND_LINE = "command line"

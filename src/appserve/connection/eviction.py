@@ -5,7 +5,7 @@ client has asked for nothing yet, so nothing is answered. Those that are idle go
 incomplete head, of each kind the oldest. A connection whose request has come as far as the end of its head is
 never closed for others; nor is a new one whose client had no time to send anything.
 
-Neither loop nor clock are here: workers/wsgi.py and asgi/room.py do what is decided.
+Neither loop nor clock are here: workers/sync_loop.py and asgi/room.py do what is decided.
 """
 
 import heapq
@@ -22,14 +22,14 @@ LOG_INTERVAL = 60.0
 C = TypeVar("C")
 
 
-class Kind(IntEnum):
+class Evictable(IntEnum):
     """What a connection that may be closed is doing; the lower goes first."""
 
     IDLE = 0  # no byte of a request has come in
     HEAD = 1  # a part of a request head has
 
 
-def choose(candidates: Iterable[tuple[Kind, float, C]], count: int) -> list[tuple[Kind, C]]:
+def choose(candidates: Iterable[tuple[Evictable, float, C]], count: int) -> list[tuple[Evictable, C]]:
     """The `count` connections to close, and of which kind each is, of (kind, since when, connection)."""
     chosen = heapq.nsmallest(count, candidates, key=lambda candidate: candidate[:2])
     return [(kind, connection) for kind, _, connection in chosen]
@@ -48,7 +48,7 @@ class EvictionLog:
         self._logged = float("-inf")
         self._closed = [0, 0]
 
-    def closed(self, kinds: Iterable[Kind], now: float) -> str:
+    def closed(self, kinds: Iterable[Evictable], now: float) -> str:
         """Connections were closed; `now` is monotonic seconds."""
         for kind in kinds:
             self._closed[kind] += 1

@@ -10,7 +10,7 @@ once, however it ended: answered, refused, cut short, left by its client (499).
 import time
 from typing import Any
 
-from appserve.http.http1 import Connection
+from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Reading, RequestLine
 from appserve.observe.access import AccessLog
 from appserve.observe.tally import CLIENT_LEFT, Counts
@@ -40,7 +40,7 @@ class RequestRecord:
         # Something is refused before a byte of it was read: what is no TLS, for one.
         self.began = self.read_at = self._next_began = time.monotonic_ns()
 
-    def received(self, size: int, http: Connection[Any, Any]) -> None:
+    def received(self, size: int, http: Http1Connection[Any, Any]) -> None:
         """So many bytes were read; `http` has not got them yet."""
         # hot: bench sync-hello, asgi-hello.
         self.counts.bytes_in += size

@@ -9,8 +9,8 @@ import re
 from enum import IntEnum
 
 from appserve.errors import Cause, Rejected
-from appserve.http.grammar import FORBIDDEN, TOKEN
-from appserve.http.limits import HEAD_SETTINGS, Limits
+from appserve.http.messages import HEAD_SETTINGS, Limits
+from appserve.http.request_line import FORBIDDEN, TOKEN
 
 # Sizes of more than 16 digits are an attack on somebody's integers. Blanks around the size (BWS) are
 # refused: chunk parsers disagree about them.

@@ -16,10 +16,8 @@ from enum import IntEnum
 from typing import Any, Generic, cast
 
 from appserve.errors import AppMistake, Rejected
-from appserve.http.grammar import FORBIDDEN, LEGAL, QUERY_BYTES, TOKEN
-from appserve.http.limits import Limits
-from appserve.http.memory import REMEMBERED, remember
-from appserve.http.messages import F, R, RequestLine, Rules
+from appserve.http.cache import REMEMBERED, remember
+from appserve.http.messages import F, Limits, R, RequestLine, Rules
 from appserve.http.policy import (
     KINDS,
     LENGTH,
@@ -27,12 +25,12 @@ from appserve.http.policy import (
     ODD,
     ONCE,
     VERSION_1_1,
-    Kind,
+    FieldKind,
     Special,
     mark_of,
     read_rules,
 )
-from appserve.http.target import read_request_line
+from appserve.http.request_line import FORBIDDEN, LEGAL, QUERY_BYTES, TOKEN, read_request_line
 
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
@@ -44,7 +42,7 @@ LINES_OF_NAME = 64
 Referer) would push out what is repeated."""
 
 
-DROPPED_KIND = Kind.DROPPED.value
+DROPPED_KIND = FieldKind.DROPPED.value
 
 FORGOTTEN = frozenset(
     {b"content-length", b"transfer-encoding", b"expect", b"cookie", b"authorization", b"proxy-authorization"}
@@ -93,7 +91,7 @@ class Oddities:
     websocket_offered: bool = False
 
 
-Note = tuple[int, int]
+FieldNote = tuple[int, int]
 """A Meaning as a plain int, and its number: the length, or 1 for a Connection that says close."""
 
 
@@ -141,7 +139,7 @@ class Fields(Generic[F, R]):
         self.read: dict[bytes, F] = {}  # lines that say nothing to the connection
         self.marked: dict[bytes, tuple[F, int, bytes]] = {}  # lines that do
         self.rules: dict[int, Rules] = {}
-        self.written: dict[R, tuple[bytes, Note | None]] = {}
+        self.written: dict[R, tuple[bytes, FieldNote | None]] = {}
 
     def form(self, name: bytes, value: bytes) -> F:
         """What this request field becomes for the application."""
@@ -303,7 +301,7 @@ class Fields(Generic[F, R]):
             raise Rejected(400, "malformed field line (RFC 9112 §5)")
         lower = name.lower()
         # CGI writes `-` as `_`, so X_Forwarded_For would speak for X-Forwarded-For behind a proxy's back.
-        kind = Kind.DROPPED if b"_" in lower else KINDS.get(lower)
+        kind = FieldKind.DROPPED if b"_" in lower else KINDS.get(lower)
         lines = 0 if lower in FORGOTTEN else LINES_OF_NAME
         entry = [self._name_form(lower), 0 if kind is None else kind.value, lines]
         if len(name) <= LONGEST:
@@ -313,7 +311,7 @@ class Fields(Generic[F, R]):
     def _pair(self, name_form: object, value: bytes) -> F:
         return cast(F, (name_form, self._value_form(value)))
 
-    def write_field(self, field: R) -> tuple[bytes, Note | None]:
+    def write_field(self, field: R) -> tuple[bytes, FieldNote | None]:
         """(`Name: value CRLF`, what it means if anything) of a response field as the application gave it.
 
         Raises AppMistake if it cannot stand in a response: a header that carries CR or LF would be two

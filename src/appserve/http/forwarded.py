@@ -5,7 +5,7 @@ a proxy that sets one field passes on what a client wrote into another. For the 
 exclude each other. What is said is read like this:
 
 * Lines of one name are one list, in order (RFC 9110 §5.3). X-Forwarded-For, or the `for` of Forwarded, is
-  walked from the right to the client (http/hops.py). An entry that is no address ends the walk and is no
+  walked from the right to the client (http/forwarded.py). An entry that is no address ends the walk and is no
   error: proxies write "unknown", and what stands to the left of a client's own address is the client's.
 * X-Forwarded-Proto and -Host are mostly one value, that of our peer. Where they have one for each entry of
   X-Forwarded-For, the one that counts stands where the walk ended: the proxy that wrote down the client wrote
@@ -25,15 +25,231 @@ client reaches through it. To guess would be an open door.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from appserve.errors import Cause, Rejected
-from appserve.http.hops import Client, read_elements, read_node, walk
-from appserve.http.host import is_valid_authority, split_authority
-from appserve.http.memory import remember
-from appserve.http.proxy_fields import check_headers
-from appserve.http.trust import TrustList
+from appserve.http.cache import remember
+from appserve.http.request_line import is_valid_authority, split_authority
+
+USUAL_HEADERS = ("x-forwarded-for", "x-forwarded-proto")
+ALL_HEADERS = (
+    *USUAL_HEADERS,
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "forwarded",
+)
+
+
+def check_headers(headers: Iterable[str]) -> None:
+    """Raise ValueError if these fields cannot be heeded together, or one is unknown."""
+    chosen = set(headers)
+    if not chosen <= set(ALL_HEADERS):
+        raise ValueError(f"expected {', '.join(ALL_HEADERS[:-1])} or {ALL_HEADERS[-1]}")
+    if "forwarded" in chosen and len(chosen) > 1:
+        raise ValueError(
+            "expected either forwarded or fields of the x-forwarded- family: a proxy that sets the one "
+            "passes on what a client wrote into the other"
+        )
+
+
+EXPECTED = "expected an address such as 10.0.0.7 or ::1, a network such as 10.0.0.0/8, unix or *"
+
+LONGEST_HOST = 64
+"""Characters of the longest host whose verdict is remembered; an address with a zone has no more."""
+
+ZONE = re.compile(r"%[^%/\s]+")
+# ipaddress would also take a netmask (/255.0.0.0) and its complement (/0.255.255.255) here.
+NETWORK = re.compile(r"([0-9A-Fa-f:.]+)/[0-9]{1,3}")
+
+
+class TrustList:
+    """The peers that are believed: addresses, networks, `unix` (all of a unix socket), `*` (everybody).
+
+    Raises ValueError with what was expected for an entry that is none of these.
+    """
+
+    __slots__ = ("_hosts", "_networks", "_verdicts", "everybody")
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self.everybody = False
+        self._hosts: set[str] = set()
+        self._networks: list[IPv4Network | IPv6Network] = []
+        self._verdicts: dict[str, bool] = {}
+        for entry in entries:
+            self._add(entry)
+
+    def _add(self, entry: str) -> None:
+        if entry == "*":
+            self.everybody = True
+        elif entry == "unix":
+            self._hosts.add("")
+        elif "/" in entry:
+            self._networks.append(_read_network(entry))
+        else:
+            address, zone = _parse_address(entry)
+            if address is None:
+                raise ValueError(EXPECTED)
+            self._hosts.add(str(address) + zone)
+
+    def trusts(self, host: str) -> bool:
+        """Whether the peer with this address is believed; "" is the peer of a unix socket.
+
+        Text that is no address is not believed, unless everybody is.
+        """
+        if self.everybody:
+            return True
+        verdict = self._verdicts.get(host)
+        if verdict is None:
+            verdict = self._judge(host)
+            if len(host) <= LONGEST_HOST:
+                remember(self._verdicts, host, verdict)
+        return verdict
+
+    def _judge(self, host: str) -> bool:
+        if not host:
+            return "" in self._hosts
+        address, zone = _parse_address(host)
+        if address is None:
+            return False
+        usual = str(address)
+        if usual in self._hosts or usual + zone in self._hosts:
+            return True
+        return any(address in network for network in self._networks)
+
+
+def read_address(text: str) -> str:
+    """An address in its usual form: IPv6 compressed, IPv4 that was written as IPv6 as IPv4.
+
+    "" if the text is no address. An address with a zone is none: it means something on one machine only.
+    """
+    address, zone = _parse_address(text)
+    return "" if address is None or zone else str(address)
+
+
+def _parse_address(text: str) -> tuple[IPv4Address | IPv6Address | None, str]:
+    """The address in a text, None if there is none, and its zone with the `%`."""
+    bare, percent, name = text.partition("%")
+    zone = percent + name
+    try:
+        address = ip_address(bare)
+    except ValueError:
+        return None, ""
+    usual = (address.version == 6 and address.ipv4_mapped) or address
+    if zone and (usual.version == 4 or ZONE.fullmatch(zone) is None):
+        return None, ""
+    return usual, zone
+
+
+def _read_network(entry: str) -> IPv4Network | IPv6Network:
+    """A network in CIDR notation. Raises ValueError."""
+    match = NETWORK.fullmatch(entry)
+    try:
+        network = None if match is None else ip_network(entry, strict=False)
+    except ValueError:
+        network = None
+    if match is None or network is None:
+        raise ValueError(EXPECTED)
+    mapped = network.version == 6 and network.network_address.ipv4_mapped
+    usual = IPv4Network((mapped, network.prefixlen - 96)) if mapped else network
+    if network.network_address != ip_address(match[1]):
+        # Whether the host or its network was meant is not ours to guess.
+        raise ValueError(f"expected an address or a network: a host of {usual} is neither")
+    return usual
+
+
+Node = tuple[str, int]
+"""An address in its usual form and a port, 0 when that is not known."""
+
+_PORT = rb"([0-9]{1,5}|_[A-Za-z0-9._\-]+)"
+_IPV6 = rb"[0-9A-Fa-f:.]{2,45}"
+_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4 = re.compile(rb"%b(?:\.%b){3}" % (_OCTET, _OCTET))
+"""An IPv4 address in its usual form."""
+
+NODE = re.compile(rb"\[(%b)\](?::%b)?|([0-9.]{7,15})(?::%b)?|(%b)" % (_IPV6, _PORT, _PORT, _IPV6))
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+PAIR = re.compile(rb'(%b)=(?:(%b)|"((?:[^"\\]|\\.)*)")' % (_TOKEN, _TOKEN), re.DOTALL)
+DELIMITER = re.compile(rb"[ \t]*([;,]|\Z)[ \t]*")
+ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+
+ForwardedElement = dict[bytes, bytes]
+"""The parameters of one forwarded-element, names in lower case, values without quotes."""
+
+
+def walk(nodes: Sequence[bytes], trust: TrustList) -> tuple[Node | None, int]:
+    """The client that the entries lead to, and the index of the entry at which the walk ended.
+
+    The first entry from the right that is not a believed proxy is the client; if all are, the leftmost is.
+    At an entry that is no address ("unknown", a pseudonym, nothing, garbage) nothing further is known: the
+    client is then the hop before it, and None if there was none.
+    """
+    client: Node | None = None
+    for index in range(len(nodes) - 1, -1, -1):
+        hop = read_node(nodes[index])
+        if hop is None:
+            return client, index
+        client = hop
+        if not trust.trusts(hop[0]):
+            return client, index
+    return client, 0
+
+
+def read_node(node: bytes) -> Node | None:
+    """The address and the port of one entry, None if it has no address.
+
+    IPv4, IPv6 and [IPv6], the first and the last with or without a port; a port may be a pseudonym
+    (RFC 7239 §6.3), which is as good as none.
+    """
+    if IPV4.fullmatch(node) is not None:  # hot: bench real
+        return node.decode("ascii"), 0
+    match = NODE.fullmatch(node)
+    if match is None:
+        return None
+    bracketed, port_6, plain, port_4, bare = match.groups()
+    address = read_address((bracketed or plain or bare).decode("ascii"))
+    if not address or (bracketed and b":" not in bracketed):
+        return None
+    port = port_6 or port_4 or b"0"
+    number = 0 if port[:1] == b"_" else int(port)
+    return (address, number) if number <= 65535 else None
+
+
+def read_elements(value: bytes) -> list[ForwardedElement]:
+    """The elements of a Forwarded field, without the empty ones.
+
+    Blanks around `;` are let pass: they are not in the grammar, and common. Raises Rejected(400).
+    Source: RFC 7239 §4, RFC 9110 §5.6.1.
+    """
+    elements: list[ForwardedElement] = []
+    element: ForwardedElement = {}
+    position = 0
+    while True:
+        pair = PAIR.match(value, position)
+        if pair is not None:
+            name, token, quoted = pair.groups()
+            name = name.lower()
+            if name in element:
+                raise Rejected(
+                    400, "a parameter occurs twice in an element of Forwarded (RFC 7239 §4)", Cause.FORWARDED
+                )
+            element[name] = ESCAPED.sub(rb"\1", quoted) if token is None else token
+            position = pair.end()
+        delimiter = DELIMITER.match(value, position)
+        if delimiter is None:
+            raise Rejected(400, "malformed Forwarded (RFC 7239 §4)", Cause.FORWARDED)
+        position = delimiter.end()
+        if delimiter[1] == b";":
+            continue
+        if element:
+            elements.append(element)
+            element = {}
+        if not delimiter[1]:
+            return elements
+
 
 LONGEST = 512
 """Bytes that the values of a request may have together and still be remembered."""
@@ -50,7 +266,7 @@ ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 UNFIT = re.compile(rb"\\|/\.\.?(?:/|\Z)")
 """What a decoded prefix must not hold: a backslash, which is a slash to a browser, and dot segments."""
 
-Fields = tuple[tuple[bytes, bytes], ...]
+ForwardedFields = tuple[tuple[bytes, bytes], ...]
 
 
 class Origin(NamedTuple):
@@ -63,7 +279,7 @@ class Origin(NamedTuple):
     prefix   the path that the application is mounted at, "/shop", decoded
     """
 
-    client: Client | None
+    client: Node | None
     scheme: str
     host: str
     port: int
@@ -86,14 +302,14 @@ class Forwarding:
         check_headers(chosen)
         self.names = frozenset(name.encode("ascii") for name in chosen)
         self._trust = trust
-        self._origins: dict[Fields, Origin] = {}
-        self._last: tuple[Fields, Origin | None] = ((), None)  # one store: threads share it
+        self._origins: dict[ForwardedFields, Origin] = {}
+        self._last: tuple[ForwardedFields, Origin | None] = ((), None)  # one store: threads share it
 
-    def believes(self, peer: str) -> bool:
+    def trusts(self, peer: str) -> bool:
         """Whether the peer with this address is a trusted proxy; "" is the peer of a unix socket."""
         return self._trust.trusts(peer)
 
-    def read(self, peer: str, fields: Fields) -> Origin | None:
+    def read(self, peer: str, fields: ForwardedFields) -> Origin | None:
         """What the peer says in `fields`, those of one request whose lower-case name is in `names`, in order.
 
         Values are without outer blanks. None if it says nothing, or is not believed. Raises Rejected(400)
@@ -116,7 +332,7 @@ class Forwarding:
         self._last = fields, found
         return found
 
-    def _read_remembered(self, fields: Fields) -> Origin:
+    def _read_remembered(self, fields: ForwardedFields) -> Origin:
         origin = self._origins.get(fields)
         if origin is None:
             origin = self._read(fields)
@@ -124,7 +340,7 @@ class Forwarding:
                 remember(self._origins, fields, origin)
         return origin
 
-    def _read(self, fields: Fields) -> Origin:
+    def _read(self, fields: ForwardedFields) -> Origin:
         lines: dict[bytes, list[bytes]] = {}
         for name, value in fields:
             if name in self.names:

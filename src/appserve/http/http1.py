@@ -19,16 +19,19 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from appserve.errors import Cause, Rejected
 from appserve.http.chunked import ChunkedBody
+from appserve.http.date import DateFields
 from appserve.http.fields import Fields
-from appserve.http.limits import SMALLEST_HEAD, Limits
+from appserve.http.head import HeadScan
 from appserve.http.messages import (
     CHUNKED,
     CLOSED,
     END,
     NEED_DATA,
     PAUSED,
+    SMALLEST_HEAD,
     Event,
     F,
+    Limits,
     R,
     Reading,
     RequestHead,
@@ -36,18 +39,16 @@ from appserve.http.messages import (
     Rules,
     Writing,
 )
-from appserve.http.policy import Kind, Special
+from appserve.http.policy import FieldKind, Special
 from appserve.http.response import ResponseWriter
-from appserve.http.scan import HeadScan
-from appserve.http.stamp import Stamp
 
 # hot: see messages.END.
 READING_HEAD, READING_BODY, READING_END = Reading.HEAD, Reading.BODY, Reading.END
 READING_DONE, READING_CLOSED, READING_FAULT = Reading.DONE, Reading.CLOSED, Reading.FAULT
 WRITING_HEAD, WRITING_DONE = Writing.HEAD, Writing.DONE
 
-HOST = Kind.HOST.value
-DROPPED = Kind.DROPPED.value
+HOST = FieldKind.HOST.value
+DROPPED = FieldKind.DROPPED.value
 
 BLANK_LINES = 2
 """Empty lines that may stand before a request line (RFC 9112 §2.2 asks for one, for old clients)."""
@@ -70,7 +71,7 @@ class _Silent:
 _SILENT = _Silent()
 
 
-class Connection(ResponseWriter[F, R]):
+class Http1Connection(ResponseWriter[F, R]):
     """The state of one connection: Reading × Writing, and the bytes not read yet.
 
     A cycle is one request and its response; `start_next_cycle` may be called when `keeps_alive`.
@@ -96,8 +97,8 @@ class Connection(ResponseWriter[F, R]):
         "unread",
     )
 
-    def __init__(self, limits: Limits, fields: Fields[F, R], stamp: Stamp) -> None:
-        super().__init__(fields, stamp)
+    def __init__(self, limits: Limits, fields: Fields[F, R], date_fields: DateFields) -> None:
+        super().__init__(fields, date_fields)
         self._limits = limits
         self._llhttp: HttpRequestParser | None = HttpRequestParser(_SILENT)
         self.unread = b""  # what was received and not read yet

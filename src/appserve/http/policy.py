@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from appserve.errors import Cause, Rejected
-from appserve.http.grammar import TOKEN
-from appserve.http.host import is_valid_authority
-from appserve.http.limits import Limits
-from appserve.http.messages import CHUNKED, RequestLine, Rules
+from appserve.http.messages import CHUNKED, Limits, RequestLine, Rules
+from appserve.http.request_line import TOKEN, is_valid_authority
 
 
-class Kind(IntEnum):
+class FieldKind(IntEnum):
     """What a request field means to the connection itself."""
 
     HOST = 1
@@ -32,12 +30,12 @@ Special = tuple[int, bytes]
 
 
 KINDS = {
-    b"host": Kind.HOST,
-    b"connection": Kind.CONNECTION,
-    b"content-length": Kind.CONTENT_LENGTH,
-    b"transfer-encoding": Kind.TRANSFER_ENCODING,
-    b"expect": Kind.EXPECT,
-    b"upgrade": Kind.UPGRADE,
+    b"host": FieldKind.HOST,
+    b"connection": FieldKind.CONNECTION,
+    b"content-length": FieldKind.CONTENT_LENGTH,
+    b"transfer-encoding": FieldKind.TRANSFER_ENCODING,
+    b"expect": FieldKind.EXPECT,
+    b"upgrade": FieldKind.UPGRADE,
 }
 
 
@@ -57,9 +55,9 @@ ONCE = ONE_HOST | LENGTH
 """What must not occur twice."""
 
 MARKED: dict[int, Special] = {
-    ONE_HOST: (Kind.HOST.value, b"a"),
-    CLOSE: (Kind.CONNECTION.value, b"close"),
-    KEEP_ALIVE: (Kind.CONNECTION.value, b"keep-alive"),
+    ONE_HOST: (FieldKind.HOST.value, b"a"),
+    CLOSE: (FieldKind.CONNECTION.value, b"close"),
+    KEEP_ALIVE: (FieldKind.CONNECTION.value, b"keep-alive"),
 }
 """A field that says what the mark says."""
 
@@ -67,17 +65,17 @@ MARKED: dict[int, Special] = {
 def mark_of(special: Special) -> int:
     """What a field says to the connection. Raises Rejected if it is wrong by itself."""
     kind, value = special
-    if kind == Kind.HOST:
+    if kind == FieldKind.HOST:
         _check_host(value)
         return ONE_HOST
-    if kind == Kind.CONNECTION:
+    if kind == FieldKind.CONNECTION:
         options = {option.strip(b" \t").lower() for option in value.split(b",")}
         _check_options(options)
         mark = CLOSE if b"close" in options else 0
         if b"keep-alive" in options:
             mark |= KEEP_ALIVE
         return mark | ODD if b"upgrade" in options else mark
-    return LENGTH if kind == Kind.CONTENT_LENGTH else ODD
+    return LENGTH if kind == FieldKind.CONTENT_LENGTH else ODD
 
 
 PLAIN_ON_TLS = "plain HTTP on a port that speaks HTTPS: begin the address with https://"
@@ -98,21 +96,21 @@ def read_rules(line: RequestLine, specials: Sequence[Special], limits: Limits) -
     offers: list[bytes] = []
     may_be_held = True
     for kind, value in specials:
-        if kind == Kind.HOST:
+        if kind == FieldKind.HOST:
             hosts += 1
             _check_host(value)
-        elif kind == Kind.CONNECTION:
+        elif kind == FieldKind.CONNECTION:
             options.update(option.strip(b" \t").lower() for option in value.split(b","))
             _check_options(options)
-        elif kind == Kind.CONTENT_LENGTH:
+        elif kind == FieldKind.CONTENT_LENGTH:
             lengths.append(value)
-        elif kind == Kind.TRANSFER_ENCODING:
+        elif kind == FieldKind.TRANSFER_ENCODING:
             codings.append(value)
-        elif kind == Kind.EXPECT:
+        elif kind == FieldKind.EXPECT:
             expectations.append(value.lower())
-        elif kind == Kind.UPGRADE and value.strip(b", \t"):
+        elif kind == FieldKind.UPGRADE and value.strip(b", \t"):
             offers.append(value)
-        elif kind == Kind.DROPPED:  # to be noticed each time
+        elif kind == FieldKind.DROPPED:  # to be noticed each time
             may_be_held = False
     is_1_1 = line.version == "1.1"
     if hosts != 1 and (is_1_1 or hosts > 1):

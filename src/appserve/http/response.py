@@ -7,14 +7,41 @@ than announced is not written, and one that ends short closes the connection.
 """
 
 from collections.abc import Iterable
+from enum import IntEnum
 from typing import Generic
 
 from appserve.errors import AppMistake
-from appserve.http.fields import Fields, Meaning, Note
-from appserve.http.framing import BODILESS, RESET_CONTENT, Framing, response_framing
+from appserve.http.date import DateFields
+from appserve.http.fields import FieldNote, Fields, Meaning
 from appserve.http.messages import F, R, Writing
-from appserve.http.stamp import Stamp
 from appserve.http.status import STATUS_LINES
+
+RESET_CONTENT = 205
+
+BODILESS = frozenset({204, RESET_CONTENT, 304})
+"""The final statuses whose responses never have a body (RFC 9110 §6.4.1, §15.3.6).
+
+Peers look for one after a 205 all the same (RFC 9112 §6.3), so that says that its length is 0.
+"""
+
+
+class Framing(IntEnum):
+    """What tells the peer where the body ends."""
+
+    NONE = 0  # there is none: HEAD, 204, 205, 304
+    LENGTH = 1  # Content-Length
+    CHUNKED = 2
+    CLOSE = 3  # the end of the connection, for HTTP/1.0
+
+
+def response_framing(is_head: bool, is_1_1: bool, status: int, length: int) -> Framing:
+    """How the body is delimited, given the announced `length` (-1 if none). Source: RFC 9112 §6.3."""
+    if is_head or status in BODILESS:
+        return Framing.NONE
+    if length >= 0:
+        return Framing.LENGTH
+    return Framing.CHUNKED if is_1_1 else Framing.CLOSE
+
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -37,14 +64,14 @@ class ResponseWriter(Generic[F, R]):
         "_is_head_request",
         "_left_to_write",
         "body_sent",
+        "date_fields",
         "short",
-        "stamp",
         "writing",
     )
 
-    def __init__(self, fields: Fields[F, R], stamp: Stamp) -> None:
+    def __init__(self, fields: Fields[F, R], date_fields: DateFields) -> None:
         self._fields = fields
-        self.stamp = stamp
+        self.date_fields = date_fields
         self._is_1_1 = True
         self._is_head_request = False
         self._continue_due = False  # the peer waits for 100 and has sent nothing of its body
@@ -89,7 +116,7 @@ class ResponseWriter(Generic[F, R]):
         Raises AppMistake if the fields cannot stand in a response, the status is not 200 to 999, or `data` is
         longer than the announced length; nothing was written then, and another response may be started.
         """
-        parts = [status_line or STATUS_LINES.get(status, b""), self.stamp.date_server]
+        parts = [status_line or STATUS_LINES.get(status, b""), self.date_fields.date_server]
         return self.start_with(parts, status, self.write_fields(parts, status, fields), data)
 
     def start_with(
@@ -112,7 +139,7 @@ class ResponseWriter(Generic[F, R]):
 
         Raises AppMistake as `start_response` does, and if `body` is longer than an announced length.
         """
-        parts = [status_line or STATUS_LINES.get(status, b""), self.stamp.date_server]
+        parts = [status_line or STATUS_LINES.get(status, b""), self.date_fields.date_server]
         return self.respond_with(parts, status, self.write_fields(parts, status, fields), body)
 
     def respond_with(self, parts: list[bytes], status: int, length: int, body: bytes) -> bytes:
@@ -175,7 +202,7 @@ class ResponseWriter(Generic[F, R]):
                 length = note[1]
                 parts.append(text)
             else:
-                self._heed(parts, text, note)
+                self._apply(parts, text, note)
         return length
 
     def _end_head(self, parts: list[bytes], status: int, length: int, body_length: int) -> None:
@@ -199,7 +226,7 @@ class ResponseWriter(Generic[F, R]):
         parts.append(b"\r\n")
         self.writing = WRITING_BODY
 
-    def _heed(self, parts: list[bytes], text: bytes, note: Note) -> None:
+    def _apply(self, parts: list[bytes], text: bytes, note: FieldNote) -> None:
         """A field that is this server's to say as well, or only (the hop-by-hop ones, RFC 9110 §7.6.1)."""
         meaning, number = note
         if meaning == Meaning.DATE or meaning == Meaning.SERVER:
@@ -337,7 +364,7 @@ class ResponseWriter(Generic[F, R]):
         text = f"{status} {reason}\n".encode()
         parts = [
             STATUS_LINES[status],
-            self.stamp.date_server,
+            self.date_fields.date_server,
             b"Content-Type: text/plain; charset=utf-8\r\n",
         ]
         parts.append(b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(text))

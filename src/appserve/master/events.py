@@ -1,34 +1,205 @@
-"""What happens to the master: values of one kind, whether a signal, a message or a death."""
+"""What goes into the roster and what comes out of it: values, so that both can be written down in a test.
 
-import signal
+Facts are calls of Roster with an Exit or a Plan; decisions are the dataclasses here. The master carries
+decisions out in the order given. Adding one? Also master.py (`_carry_out`) and tests/master/simulated.py (the
+simulated family).
+"""
+
 from dataclasses import dataclass
+from enum import Enum
+from signal import Signals
 
-from appserve.master.decisions import Exit
-from appserve.master.family import Member
-from appserve.workers.channel import Message
+from appserve.errors import ExitCode
+from appserve.observe.log import Level
 
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Somebody sent a signal."""
-
-    signal: signal.Signals
+#: The most processes at a time, whatever the settings say: a row of the scoreboard for each.
+MOST_PROCESSES = 1024 + 16
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A worker sent a message."""
+class Plan:
+    """What one generation asks for: how many workers, seconds for requests in flight when one has to leave,
+    and how many more than `workers` may boot or serve while workers are replaced."""
 
-    member: Member
-    message: Message
+    workers: int
+    graceful: float
+    surge: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Died:
-    """A child has ended and was reaped; it may be none of ours."""
+class RosterTimeouts:
+    """The roster's own limits, seconds; tests shorten them."""
+
+    give_up: float = 120.0  # an outage this long ends the server
+    outage_reminder: float = 60.0
+    min_uptime: float = 5.0  # an exit sooner after READY, with nothing served and not drained, is a failure
+    boot_attempts: int = 3  # tries of a slot at the first boot that end by a signal
+    canary: float = 30.0  # a canary that boots for so long makes room for the next reload
+    linger: float = 1.0
+    quick: float = 2.0  # for requests in flight at a quick stop
+    quick_margin: float = 1.0  # and for the shutdown of the application after it
+    grace_margin: float = 0.5
+    dump: float = 0.3  # for a suspect to write its stacks
+    death: float = 5.0  # for SIGKILL to end a process
+    budget_spare: int = 4
+    budget_period: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: an exit code, or the signal that ended it.
+
+    `served`: whether it answered anything. `orderly`: whether it drained first, because somebody but us
+    said so.
+    """
+
+    code: int | None
+    signal: int | None = None
+    served: bool = False
+    orderly: bool = False
+
+    @property
+    def server_code(self) -> ExitCode:
+        """What the server exits with because of this: the same code, if it is one of ours and no success."""
+        try:
+            return ExitCode(self.code or ExitCode.APP_START)
+        except ValueError:
+            return ExitCode.APP_START
+
+    def __str__(self) -> str:
+        if self.signal is None:
+            return f"exit code {self.code}"
+        try:
+            return Signals(self.signal).name
+        except ValueError:
+            return f"signal {self.signal}"
+
+
+class Reason(Enum):
+    """Why a worker is killed by its own master."""
+
+    STALLED = "no progress"
+    GRACE_OVER = "still busy when its time to leave was over"
+    FORCED = "stopped by force"
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Fork a worker. A request: `spawned(ticket, pid)` or `fork_failed(ticket)` comes later, once."""
+
+    ticket: int
+    slot: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Order a worker to accept nothing more, and to finish what it has: idle connections within `linger` s,
+    everything within `deadline` s. Others are READY to serve those who wait."""
 
     pid: int
-    how: Exit
+    linger: float
+    deadline: float
 
 
-Event = Asked | Said | Died
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Order a worker to finish what it has, and its share of those who wait: all workers leave."""
+
+    pid: int
+    linger: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Order a worker to leave now, cutting what is in flight after `deadline` seconds."""
+
+    pid: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """End a worker that is not ready yet: it hears no orders while it imports the application."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Have a worker leave its stacks in its black box; a Kill follows shortly."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Kill a worker, and say why."""
+
+    pid: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveBehind:
+    """This process cannot be ended: do not wait for it."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """Read the settings again, then say `settings_read(plan)` or `settings_refused()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """This generation proved itself: its settings are the server's from now on."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """This generation could not boot: forget its settings."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the log."""
+
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Everybody is gone: exit with `code`. `reason` is empty after a stop that somebody asked for."""
+
+    code: int
+    reason: str
+
+
+Decision = (
+    Spawn
+    | Retire
+    | Stop
+    | Quit
+    | Interrupt
+    | Dump
+    | Kill
+    | LeaveBehind
+    | Reread
+    | Commit
+    | Abandon
+    | Note
+    | Halt
+)
+
+
+def workers_text(number: int) -> str:
+    """ "1 worker", "2 workers": for notes."""
+    return f"{number} worker{'' if number == 1 else 's'}"

@@ -18,9 +18,9 @@ from dataclasses import replace
 
 from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode
-from appserve.master import banner, obituary
+from appserve.master import banner, postmortem
 from appserve.master.boots import Step
-from appserve.master.decisions import (
+from appserve.master.events import (
     MOST_PROCESSES,
     Abandon,
     Commit,
@@ -32,24 +32,24 @@ from appserve.master.decisions import (
     Kill,
     LeaveBehind,
     Note,
-    Patience,
     Quit,
     Reason,
     Reread,
     Retire,
+    RosterTimeouts,
     Spawn,
     Stop,
 )
-from appserve.master.events import Asked, Died, Event, Said
-from appserve.master.family import Family, Member
+from appserve.master.facts import Asked, Died, Fact, Said
 from appserve.master.logs import Logs, open_logs, stderr_log
 from appserve.master.process import reap
 from appserve.master.reload import Generations, plan_of
 from appserve.master.roster import Roster
 from appserve.master.signals import SignalQueue
-from appserve.master.stalls import StallWatch, is_overdue, next_look
-from appserve.master.states import STOPS, Standing
+from appserve.master.stalls import StallWatch, is_stalled, next_look
 from appserve.master.terminal import Terminal
+from appserve.master.worker_handle import WorkerHandle, WorkerHandles
+from appserve.master.worker_table import STOPS, Standing
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller
 from appserve.observe.log import Level
@@ -78,7 +78,7 @@ def jitter() -> float:
     return 1.0 + JITTER * (int.from_bytes(os.urandom(4)) / 2**31 - 1.0)
 
 
-def run(resolved: Resolved, reread: Callable[[], Resolved], patience: Patience | None = None) -> int:
+def run(resolved: Resolved, reread: Callable[[], Resolved], timeouts: RosterTimeouts | None = None) -> int:
     """Serve until told to stop; gives the exit code.
 
     `reread` gives the settings anew at a reload, and may raise ConfigError.
@@ -101,7 +101,7 @@ def run(resolved: Resolved, reread: Callable[[], Resolved], patience: Patience |
     process_title.set_title(title(settings, "master"))
     log.info(banner.booting(settings, listeners, os.getpid()))
     share_modules(settings)
-    master = Master(resolved, reread, patience or Patience(), signals, listeners, logs)
+    master = Master(resolved, reread, timeouts or RosterTimeouts(), signals, listeners, logs)
     try:
         return master.run()
     finally:
@@ -116,7 +116,7 @@ class Master:
         self,
         resolved: Resolved,
         reread: Callable[[], Resolved],
-        patience: Patience,
+        timeouts: RosterTimeouts,
         signals: SignalQueue,
         listeners: tuple[Listener, ...],
         logs: Logs,
@@ -131,14 +131,14 @@ class Master:
         self._generations = Generations(resolved, reread, logs)
         memory_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
         os.close(memory_fd)  # the mapping has its own
-        self._family = Family(os.getpid(), listeners, Scoreboard.format(memory, ROWS), logs)
-        self._roster = Roster(plan_of(resolved.settings), time.monotonic(), patience, jitter)
+        self._handles = WorkerHandles(os.getpid(), listeners, Scoreboard.format(memory, ROWS), logs)
+        self._roster = Roster(plan_of(resolved.settings), time.monotonic(), timeouts, jitter)
         self._births: deque[Spawn] = deque()
         self._poller = make_poller()
         self._poller.add(signals.fileno())
-        self._channels: dict[int, Member] = {}
+        self._channels: dict[int, WorkerHandle] = {}
         self._stalls = StallWatch(time.monotonic_ns())
-        self._last_words: obituary.Record | None = None
+        self._last_words: postmortem.Record | None = None
         self._halt: Halt | None = None
 
     def run(self) -> int:
@@ -160,15 +160,15 @@ class Master:
         lost = self._stalls.turned(time.monotonic_ns(), int(wait * 1e9))
         if lost:
             self._log.warning(f"the master was paused for {lost / 1e9:.1f} s; no worker is charged for it")
-        events: list[Event] = [Asked(number) for number in self._signals.take()]
+        events: list[Fact] = [Asked(number) for number in self._signals.take()]
         for fd, _ in ready:
             if fd in self._channels:
                 events += self._listen_to(self._channels[fd])
         for pid, how in reap():
-            member = self._family.get(pid)
-            if member is not None:
+            handle = self._handles.get(pid)
+            if handle is not None:
                 # What it said before it died comes before its death.
-                events += self._listen_to(member)
+                events += self._listen_to(handle)
             events.append(Died(pid, how))
         for event in events:
             self._take(event)
@@ -188,41 +188,41 @@ class Master:
         wait = min(self._roster.next_deadline() - now, LONGEST_WAIT)
         now_ns = time.monotonic_ns()
         watched = [(m.stalled_for(self._stalls, now_ns), m.settings.timeout) for m in self._judged()]
-        boots = min((member.boot.next_at() - now for member in self._booting()), default=wait)
+        boots = min((handle.boot.next_at() - now for handle in self._booting()), default=wait)
         return max(0.0, min(wait, next_look(watched), boots))
 
-    def _judged(self) -> list[Member]:
+    def _judged(self) -> list[WorkerHandle]:
         """Those who have to make progress."""
-        return [member for member in self._family if member.ready and not member.suspect]
+        return [handle for handle in self._handles if handle.ready and not handle.suspect]
 
-    def _listen_to(self, member: Member) -> list[Event]:
-        events: list[Event] = [Said(member, message) for message in member.channel.receive()]
-        if member.channel.closed:
+    def _listen_to(self, handle: WorkerHandle) -> list[Fact]:
+        events: list[Fact] = [Said(handle, message) for message in handle.channel.receive()]
+        if handle.channel.closed:
             # Its end stays readable for ever; the death is told by the process, not by the channel.
-            self._stop_listening_to(member)
+            self._stop_listening_to(handle)
         return events
 
-    def _stop_listening_to(self, member: Member) -> None:
-        fd = member.channel.fileno()
-        if self._channels.get(fd) is member:
+    def _stop_listening_to(self, handle: WorkerHandle) -> None:
+        fd = handle.channel.fileno()
+        if self._channels.get(fd) is handle:
             del self._channels[fd]
             self._poller.remove(fd)
 
     # ── what happened → the roster ──
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Fact) -> None:
         now = time.monotonic()
         match event:
             case Asked(number):
                 self._take_signal(number, now)
-            case Said(member, channel.Ready() as ready):
-                self._welcome(member, ready, now)
-            case Said(member, channel.Failed() as failed):
-                member.failed = failed
-            case Said(member, channel.Retiring()):
-                self._let_retire(member, now)
+            case Said(handle, channel.Ready() as ready):
+                self._welcome(handle, ready, now)
+            case Said(handle, channel.Failed() as failed):
+                handle.failed = failed
+            case Said(handle, channel.Retiring()):
+                self._let_retire(handle, now)
             case Died(pid, how):
-                self._mourn(pid, how, now)
+                self._on_exit(pid, how, now)
             case _:
                 pass  # a message for workers, from a worker: not ours to understand
 
@@ -267,24 +267,24 @@ class Master:
         return opened
 
     def _send_logs(self, *, moved: bool = False) -> None:
-        for member in self._family:
-            message, files = self._logs.files_for(member.settings.access_logfile, moved=moved)
-            member.channel.send(message, files)
+        for handle in self._handles:
+            message, files = self._logs.files_for(handle.settings.access_logfile, moved=moved)
+            handle.channel.send(message, files)
 
-    def _welcome(self, member: Member, ready: channel.Ready, now: float) -> None:
-        if member.ready:
+    def _welcome(self, handle: WorkerHandle, ready: channel.Ready, now: float) -> None:
+        if handle.ready:
             return
-        member.ready = True
-        member.worker_class = ready.worker_class
-        decisions = self._roster.ready(member.pid, now)
-        if member.leaving:
+        handle.ready = True
+        handle.worker_class = ready.worker_class
+        decisions = self._roster.ready(handle.pid, now)
+        if handle.leaving:
             self._carry_out(decisions)
             return
         first = not self._listening
         if first and not self._begin_to_listen(now):
             return
         # Before the decisions: they may retire those that serve now.
-        member.channel.send(channel.Listening())
+        handle.channel.send(channel.Listening())
         self._carry_out(decisions)
         if first:
             current = self._generations.current
@@ -302,76 +302,76 @@ class Master:
         self._listening = True
         return True
 
-    def _mourn(self, pid: int, how: Exit, now: float) -> None:
-        member = self._family.get(pid)
-        if member is None:
+    def _on_exit(self, pid: int, how: Exit, now: float) -> None:
+        handle = self._handles.get(pid)
+        if handle is None:
             self._log.debug(f"a process that was not ours (pid {pid}) ended ({how})")
             return
         stopping = self._is_stopping()
-        record = obituary.death(member, how, now)
-        drained = member.row.state in (WorkerState.DRAINING, WorkerState.STOPPING)
+        record = postmortem.death(handle, how, now)
+        drained = handle.row.state in (WorkerState.DRAINING, WorkerState.STOPPING)
         orderly = drained and how.code == ExitCode.CLEAN
-        how = replace(how, served=obituary.has_served(member), orderly=orderly)
+        how = replace(how, served=postmortem.has_served(handle), orderly=orderly)
         decisions = self._roster.exited(pid, how, now)
         if not stopping and self._is_stopping():
             # The end of the server: the reason is the last thing to be read, with the exit code once.
             self._last_words = replace(record, text=record.text.removesuffix(f" ({how})"))
-        elif not stopping or member.ready:
+        elif not stopping or handle.ready:
             record.write(self._log)
-        self._record_lost_request(member, now)
-        self._stop_listening_to(member)
-        if member.child.pidfd >= 0:
-            self._poller.remove(member.child.pidfd)
-        self._family.bury(member)
+        self._record_lost_request(handle, now)
+        self._stop_listening_to(handle)
+        if handle.child.pidfd >= 0:
+            self._poller.remove(handle.child.pidfd)
+        self._handles.release(handle)
         self._close_unused_logs()
-        self._have_siblings_look(member)
+        self._have_siblings_look(handle)
         self._carry_out(decisions)
 
-    def _let_retire(self, member: Member, now: float) -> None:
-        if not member.leaving:
-            member.limit = f"--graceful-timeout {self._roster.plan.graceful:g}"
-        self._have_siblings_look(member)
-        self._carry_out(self._roster.retiring(member.pid, now))
+    def _let_retire(self, handle: WorkerHandle, now: float) -> None:
+        if not handle.leaving:
+            handle.limit = f"--graceful-timeout {self._roster.plan.graceful:g}"
+        self._have_siblings_look(handle)
+        self._carry_out(self._roster.retiring(handle.pid, now))
 
-    def _have_siblings_look(self, member: Member) -> None:
+    def _have_siblings_look(self, handle: WorkerHandle) -> None:
         """A worker has gone from the listeners, and may have been woken for a connection."""
-        for other in self._family:
-            if member.ready and other.ready and other is not member:
+        for other in self._handles:
+            if handle.ready and other.ready and other is not handle:
                 other.channel.send(channel.SiblingDied())
 
-    def _record_lost_request(self, member: Member, now: float) -> None:
+    def _record_lost_request(self, handle: WorkerHandle, now: float) -> None:
         """Every request has its line in the access log, also the one that its worker died over."""
-        lost = obituary.lost_request(member, now)
-        access = self._logs.access(member.settings.access_logfile)
+        lost = postmortem.lost_request(handle, now)
+        access = self._logs.access(handle.settings.access_logfile)
         if lost is not None and access is not None:
             line, seconds = lost
             access.record("", line, 500, 0, seconds, "", "")
             access.flush()
 
     def _close_unused_logs(self) -> None:
-        paths = {member.settings.access_logfile for member in self._family}
+        paths = {handle.settings.access_logfile for handle in self._handles}
         self._logs.keep(paths | self._generations.access_paths())
 
     def _look_for_stalls(self) -> None:
         now = time.monotonic_ns()
-        for member in self._judged():
-            if is_overdue(member.stalled_for(self._stalls, now), member.settings.timeout):
-                self._carry_out(self._roster.overdue(member.pid, time.monotonic()))
+        for handle in self._judged():
+            if is_stalled(handle.stalled_for(self._stalls, now), handle.settings.timeout):
+                self._carry_out(self._roster.stalled(handle.pid, time.monotonic()))
 
-    def _booting(self) -> list[Member]:
-        return [one for one in self._family if not (one.ready or one.leaving or one.killed)]
+    def _booting(self) -> list[WorkerHandle]:
+        return [one for one in self._handles if not (one.ready or one.leaving or one.killed)]
 
     def _look_at_boots(self, now: float) -> None:
         """Log where a worker is that takes long to be ready."""
-        for member in self._booting():
-            step = member.boot.step(now)
+        for handle in self._booting():
+            step = handle.boot.step(now)
             if step is Step.DUMP:
-                blackbox.clear(member.box)
-                member.child.signal(DUMP_SIGNAL)
-            elif step is not None and (step is Step.LAST_READ or blackbox.read(member.box)):
-                obituary.slow_boot(member, now).write(self._log)
-                blackbox.clear(member.box)  # a later record must not show these
-                member.boot.done()
+                blackbox.clear(handle.box)
+                handle.child.signal(DUMP_SIGNAL)
+            elif step is not None and (step is Step.LAST_READ or blackbox.read(handle.box)):
+                postmortem.slow_boot(handle, now).write(self._log)
+                blackbox.clear(handle.box)  # a later record must not show these
+                handle.boot.done()
 
     # ── the roster's decisions → deeds ──
 
@@ -390,11 +390,11 @@ class Master:
             case Spawn():
                 self._births.append(decision)
             case Retire(pid, linger, deadline):
-                self._order(pid, channel.Retire(linger, deadline), f"--graceful-timeout {deadline:g}")
+                self._order(pid, channel.RetireOrder(linger, deadline), f"--graceful-timeout {deadline:g}")
             case Stop(pid, linger, deadline):
-                self._order(pid, channel.Stop(linger, deadline), f"--graceful-timeout {deadline:g}")
+                self._order(pid, channel.StopOrder(linger, deadline), f"--graceful-timeout {deadline:g}")
             case Quit(pid, deadline):
-                self._order(pid, channel.Quit(deadline), f"a quick stop allows {deadline:g} s")
+                self._order(pid, channel.QuitOrder(deadline), f"a quick stop allows {deadline:g} s")
             case Interrupt(pid):
                 self._interrupt(pid)
             case Dump(pid):
@@ -417,34 +417,34 @@ class Master:
             case Halt():
                 self._halt = decision
 
-    def _order(self, pid: int, message: channel.Message, limit: str) -> None:
-        member = self._family.get(pid)
-        if member is not None:
-            member.leaving = True
-            member.limit = limit
-            if not member.channel.send(message):
-                member.child.signal(signal.SIGTERM)
+    def _order(self, pid: int, message: channel.ChannelMessage, limit: str) -> None:
+        handle = self._handles.get(pid)
+        if handle is not None:
+            handle.leaving = True
+            handle.limit = limit
+            if not handle.channel.send(message):
+                handle.child.signal(signal.SIGTERM)
 
     def _interrupt(self, pid: int) -> None:
-        member = self._family.get(pid)
-        if member is not None:
-            member.leaving = True
-            member.limit = "it was booting"
-            member.child.signal(signal.SIGTERM)
+        handle = self._handles.get(pid)
+        if handle is not None:
+            handle.leaving = True
+            handle.limit = "it was booting"
+            handle.child.signal(signal.SIGTERM)
 
     def _dump(self, pid: int) -> None:
-        member = self._family.get(pid)
-        if member is not None:
-            member.suspect = True
-            member.stalled = member.stalled_for(self._stalls, time.monotonic_ns()) / 1e9
-            member.child.signal(DUMP_SIGNAL)
+        handle = self._handles.get(pid)
+        if handle is not None:
+            handle.suspect = True
+            handle.stalled = handle.stalled_for(self._stalls, time.monotonic_ns()) / 1e9
+            handle.child.signal(DUMP_SIGNAL)
 
     def _kill(self, pid: int, reason: Reason) -> None:
-        member = self._family.get(pid)
-        if member is not None:
-            obituary.killing(member, reason, time.monotonic()).write(self._log)
-            member.suspect = member.killed = True
-            member.child.signal(signal.SIGKILL)
+        handle = self._handles.get(pid)
+        if handle is not None:
+            postmortem.killing(handle, reason, time.monotonic()).write(self._log)
+            handle.suspect = handle.killed = True
+            handle.child.signal(signal.SIGKILL)
 
     def _reread(self) -> None:
         plan = self._generations.read()
@@ -466,15 +466,15 @@ class Master:
         # What this process still owes to the log must not be written by its children as well.
         self._log.flush()
         try:
-            member = self._family.spawn(wanted, settings)
+            handle = self._handles.spawn(wanted, settings)
         except OSError as error:
             self._carry_out(self._roster.fork_failed(wanted.ticket, error.strerror or str(error), now))
             return
-        self._channels[member.channel.fileno()] = member
-        self._poller.add(member.channel.fileno())
-        if member.child.pidfd >= 0:
-            self._poller.add(member.child.pidfd)
-        self._carry_out(self._roster.spawned(wanted.ticket, member.pid, time.monotonic()))
+        self._channels[handle.channel.fileno()] = handle
+        self._poller.add(handle.channel.fileno())
+        if handle.child.pidfd >= 0:
+            self._poller.add(handle.child.pidfd)
+        self._carry_out(self._roster.spawned(wanted.ticket, handle.pid, time.monotonic()))
 
     def _is_stopping(self) -> bool:
         return self._roster.standing in STOPS or self._roster.standing is Standing.STOPPED

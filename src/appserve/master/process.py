@@ -29,7 +29,7 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from appserve.errors import ExitCode
-from appserve.master.decisions import Exit
+from appserve.master.events import Exit
 from appserve.system.blackbox import DUMP_SIGNAL
 from appserve.system.descriptors import close_all_but
 from appserve.system.pidfd import open_pidfd, send_signal

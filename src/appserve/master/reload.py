@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from appserve.config.settings import BY_NAME, Resolved, Settings, changes
 from appserve.errors import ConfigError
-from appserve.master.decisions import Plan
+from appserve.master.events import Plan
 from appserve.master.logs import Logs
 from appserve.observe.log import Level
 from appserve.workers.modules import share_modules

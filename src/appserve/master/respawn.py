@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appserve.master.decisions import Patience
+from appserve.master.events import RosterTimeouts
 
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
@@ -83,10 +83,10 @@ class _Slot:
 class Respawn:
     """The failures of all slots and the budget that they share: `spare` more than there are workers."""
 
-    def __init__(self, size: int, patience: Patience, now: float, jitter: Callable[[], float]) -> None:
-        self._spare = patience.budget_spare
+    def __init__(self, size: int, timeouts: RosterTimeouts, now: float, jitter: Callable[[], float]) -> None:
+        self._spare = timeouts.budget_spare
         self._jitter = jitter
-        self._budget = Budget.full(size + self._spare, patience.budget_period, now)
+        self._budget = Budget.full(size + self._spare, timeouts.budget_period, now)
         self._slots: dict[int, _Slot] = {}
         self.resize(size)
 

@@ -6,18 +6,16 @@ Whatever fails before the canary is READY leads back to where it was before. Req
 wait, as one.
 """
 
-from appserve.master.decisions import Abandon, Decision, Note, Plan, Reread, workers_text
-from appserve.master.staff import Staff
-from appserve.master.states import ROLL, Roll, Watch, step
-from appserve.master.worker import Worker
+from appserve.master.events import Abandon, Decision, Note, Plan, Reread, workers_text
+from appserve.master.worker_table import ROLL, OnStep, Roll, Worker, WorkerTable, step
 from appserve.observe.log import Level
 
 
 class Rollout:
     """The generation in charge, and the candidate for its place."""
 
-    def __init__(self, staff: Staff, watch: Watch) -> None:
-        self._staff = staff
+    def __init__(self, table: WorkerTable, watch: OnStep) -> None:
+        self._table = table
         self._watch = watch
         self.state = Roll.IDLE
         self.generation = 1
@@ -63,7 +61,7 @@ class Rollout:
     def rest(self) -> None:
         """There is no candidate any more: back to replacing old workers, if there are any, or to nothing."""
         self._plan = None
-        self.to(Roll.ROLLING if self._staff.has_older_than(self.generation) else Roll.IDLE)
+        self.to(Roll.ROLLING if self._table.has_older_than(self.generation) else Roll.IDLE)
 
     def give_up(self, why: str) -> list[Decision]:
         """The candidate cannot boot."""
@@ -73,10 +71,10 @@ class Rollout:
 
     def finish(self, planned: int) -> list[Note]:
         """See whether every old worker has been replaced."""
-        staff = self._staff
-        if self.state is not Roll.ROLLING or staff.has_older_than(self.generation):
+        table = self._table
+        if self.state is not Roll.ROLLING or table.has_older_than(self.generation):
             return []
-        if staff.ready_count < planned:
+        if table.ready_count < planned:
             return []
         self.to(Roll.IDLE)
         return [Note(Level.INFO, f"generation {self.generation} serves with {workers_text(planned)}")]

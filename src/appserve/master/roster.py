@@ -32,7 +32,7 @@ import math
 from collections.abc import Callable
 
 from appserve.errors import ExitCode
-from appserve.master.decisions import (
+from appserve.master.events import (
     MOST_PROCESSES,
     Commit,
     Decision,
@@ -40,18 +40,25 @@ from appserve.master.decisions import (
     Halt,
     LeaveBehind,
     Note,
-    Patience,
     Plan,
     Reason,
+    RosterTimeouts,
     Spawn,
     workers_text,
 )
-from appserve.master.outlook import Outlook
+from appserve.master.health import Health
 from appserve.master.respawn import Respawn, no_jitter
 from appserve.master.rollout import Rollout
-from appserve.master.staff import Staff
-from appserve.master.states import STOPS, Life, Roll, Standing, Watch, watch_nothing
-from appserve.master.worker import Worker
+from appserve.master.worker_table import (
+    STOPS,
+    Life,
+    OnStep,
+    Roll,
+    Standing,
+    Worker,
+    WorkerTable,
+    watch_nothing,
+)
 from appserve.observe.log import Level
 
 
@@ -65,25 +72,25 @@ class Roster:
         self,
         plan: Plan,
         now: float,
-        patience: Patience | None = None,
+        timeouts: RosterTimeouts | None = None,
         jitter: Callable[[], float] = no_jitter,
-        watch: Watch = watch_nothing,
+        watch: OnStep = watch_nothing,
     ) -> None:
-        patience = patience or Patience()
+        timeouts = timeouts or RosterTimeouts()
         self.plan = plan
         self._drainable = plan.workers  # how many may drain beside those that boot or serve
-        self._patience = patience
-        self._staff = Staff(patience, watch)
-        self._respawn = Respawn(plan.workers, patience, now, jitter)
-        self._rollout = Rollout(self._staff, watch)
-        self._outlook = Outlook(now, patience, watch)
+        self._timeouts = timeouts
+        self._table = WorkerTable(timeouts, watch)
+        self._respawn = Respawn(plan.workers, timeouts, now, jitter)
+        self._rollout = Rollout(self._table, watch)
+        self._health = Health(now, timeouts, watch)
         self._verdict = Halt(ExitCode.CLEAN, "")
         self._wake_at = now
         self._out: list[Decision] = []
 
     @property
     def standing(self) -> Standing:
-        return self._outlook.standing
+        return self._health.standing
 
     @property
     def roll(self) -> Roll:
@@ -96,11 +103,11 @@ class Roster:
 
     @property
     def ready_count(self) -> int:
-        return self._staff.ready_count
+        return self._table.ready_count
 
     @property
     def _stopping(self) -> bool:
-        return self._outlook.is_stopping
+        return self._health.is_stopping
 
     # ── facts ──
 
@@ -110,10 +117,10 @@ class Roster:
 
     def spawned(self, ticket: int, pid: int, now: float) -> list[Decision]:
         """The fork for `ticket` gave `pid`. Its READY and its exit may have been told before."""
-        worker = self._staff.workers.get(ticket)
+        worker = self._table.workers.get(ticket)
         if worker is None:
             return self._settle(now)
-        early = self._staff.identify(worker, pid)
+        early = self._table.identify(worker, pid)
         if worker.state is Life.ASKED:
             worker.become(Life.BOOTING)
             if early.is_ready:
@@ -121,17 +128,17 @@ class Roster:
         elif early.exit is None:
             self._dismiss(worker, now)
         if early.exit is not None:
-            self._bury(worker, early.exit, now)
+            self._on_exit(worker, early.exit, now)
         return self._settle(now)
 
     def fork_failed(self, ticket: int, why: str, now: float) -> list[Decision]:
         """No process for `ticket`: the system refused. Normal under load; what runs goes on."""
-        worker = self._staff.workers.get(ticket)
+        worker = self._table.workers.get(ticket)
         if worker is not None:
             wanted = worker.state is Life.ASKED
             self._note(Level.ERROR, f"cannot fork worker {worker.slot}: {why}")
             canary = self._rollout.is_canary(worker)
-            self._staff.remove(worker)
+            self._table.remove(worker)
             if wanted and canary:
                 self._give_up_candidate(f"it could not be forked ({why})")
             elif wanted and worker.generation == self.generation:
@@ -140,44 +147,44 @@ class Roster:
 
     def is_wanted(self, ticket: int) -> bool:
         """Whether a Spawn that was not carried out yet still should be; if not, say `withdrawn`."""
-        worker = self._staff.workers.get(ticket)
+        worker = self._table.workers.get(ticket)
         return worker is not None and worker.state is Life.ASKED
 
     def withdrawn(self, ticket: int, now: float) -> list[Decision]:
         """No process for `ticket`: it was not wanted any more, so none was forked."""
-        worker = self._staff.workers.get(ticket)
+        worker = self._table.workers.get(ticket)
         if worker is not None and worker.state is Life.REVOKED:
-            self._staff.remove(worker)
+            self._table.remove(worker)
         return self._settle(now)
 
     def ready(self, pid: int, now: float) -> list[Decision]:
         """The worker says that it could serve."""
-        worker = self._staff.by_pid.get(pid)
+        worker = self._table.by_pid.get(pid)
         if worker is None:
-            self._staff.early(pid).is_ready = True
+            self._table.early(pid).is_ready = True
         elif worker.state is Life.BOOTING:
             self._become_ready(worker, now)
         return self._settle(now)
 
     def retiring(self, pid: int, now: float) -> list[Decision]:
         """The worker accepts nothing more: somebody but us has told it to leave, unless it was an order."""
-        worker = self._staff.by_pid.get(pid)
+        worker = self._table.by_pid.get(pid)
         if worker is not None and worker.state is Life.READY:
             worker.drain(self.plan.graceful, now)
         return self._settle(now)
 
     def exited(self, pid: int, how: Exit, now: float) -> list[Decision]:
         """The process is gone and reaped. A pid that is not ours (a process that init adopted) is ignored."""
-        worker = self._staff.by_pid.get(pid)
+        worker = self._table.by_pid.get(pid)
         if worker is not None:
-            self._bury(worker, how, now)
+            self._on_exit(worker, how, now)
         else:
-            self._staff.early(pid).exit = how
+            self._table.early(pid).exit = how
         return self._settle(now)
 
-    def overdue(self, pid: int, now: float) -> list[Decision]:
+    def stalled(self, pid: int, now: float) -> list[Decision]:
         """The worker makes no progress: past --timeout."""
-        worker = self._staff.by_pid.get(pid)
+        worker = self._table.by_pid.get(pid)
         if worker is not None and worker.state in (Life.READY, Life.DRAINING):
             self._out.append(worker.suspect(Reason.STALLED, now))
         return self._settle(now)
@@ -204,7 +211,7 @@ class Roster:
 
     def stop(self, now: float, *, graceful: bool) -> list[Decision]:
         """Somebody asks for a stop; each further request is more urgent than the last."""
-        manner = self._outlook.next_stop(graceful=graceful)
+        manner = self._health.next_stop(graceful=graceful)
         if manner is not None:
             self._begin_stop(manner, now)
         return self._settle(now)
@@ -225,13 +232,13 @@ class Roster:
         worker.ready_at = now
         took = now - worker.asked_at
         self._note(Level.INFO, f"{worker} ready in {took:.2f} s, generation {worker.generation}")
-        self._outlook.greet_ready()
+        self._health.greet_ready()
         if self._rollout.is_canary(worker):
             self._commit(now)
 
-    def _bury(self, worker: Worker, how: Exit, now: float) -> None:
+    def _on_exit(self, worker: Worker, how: Exit, now: float) -> None:
         was, canary = worker.state, self._rollout.is_canary(worker)
-        self._staff.remove(worker)
+        self._table.remove(worker)
         if self._stopping or was in (Life.DRAINING, Life.SUSPECT, Life.KILLED):
             return
         if canary:
@@ -247,7 +254,7 @@ class Roster:
     def _is_failure(self, worker: Worker, was: Life, how: Exit, now: float) -> bool:
         if was is Life.BOOTING:
             return True
-        return not how.served and not how.orderly and now - worker.ready_at < self._patience.min_uptime
+        return not how.served and not how.orderly and now - worker.ready_at < self._timeouts.min_uptime
 
     def _dismiss(self, worker: Worker, now: float) -> None:
         """End a worker that never served."""
@@ -259,7 +266,7 @@ class Roster:
         self._out.append(worker.kill(Reason.FORCED, now) if forced else interrupt)
 
     def _count_failure(self, number: int, now: float) -> None:
-        self._outlook.count_failure()
+        self._health.count_failure()
         delay = self._respawn.count_failure(number, now)
         failures = self._respawn.failures(number)
         times = "once" if failures == 1 else f"{failures} times in a row"
@@ -273,7 +280,7 @@ class Roster:
         times = self._respawn.failures(worker.slot) + 1
         if how.code is not None:
             self._give_up(how.server_code, f"{worker} failed before any was ready ({how})", now)
-        elif times >= self._patience.boot_attempts:
+        elif times >= self._timeouts.boot_attempts:
             reason = f"worker {worker.slot} died {times} times before any was ready ({how})"
             self._give_up(ExitCode.GAVE_UP, reason, now)
         return self._stopping
@@ -293,7 +300,7 @@ class Roster:
         self._respawn.resize(self.plan.workers)
         self._out.append(Commit(self.generation))
         self._note(Level.INFO, f"generation {self.generation} replaces generation {before}")
-        for worker in self._staff.those(Life.ASKED, Life.BOOTING):
+        for worker in self._table.those(Life.ASKED, Life.BOOTING):
             if worker.generation < self.generation:
                 self._dismiss(worker, now)
 
@@ -302,11 +309,11 @@ class Roster:
 
     def _advance_reload(self, now: float) -> None:
         rollout = self._rollout
-        canary = next(filter(rollout.is_canary, self._staff.workers.values()), None)
+        canary = next(filter(rollout.is_canary, self._table.workers.values()), None)
         if self.roll is Roll.CANARY and canary is None and self._has_room():
             canary = self._spawn(1, rollout.latest, now)
         if rollout.is_waiting and canary is not None:
-            limit = canary.asked_at + self._patience.canary
+            limit = canary.asked_at + self._timeouts.canary
             if now < limit:
                 self._wake_by(limit)
             else:
@@ -321,7 +328,7 @@ class Roster:
         return self.roll is Roll.IDLE and self.standing is not Standing.STARTING
 
     def _retire_surplus(self, now: float) -> None:
-        while (victim := self._staff.surplus(self._respawn.slots, self.generation)) and self._may_retire():
+        while (victim := self._table.surplus(self._respawn.slots, self.generation)) and self._may_retire():
             self._out.append(victim.retire(self.plan.graceful, now))
 
     def _may_retire(self) -> bool:
@@ -332,10 +339,10 @@ class Roster:
         """Whether one more worker may be asked for."""
         most = self.plan.workers + self.plan.surge
         total = min(most + self._drainable, MOST_PROCESSES)
-        return self._staff.working_count < most and len(self._staff) < total
+        return self._table.working_count < most and len(self._table) < total
 
     def _empty_slots(self) -> list[int]:
-        return self._staff.empty_slots(self._respawn.slots, self.generation)
+        return self._table.empty_slots(self._respawn.slots, self.generation)
 
     def _spawn_missing(self, now: float) -> None:
         for number in self._empty_slots():
@@ -348,28 +355,28 @@ class Roster:
                 self._spawn(number, self.generation, now)
 
     def _spawn(self, number: int, generation: int, now: float) -> Worker:
-        worker = self._staff.request(number, generation, now)
+        worker = self._table.request(number, generation, now)
         self._out.append(Spawn(worker.ticket, number, generation))
         return worker
 
     # ── the whole ──
 
     def _begin_stop(self, manner: Standing, now: float) -> None:
-        self._outlook.to(manner)
+        self._health.to(manner)
         if self._verdict.code == ExitCode.CLEAN:
-            self._note(Level.INFO, f"{manner.value} of {workers_text(len(self._staff))}")
+            self._note(Level.INFO, f"{manner.value} of {workers_text(len(self._table))}")
         self._rollout.cancel()
         # Those that retire as well: with nobody else left, what waits may be theirs.
-        serving = self._staff.those(Life.READY, Life.DRAINING)
-        for worker in self._staff.those(Life.ASKED, Life.BOOTING):
+        serving = self._table.those(Life.READY, Life.DRAINING)
+        for worker in self._table.those(Life.ASKED, Life.BOOTING):
             self._dismiss(worker, now)
         if manner is Standing.GRACEFUL:
             self._out += [worker.stop(self.plan.graceful, now) for worker in serving]
         elif manner is Standing.QUICK:
-            leaving = self._staff.those(Life.READY, Life.DRAINING)
+            leaving = self._table.those(Life.READY, Life.DRAINING)
             self._out += [worker.quit(now) for worker in leaving]
         else:
-            leaving = self._staff.those(Life.DRAINING, Life.SUSPECT)
+            leaving = self._table.those(Life.DRAINING, Life.SUSPECT)
             self._out += [worker.kill(Reason.FORCED, now) for worker in leaving]
 
     def _settle(self, now: float) -> list[Decision]:
@@ -383,29 +390,29 @@ class Roster:
             self._spawn_missing(now)
             self._out += self._rollout.finish(self.plan.workers)
             self._advance_reload(now)
-        if self.standing in STOPS and not self._staff:
-            self._outlook.to(Standing.STOPPED)
+        if self.standing in STOPS and not self._table:
+            self._health.to(Standing.STOPPED)
             self._out.append(self._verdict)
-        for deadline in (*self._outlook.deadlines(), *self._staff.deadlines()):
+        for deadline in (*self._health.deadlines(), *self._table.deadlines()):
             self._wake_by(deadline)
         out, self._out = self._out, []
         return out
 
     def _enforce_deadlines(self, now: float) -> None:
-        for worker in self._staff.overrun(now):
+        for worker in self._table.overrun(now):
             decision = worker.press(now)
             self._out.append(decision)
             if isinstance(decision, LeaveBehind):
                 self._note(Level.ERROR, f"{worker} does not even die of SIGKILL; left behind")
-                self._staff.remove(worker)
+                self._table.remove(worker)
 
     def _assess(self, now: float) -> None:
         """How the server stands, and whether an outage has lasted too long."""
-        outlook = self._outlook
-        uncovered = self._respawn.failing - self._staff.covered
-        self._out += outlook.assess(self.ready_count, self.plan.workers, bool(uncovered), now)
-        if outlook.is_hopeless(now):
-            self._give_up(ExitCode.GAVE_UP, f"no worker was ready for {outlook.dark_for(now):.0f} s", now)
+        health = self._health
+        uncovered = self._respawn.failing - self._table.covered
+        self._out += health.assess(self.ready_count, self.plan.workers, bool(uncovered), now)
+        if health.is_hopeless(now):
+            self._give_up(ExitCode.GAVE_UP, f"no worker was ready for {health.dark_for(now):.0f} s", now)
 
     def _wake_by(self, deadline: float) -> None:
         self._wake_at = min(self._wake_at, deadline)

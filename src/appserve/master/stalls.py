@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from appserve.observe.scoreboard import BUSY_SINCE_NS, TICK_NS, Row, WorkerState
+from appserve.observe.scoreboard import BUSY_SINCE_NS, TICK_NS, ScoreboardRow, WorkerState
 
 #: How late a turn may be on a busy machine before it counts as a pause; nanoseconds.
 TOLERATED = 1_000_000_000
@@ -48,7 +48,7 @@ class StallWatch:
         self._pauses.append(_Pause(now, late))
         return late
 
-    def stalled_for(self, row: Row, now: int, *, by_call: bool = True) -> int:
+    def stalled_for(self, row: ScoreboardRow, now: int, *, by_call: bool = True) -> int:
         """How long this worker has made no progress. A worker that boots or is gone is not judged: 0.
 
         `by_call`: whether its loop cannot turn while the application runs.
@@ -64,7 +64,7 @@ class StallWatch:
         return sum(pause.lost for pause in self._pauses if pause.ended > moment)
 
 
-def is_overdue(stalled: int, timeout: float) -> bool:
+def is_stalled(stalled: int, timeout: float) -> bool:
     """Whether a stall is longer than --timeout; 0 switches it off."""
     return timeout > 0 and stalled >= timeout * 1e9
 

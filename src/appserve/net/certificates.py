@@ -29,7 +29,7 @@ _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
 _SUBJECT_ALT_NAME = bytes.fromhex("551d11")  # 2.5.29.17
 _COMMON_NAME = bytes.fromhex("550403")  # 2.5.4.3
 
-Element = tuple[int, bytes]
+DerElement = tuple[int, bytes]
 """A tag and its content."""
 
 
@@ -73,7 +73,7 @@ def read_certificate(der: bytes) -> Certificate:
     return Certificate(tuple(dict.fromkeys(names)), begins, ends)
 
 
-def _children(data: bytes) -> Iterator[Element]:
+def _children(data: bytes) -> Iterator[DerElement]:
     """The elements of which `data` consists, one after the other (X.690 §8.1, definite lengths)."""
     at = 0
     while at < len(data):
@@ -92,7 +92,7 @@ def _children(data: bytes) -> Iterator[Element]:
         at += size
 
 
-def _child(elements: Iterator[Element], expected: int) -> bytes:
+def _child(elements: Iterator[DerElement], expected: int) -> bytes:
     """The content of the next element."""
     tag, content = next(elements, (0, b""))
     if tag != expected:

@@ -9,8 +9,8 @@ import socket
 from dataclasses import dataclass
 
 from appserve.errors import Rejected
-from appserve.http.proxy import LONGEST, ProxyHeader, read_proxy_header
-from appserve.http.trust import TrustList
+from appserve.http.forwarded import TrustList
+from appserve.http.proxy_protocol import LONGEST, ProxyHeader, read_proxy_header
 from appserve.net.address import SocketAddress, show_peer
 
 

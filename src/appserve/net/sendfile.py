@@ -13,7 +13,7 @@ PIECE = 65536
 """Bytes that are read at once where they have to be. What the client does not take of them is read again."""
 
 
-class Client(Protocol):
+class Destination(Protocol):
     """A non-blocking socket, or what stands in for one."""
 
     def fileno(self) -> int: ...
@@ -21,7 +21,7 @@ class Client(Protocol):
     def send(self, data: Any, /) -> int: ...
 
 
-def send_file(client: Client, fd: int, offset: int, count: int, *, portable: bool = False) -> int:
+def send_file(client: Destination, fd: int, offset: int, count: int, *, portable: bool = False) -> int:
     """Send at most `count` bytes of the file from `offset` on; gives how many went, 0 if it has none there.
 
     `portable` takes the second way. Raises BlockingIOError when the client takes nothing now, another

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from appserve.errors import Cause, Rejected
 from appserve.http.fields import Oddities
 from appserve.observe.log import Level, Log
-from appserve.observe.scoreboard import REFUSALS, REFUSED, Row
+from appserve.observe.scoreboard import REFUSALS, REFUSED, ScoreboardRow
 
 INTERVAL = 60.0
 """Seconds between two lines about one cause."""
@@ -24,7 +24,7 @@ class Refusals:
 
     __slots__ = ("_clock", "_held_back", "_lock", "_log", "_next", "_oddities_next", "_words")
 
-    def __init__(self, log: Log, row: Row, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: Log, row: ScoreboardRow, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._words = row.words
         self._clock = clock

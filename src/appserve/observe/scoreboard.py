@@ -63,7 +63,7 @@ LATENCY: Final = 32  # a histogram of the durations of requests, see connection/
 LATENCY_BUCKETS: Final = 32
 
 # A word that the worker writes for its siblings.
-EXPECTED_WAIT_NS: Final = 64  # WSGI: for how long a request would find it occupied (wsgi/pace.py)
+EXPECTED_WAIT_NS: Final = 64  # WSGI: for how long a request would find it occupied (wsgi/keepalive_policy.py)
 
 # More of what the worker is doing now.
 PROGRESS_NS: Final = 65  # sync: when the application last handed over a piece of a response
@@ -118,7 +118,7 @@ def latency_bucket(seconds: float) -> int:
     return min(int(seconds * 1e6).bit_length(), LATENCY_BUCKETS - 1)
 
 
-class Row:
+class ScoreboardRow:
     """One worker's row. `words` is for the hot path: `row.words[REQUESTS] += 1` is one store."""
 
     __slots__ = ("_sequence", "_text", "words")
@@ -243,7 +243,8 @@ class Scoreboard:
         start = _HEADER_WORDS * _WORD
         self._header = memory[:start].cast("Q")
         self.retired, *self.rows = (
-            Row(memory[at : at + ROW_SIZE]) for at in range(start, start + (rows + 1) * ROW_SIZE, ROW_SIZE)
+            ScoreboardRow(memory[at : at + ROW_SIZE])
+            for at in range(start, start + (rows + 1) * ROW_SIZE, ROW_SIZE)
         )
 
     @classmethod
@@ -275,20 +276,20 @@ class Scoreboard:
             raise ValueError(f"a scoreboard of {rows} rows in {len(memory)} bytes")
         return cls(memory, rows)
 
-    def row(self, at: int) -> Row:
+    def row(self, at: int) -> ScoreboardRow:
         return self.rows[at]
 
-    def siblings(self, row: Row) -> list[Row]:
+    def siblings(self, row: ScoreboardRow) -> list[ScoreboardRow]:
         """The other workers that serve."""
         return [one for one in self.rows if one is not row and one.words[STATE] == WorkerState.READY]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[ScoreboardRow]:
         return iter(self.rows)
 
-    def fold(self, row: Row) -> None:
+    def fold(self, row: ScoreboardRow) -> None:
         """Add the counters of a dead worker to `retired` and make its row free. The master's alone."""
         header, retired = self._header, self.retired.words
         header[_H_FOLDING] += 1
@@ -314,7 +315,7 @@ def size_for(rows: int) -> int:
     return _HEADER_WORDS * _WORD + (rows + 1) * ROW_SIZE
 
 
-def _counters(row: Row) -> list[int]:
+def _counters(row: ScoreboardRow) -> list[int]:
     """The words that only go up: from ACCEPTED on, then those from REFUSALS on."""
     return row.words[_COUNTERS].tolist() + row.words[_REFUSALS].tolist()
 

@@ -28,7 +28,7 @@ from appserve.observe.scoreboard import (
     RESPONSES_1XX,
     TICK_NS,
     TIMEOUTS,
-    Row,
+    ScoreboardRow,
 )
 
 CLIENT_LEFT = 499
@@ -120,7 +120,7 @@ class Tally(Counts):
 
     __slots__ = ("_row", "_words")
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: ScoreboardRow) -> None:
         super().__init__()
         self._row = row
         self._words = row.words
@@ -167,7 +167,7 @@ class Showcase:
 
     __slots__ = ("_label", "_lock", "_row", "since")
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: ScoreboardRow) -> None:
         self._row = row
         # Taken or not taken, and never waited for; so a process that is forked meanwhile cannot hang on it.
         self._lock = allocate_lock()
@@ -196,7 +196,9 @@ class Showcase:
         return len(running)
 
 
-def publish(row: Row, counts: Sequence[Counts], now_ns: int, connections: int, in_flight: int) -> None:
+def publish(
+    row: ScoreboardRow, counts: Sequence[Counts], now_ns: int, connections: int, in_flight: int
+) -> None:
     """Show the sums of all these in the row of their worker."""
     words = row.words
     words[TICK_NS] = now_ns

@@ -1,7 +1,7 @@
 """The life of a worker process around its loop: from the fork to the exit code.
 
     fork (master/process.py) → run_worker: signals, title, black box, death signal → make the event loop
-    → import the application → choose the class → serve() of workers/wsgi.py or workers/asgi.py → exit code
+    → import the application → choose the class → serve() of sync_loop.py or asgi_loop.py → exit code
 
 Signals of a worker
 
@@ -31,13 +31,13 @@ from appserve.errors import ExitCode, StartupError
 from appserve.observe.log import Level
 from appserve.system import blackbox, parent_death, process_title
 from appserve.system.signal_stack import enlarge_signal_stack
-from appserve.workers.app import Application, choose_worker_class, load, prepare_import
+from appserve.workers.application import Application, choose_worker_class, load, prepare_import
 from appserve.workers.channel import Failed
+from appserve.workers.context import WorkerContext
 from appserve.workers.modules import import_modules
-from appserve.workers.orders import Orders
 
 if TYPE_CHECKING:
-    from appserve.workers.asgi import EventLoop
+    from appserve.workers.asgi_loop import EventLoop
 
 #: Signals that mean nothing to a worker. TTIN and TTOU would stop it by default.
 UNHEARD = (
@@ -52,25 +52,25 @@ UNHEARD = (
 )
 
 
-def run_worker(orders: Orders) -> int:
+def run_worker(context: WorkerContext) -> int:
     """Be a worker until the end; gives the exit code. Called in the child after the fork. Never raises."""
     try:
-        _settle_in(orders)
-        settings = orders.settings
+        _settle_in(context)
+        settings = context.settings
         import_modules(settings)  # before the application's folders are searched; the master has done it
         loop = _make_event_loop(settings)
         application = _load(settings)
         worker_class, _ = choose_worker_class(application, settings.worker_class, settings.threads)
         if loop is not None and worker_class != "asgi":
             loop.withdraw()
-        return _serve_function(worker_class, loop)(application, orders)
+        return _serve_function(worker_class, loop)(application, context)
     except StartupError as error:
         failed = Failed(int(error.exit_code), error.message, error.detail)
     except BaseException as error:
         failed = Failed(int(ExitCode.INTERNAL), f"unexpected {type(error).__name__}", traceback.format_exc())
     # The master tells it in one record together with the exit; we tell it only if the master cannot.
-    if not orders.channel.send_before_leaving(failed):
-        orders.log.block(Level.CRITICAL, f"worker {orders.slot}: {failed.headline}", failed.text)
+    if not context.channel.send_before_leaving(failed):
+        context.log.block(Level.CRITICAL, f"worker {context.slot}: {failed.headline}", failed.text)
     return failed.exit_code
 
 
@@ -79,21 +79,21 @@ def title(settings: Settings, role: str) -> str:
     return f"appserve: {role} [{settings.name or settings.application}]"
 
 
-def _settle_in(orders: Orders) -> None:
+def _settle_in(context: WorkerContext) -> None:
     for unheard in UNHEARD:
         signal.signal(unheard, _do_nothing)
         # System calls of the application and its libraries go on as if nothing had happened.
         signal.siginterrupt(unheard, False)
     parent_death.signal_on_parent_death(signal.SIGTERM)
-    if os.getppid() != orders.master_pid:
+    if os.getppid() != context.master_pid:
         # It died before the death signal was armed, so that signal never comes.
         raise StartupError("the master is gone")
-    blackbox.arm(orders.blackbox_fd)
+    blackbox.arm(context.blackbox_fd)
     signal_stack = enlarge_signal_stack()
-    process_title.set_title(title(orders.settings, f"worker {orders.slot}"))
+    process_title.set_title(title(context.settings, f"worker {context.slot}"))
     _print_by_line()
     # Registered for life, so it also keeps the stack that handlers run on.
-    os.register_at_fork(after_in_child=lambda: _leave_family(orders, signal_stack))
+    os.register_at_fork(after_in_child=lambda: _leave_family(context, signal_stack))
 
 
 def _print_by_line() -> None:
@@ -112,7 +112,7 @@ def _make_event_loop(settings: Settings) -> "EventLoop | None":
     with asyncio.get_event_loop() then belongs to it. None if the application cannot need one."""
     if settings.worker_class not in ("auto", "asgi") or settings.interface == "wsgi":
         return None
-    from appserve.workers.asgi import EventLoop
+    from appserve.workers.asgi_loop import EventLoop
 
     return EventLoop(settings.loop)
 
@@ -124,26 +124,26 @@ def _load(settings: Settings) -> Application:
 
 def _serve_function(
     worker_class: str, loop: "EventLoop | None" = None
-) -> Callable[[Application, Orders], int]:
+) -> Callable[[Application, WorkerContext], int]:
     # Here and not at the top: which of them there are in memory is for workers/modules.py to decide.
     if worker_class == "asgi":
-        from appserve.workers import asgi
+        from appserve.workers import asgi_loop
 
-        return partial(asgi.serve, made=loop)
-    from appserve.workers import wsgi
+        return partial(asgi_loop.serve, made=loop)
+    from appserve.workers import sync_loop
 
-    return wsgi.serve_threads if worker_class == "threads" else wsgi.serve
+    return sync_loop.serve_threads if worker_class == "threads" else sync_loop.serve
 
 
-def _leave_family(orders: Orders, signal_stack: object) -> None:
+def _leave_family(context: WorkerContext, signal_stack: object) -> None:
     """Runs in a child that the application forked: it is not a worker."""
     signal.set_wakeup_fd(-1)
     for number in (*UNHEARD, signal.SIGTERM):
         handler = signal.getsignal(number)
         if getattr(handler, "__module__", "").startswith("appserve.workers"):
             signal.signal(number, signal.SIG_DFL)
-    orders.channel.close()
-    for listener in orders.listeners:
+    context.channel.close()
+    for listener in context.listeners:
         listener.close(unlink=False)
 
 

@@ -66,7 +66,7 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
-class Retire:
+class RetireOrder:
     """Master to worker: accept no more connections, finish the requests of those that are there, and leave.
 
     The connections that wait in the queue of the listeners are for the other workers. Idle connections wait
@@ -78,7 +78,7 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopOrder:
     """Master to worker: all workers leave. Accept as before until the queue of the listeners is empty, then
     close them; the rest is as for Retire."""
 
@@ -87,7 +87,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Quit:
+class QuitOrder:
     """Master to worker: leave now; accept no more connections, and cut what is in flight after `deadline`
     seconds."""
 
@@ -121,19 +121,21 @@ TYPE_OF_KIND = {
     "ready": Ready,
     "failed": Failed,
     "listening": Listening,
-    "retire": Retire,
-    "stop": Stop,
-    "quit": Quit,
+    "retire": RetireOrder,
+    "stop": StopOrder,
+    "quit": QuitOrder,
     "retiring": Retiring,
     "sibling-died": SiblingDied,
     "log-files": LogFiles,
 }
 _KIND_OF_TYPE = {message_type: kind for kind, message_type in TYPE_OF_KIND.items()}
 
-Message = Ready | Failed | Listening | Retire | Stop | Quit | Retiring | SiblingDied | LogFiles
+ChannelMessage = (
+    Ready | Failed | Listening | RetireOrder | StopOrder | QuitOrder | Retiring | SiblingDied | LogFiles
+)
 
 
-def encode(message: Message) -> bytes:
+def encode(message: ChannelMessage) -> bytes:
     """The packet that carries `message`."""
     values = {
         name: _cut(value) if isinstance(value, str) else value for name, value in asdict(message).items()
@@ -143,7 +145,7 @@ def encode(message: Message) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def decode(packet: bytes) -> Message | None:
+def decode(packet: bytes) -> ChannelMessage | None:
     """The message in `packet`, or None if it is none that this release knows. Never raises: a worker runs
     code that is not ours, and what it writes must not hurt its master."""
     try:
@@ -163,7 +165,7 @@ def decode(packet: bytes) -> Message | None:
         if type(value) is not field.type:
             return None
         known[field.name] = value
-    message: Message = message_type(**known)
+    message: ChannelMessage = message_type(**known)
     return message
 
 
@@ -183,7 +185,7 @@ class Channel:
     def fileno(self) -> int:
         return self._endpoint.fileno()
 
-    def send(self, message: Message, files: Sequence[int] = ()) -> bool:
+    def send(self, message: ChannelMessage, files: Sequence[int] = ()) -> bool:
         """Send `message` if the other end lives and keeps up; False if not. Never blocks, never raises.
 
         `files` are descriptors that come with it; the other end gets copies (SCM_RIGHTS).
@@ -204,9 +206,9 @@ class Channel:
             return False
         return True
 
-    def send_before_leaving(self, message: Message, patience: float = 1.0) -> bool:
-        """Send `message` as the last thing this process says: waits up to `patience` seconds for room."""
-        deadline = time.monotonic() + patience
+    def send_before_leaving(self, message: ChannelMessage, timeouts: float = 1.0) -> bool:
+        """Send `message` as the last thing this process says: waits up to `timeouts` seconds for room."""
+        deadline = time.monotonic() + timeouts
         while not self.send(message):
             left = deadline - time.monotonic()
             if left <= 0 or self.closed or not self._wait_for_room(left):
@@ -219,10 +221,10 @@ class Channel:
         events = poll.poll(seconds * 1000)
         return bool(events) and not events[0][1] & (select.POLLHUP | select.POLLERR)
 
-    def receive(self) -> list[Message]:
+    def receive(self) -> list[ChannelMessage]:
         """The messages that have arrived, at most MESSAGES_PER_TURN of them; `closed` is set at the end of
         file."""
-        messages: list[Message] = []
+        messages: list[ChannelMessage] = []
         for _ in range(MESSAGES_PER_TURN):
             if self.closed:
                 break

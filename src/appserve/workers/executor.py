@@ -1,7 +1,7 @@
 """How the connections of a WSGI worker get their turns.
 
-The loop (workers/wsgi.py) finds out which of them have something to do; its executor lets them do it. There
-are two: Inline, in which the loop's own thread does it, one after the other (`sync`), and a Pool of threads
+The loop (workers/sync_loop.py) finds out which of them are ready; its executor serves them. There are two:
+Inline, in which the loop's own thread does it, one after the other (`sync`), and a Pool of threads
 (`threads`, workers/pool.py).
 """
 
@@ -16,7 +16,7 @@ from appserve import forked
 from appserve.net.poller import GONE, READ, WRITE, Poller
 from appserve.observe.log import Level
 from appserve.observe.tally import Tally
-from appserve.workers.door import Door
+from appserve.workers.acceptor import Acceptor
 from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.service import Service
 
@@ -29,7 +29,7 @@ can keep a worker for long, and between two of them signals, orders and deadline
 Guard = AbstractContextManager[object]
 """What is held while a connection is neither the kernel's nor in the dictionary, and by who forks."""
 
-Ready = Iterable[tuple[int, int]]
+ReadyEvents = Iterable[tuple[int, int]]
 """What a poller tells: (descriptor, events)."""
 
 
@@ -39,11 +39,11 @@ class Executor(ABC):
     connections  by descriptor, all that the worker has
     late         descriptor → events of those that were ready and had no turn yet; while there are any, the
                  loop does not wait. Without an event: they have sent more requests than one turn is long
-    patience     seconds after which the loop has to turn again even if nothing happens
+    turn_within  seconds after which the loop has to turn again even if nothing happens
     """
 
     late: dict[int, int]
-    patience: float
+    turn_within: float
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Executor(ABC):
         """
         self.connections: dict[int, WsgiConnection] = {}
         self.late = {}
-        self.patience = math.inf
+        self.turn_within = math.inf
         self._service = service
         self._poller = poller
         self._on_own = on_own
@@ -71,15 +71,15 @@ class Executor(ABC):
         self._is_forked = False
 
     @abstractmethod
-    def start(self, door: Door) -> None:
-        """Get ready to serve who comes in by `door`. Raises StartupError."""
+    def start(self, acceptor: Acceptor) -> None:
+        """Get ready to serve who comes in by `acceptor`. Raises StartupError."""
 
     @abstractmethod
     def add(self, connection: WsgiConnection) -> None:
         """Serve a new connection from now on. Raises OSError if it cannot be watched."""
 
     @abstractmethod
-    def serve(self, ready: Ready) -> None:
+    def serve(self, ready: ReadyEvents) -> None:
         """Give turns to those in `late`, then to those that are ready. After a long one the rest is late."""
 
     @abstractmethod
@@ -166,7 +166,7 @@ class Inline(Executor):
         self._watched: dict[int, Next] = {}  # only those that are not watched for reading
         self._new: set[int] = set()  # not watched at all yet
 
-    def start(self, door: Door) -> None:
+    def start(self, acceptor: Acceptor) -> None:
         pass
 
     def add(self, connection: WsgiConnection) -> None:
@@ -177,7 +177,7 @@ class Inline(Executor):
         self._new.add(fd)
         self.late[fd] = READ
 
-    def serve(self, ready: Ready) -> None:
+    def serve(self, ready: ReadyEvents) -> None:
         # hot: bench sync-hello. Everything a request costs that is not its connection's business.
         connections = self.connections
         tally = self._tally
@@ -241,7 +241,7 @@ class Inline(Executor):
         self._poller.add(fd)
         self._new.remove(fd)
 
-    def _be_late(self, rest: Ready) -> None:
+    def _be_late(self, rest: ReadyEvents) -> None:
         """Keep what is left of a batch for the next turn; only what is not a client's is done at once."""
         for fd, events in rest:
             if fd in self.connections:
@@ -249,7 +249,7 @@ class Inline(Executor):
             else:
                 self._on_own(fd)
 
-    def _note_arrival(self, ready: Ready) -> None:
+    def _note_arrival(self, ready: ReadyEvents) -> None:
         """Requests wait for each other from now on, and some have waited before."""
         now = time.monotonic_ns()
         for fd, events in ready:

@@ -34,7 +34,7 @@ class Verdict:
     reason: str
 
 
-def tell_interface(application: object, name: str) -> Verdict:
+def detect_interface(application: object, name: str) -> Verdict:
     """The interface of a callable. `name` is how the operator wrote it, for advice."""
     subject: object = application
     for _ in range(_MOST_WRAPPERS):

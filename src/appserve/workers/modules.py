@@ -62,7 +62,7 @@ def import_modules(settings: Settings) -> None:
     for name in _of_class(settings):
         importlib.import_module(name)
     if settings.worker_class in ("auto", "asgi") and settings.loop != "asyncio":
-        _import_if_there("uvloop")  # else workers/asgi.py says what is missing
+        _import_if_there("uvloop")  # else workers/asgi_loop.py says what is missing
 
 
 def share_modules(settings: Settings) -> None:
@@ -78,11 +78,11 @@ def share_modules(settings: Settings) -> None:
 
 def _of_class(settings: Settings) -> Iterator[str]:
     if settings.worker_class != "asgi":
-        yield "appserve.workers.wsgi"
+        yield "appserve.workers.sync_loop"
         if settings.threads > 1 or settings.worker_class == "threads":
             yield "appserve.workers.pool"
     if settings.worker_class in ("auto", "asgi"):
-        yield "appserve.workers.asgi"
+        yield "appserve.workers.asgi_loop"
     if settings.certfile:
         yield "appserve.net.tls"
         yield "appserve.net.tls_socket"

@@ -49,13 +49,13 @@ from threading import Thread, get_ident
 from appserve import forked
 from appserve.errors import AppStartError
 from appserve.net.poller import GONE, READ, WRITE, Poller
-from appserve.observe.scoreboard import REQUESTS, Row
+from appserve.observe.scoreboard import REQUESTS, ScoreboardRow
 from appserve.observe.tally import Showcase, publish
-from appserve.workers.desk import Desk, StuckWatch
-from appserve.workers.door import Bar, Door
-from appserve.workers.executor import EVENTS, Executor, Guard, Ready
+from appserve.workers.acceptor import Acceptor, PauseReason
+from appserve.workers.executor import EVENTS, Executor, Guard, ReadyEvents
+from appserve.workers.thread_state import SlowRequests, ThreadState
 from appserve.wsgi.connection import Next, WsgiConnection
-from appserve.wsgi.pace import BRIEF
+from appserve.wsgi.keepalive_policy import BRIEF
 from appserve.wsgi.service import Service
 
 BREATH = 0.05
@@ -92,7 +92,7 @@ class Pool(Executor):
         guard: Guard,
         queue_timeout: float,
         size: int,
-        row: Row,
+        row: ScoreboardRow,
         slot: int,
         limit: float,
     ) -> None:
@@ -105,9 +105,11 @@ class Pool(Executor):
             None
         ] = []  # one for each connection that is out; appended to and taken from as `out`
         self._showcase = Showcase(row)
-        self.desks = [Desk(f"appserve-thread-{n}", self._showcase, service) for n in range(1, size + 1)]
-        self._stuck = StuckWatch(self.desks, limit, service.log, slot)
-        self._door: Door | None = None
+        self.desks = [
+            ThreadState(f"appserve-thread-{n}", self._showcase, service) for n in range(1, size + 1)
+        ]
+        self._stuck = SlowRequests(self.desks, limit, service.log, slot)
+        self._acceptor: Acceptor | None = None
         self._expected: dict[WsgiConnection, float] = {}  # who has just come in, and until when that counts
         self._barred_at = -1  # how many requests were served when the door was barred; -1 while it is not
         self._is_awaited = False  # the loop wants to know when a thread is free
@@ -117,16 +119,16 @@ class Pool(Executor):
         self._last_start = 0  # when a request that had to wait for a thread got one
         self._blocked: deque[tuple[int, int]] = deque()  # nobody got a thread: for how long, until when (ns)
 
-    def start(self, door: Door) -> None:
+    def start(self, acceptor: Acceptor) -> None:
         """Start the threads: all of them at once, because who cannot have them should not begin to serve."""
-        self._door = door
+        self._acceptor = acceptor
         self._poller.hang_bell()
         if sys.getswitchinterval() == PYTHONS_SWITCH:  # else the application has asked for another one
             sys.setswitchinterval(SWITCH)
         try:
-            for desk in self.desks:
+            for thread_state in self.desks:
                 # Daemons: one that is stuck does not keep the process from its end.
-                Thread(target=self._work, args=(desk,), name=desk.name, daemon=True).start()
+                Thread(target=self._work, args=(thread_state,), name=thread_state.name, daemon=True).start()
         except RuntimeError as error:
             raise AppStartError(f"cannot start {self._size} threads: {error} (see --threads)") from error
 
@@ -141,7 +143,7 @@ class Pool(Executor):
     def is_out(self, connection: WsgiConnection) -> bool:
         return bool(connection.out)
 
-    def serve(self, ready: Ready) -> None:
+    def serve(self, ready: ReadyEvents) -> None:
         # hot: bench threads-hello. What a request costs in the loop.
         connections, own = self.connections, []
         now = time.monotonic_ns()
@@ -223,11 +225,11 @@ class Pool(Executor):
             self._show()
         while self._blocked:
             spell, until = self._blocked.popleft()
-            self._service.pace.blocked(spell / 1e9, until / 1e9)
+            self._service.keep_alive_policy.blocked(spell / 1e9, until / 1e9)
         if self._has_ended:
             self._has_ended = False
             self._departed()
-        self.patience = math.inf if resting else BREATH
+        self.turn_within = math.inf if resting else BREATH
         if self._expected:
             self._mind_expected(now)
         self._mind_door()
@@ -236,7 +238,9 @@ class Pool(Executor):
         access = self._service.access
         if access is not None:
             access.flush()
-        self._row.words[REQUESTS] = sum([desk.requests for desk in self.desks], self._service.tally.requests)
+        self._row.words[REQUESTS] = sum(
+            [thread_state.requests for thread_state in self.desks], self._service.tally.requests
+        )
         self._in_flight = self._showcase.look(self.desks)
 
     def _mind_expected(self, now: float) -> None:
@@ -248,11 +252,11 @@ class Pool(Executor):
             elif now >= until:
                 del expected[connection]
         if expected:
-            self.patience = min(self.patience, PROMPT)
+            self.turn_within = min(self.turn_within, PROMPT)
 
     def _mind_door(self) -> None:
         """Accept while a thread is free, and else now and then."""
-        if self._door is None:
+        if self._acceptor is None:
             return
         busy, size = self._busy, self._size - len(self._expected)
         is_free = len(busy) < size
@@ -262,17 +266,17 @@ class Pool(Executor):
             self._is_awaited = True
             is_free = len(busy) < size
             if not (is_free or self._is_turn_of_newcomer()):
-                self._door.bar(Bar.NO_THREAD)
+                self._acceptor.pause(PauseReason.NO_THREAD)
                 return
             self._is_awaited = False
         if is_free:
             self._barred_at = -1
-        self._door.unbar(Bar.NO_THREAD)
+        self._acceptor.resume(PauseReason.NO_THREAD)
 
     def _is_turn_of_newcomer(self) -> bool:
         """Whether as many requests as there are threads were served since nobody could come in. Those who are
         here may ask again and again; who waits outside shall not wait for all of them to have enough."""
-        served = sum([desk.calls for desk in self.desks])
+        served = sum([thread_state.calls for thread_state in self.desks])
         if self._barred_at < 0:
             self._barred_at = served
         if served - self._barred_at < self._size:
@@ -296,15 +300,15 @@ class Pool(Executor):
 
     # ── the threads' side ──
 
-    def _work(self, desk: Desk) -> None:
+    def _work(self, thread_state: ThreadState) -> None:
         """The life of one thread."""
         # hot: bench threads-hello.
-        desk.ident = get_ident()
-        take, busy, size, service = self._queue.get, self._busy, self._size, desk.service
+        thread_state.ident = get_ident()
+        take, busy, size, service = self._queue.get, self._busy, self._size, thread_state.service
         watch_once = self._poller.watch_once
         while (job := take()) is not None:
             connection, reads, waits_since = job
-            desk.connection = connection
+            thread_state.connection = connection
             if waits_since:
                 self._note_start(waits_since)
             try:
@@ -324,7 +328,7 @@ class Pool(Executor):
                     self._end(connection)
             except BaseException:
                 self._report()
-                desk.rest()
+                thread_state.rest()
                 self._end(connection)
             busy.pop()
             if self._is_awaited and len(busy) < size:
@@ -355,7 +359,7 @@ class Pool(Executor):
             self._report()
         self._close(connection)
         self._has_ended = True
-        if self._door is not None and self._door.awaits_departures:
+        if self._acceptor is not None and self._acceptor.awaits_departures:
             self._poller.ring()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from appserve.errors import Rejected
-from appserve.http.http1 import Connection
+from appserve.http.http1 import Http1Connection
 from appserve.net.kernel_queues import silent_for
 from appserve.wsgi.environ import add_addresses
 from appserve.wsgi.exchange import Exchanges
@@ -31,8 +31,8 @@ class Arrival(Exchanges):
         super().__init__(
             service,
             add_addresses(service.template, client.getsockname(), peer, service.encrypt is not None),
-            Connection(service.limits, service.fields, service.stamp),
-            Outbox(client, service.quota, service.patience.write, service.tally),
+            Http1Connection(service.limits, service.fields, service.date_fields),
+            Outbox(client, service.quota, service.timeouts.write, service.tally),
         )
         self.socket: socket.socket | TlsSocket = client
         self._tls: TlsSocket | None = None
@@ -101,7 +101,7 @@ class Arrival(Exchanges):
         service = self._service
         self._waited = silent_for(client)
         self.socket = self._tls = tls = encrypt(client)
-        self._outbox = Outbox(tls, service.quota, service.patience.write, service.tally)
+        self._outbox = Outbox(tls, service.quota, service.timeouts.write, service.tally)
         self._recv = self._shake_hands
 
     def _shake_hands(self, size: int) -> bytes:

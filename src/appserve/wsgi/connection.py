@@ -1,7 +1,7 @@
 """One HTTP connection speaking with one WSGI application: bytes of a socket in, calls out, responses back.
 
 It never waits for its client. Asked when the socket can be read or written, it does what can be done at
-once and answers what it needs next; the loop that owns it (workers/wsgi.py) does the waiting. Only the
+once and answers what it needs next; the loop that owns it (workers/sync_loop.py) does the waiting. Only the
 application takes time.
 """
 
@@ -13,11 +13,11 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from appserve.connection.eviction import Kind
+from appserve.connection.eviction import Evictable
 from appserve.errors import Cause, ClientDisconnected, Rejected
-from appserve.http.deadlines import Waiting, Watch
 from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
 from appserve.http.policy import PLAIN_ON_TLS
+from appserve.http.timeouts import WaitFor, WaitTimer
 from appserve.net.kernel_queues import count_untaken
 from appserve.observe.tally import CLIENT_LEFT
 from appserve.wsgi.arrival import Arrival
@@ -61,7 +61,7 @@ class WsgiConnection(Arrival):
     def __init__(self, service: Service, client: socket.socket, peer: object) -> None:
         """Raises OSError if the client has left, or is turned away."""
         super().__init__(service, client, peer)
-        self._watch = Watch()
+        self._watch = WaitTimer()
         self._swallowed = -1  # bytes read and dropped since it lingers
         self.rests = False  # see connection/waiting.py, as for every look at it
         service.waiting.wake(self)
@@ -236,28 +236,28 @@ class WsgiConnection(Arrival):
 
     # ── the worker's sweep ──
 
-    def is_overdue(self, now: float) -> bool:
+    def is_expired(self, now: float) -> bool:
         """Whether the client has kept us waiting for too long. `now` is monotonic seconds of attention."""
         waiting, mark = self._awaited()
-        return self._watch.overdue(waiting, mark, now, self._service.patience)
+        return self._watch.expired(waiting, mark, now, self._service.timeouts)
 
     def due(self, now: float) -> float:
         """The earliest time at which it may be overdue, if nothing happens before."""
-        return self._watch.due(now, self._service.patience)
+        return self._watch.due(now, self._service.timeouts)
 
-    def _awaited(self) -> tuple[Waiting, int]:
+    def _awaited(self) -> tuple[WaitFor, int]:
         """What is waited for, and a number that changes with progress."""
         http = self._http
         if self.lingers:
             untaken = count_untaken(self.socket.fileno())
-            return (Waiting.READER, -untaken) if untaken else (Waiting.END, self._swallowed)
+            return (WaitFor.READER, -untaken) if untaken else (WaitFor.END, self._swallowed)
         if self._outbox.pending:
-            return Waiting.READER, self._outbox.reached
+            return WaitFor.READER, self._outbox.reached
         if http.reading is READING_BODY:
-            return Waiting.BODY, (http.cycle << 48) + http.body_received
+            return WaitFor.BODY, (http.cycle << 48) + http.body_received
         if not http.is_idle:
-            return Waiting.HEAD, http.cycle
-        return (Waiting.IDLE if http.cycle else Waiting.FIRST), http.cycle
+            return WaitFor.HEAD, http.cycle
+        return (WaitFor.IDLE if http.cycle else WaitFor.FIRST), http.cycle
 
     def expire(self) -> Next:
         """End the wait that has become too long: 408 where a request had begun, else without a word.
@@ -266,13 +266,13 @@ class WsgiConnection(Arrival):
         """
         if self.lingers:
             # Closed alone, it would stay with the kernel for minutes when the client takes nothing.
-            self._resets = self._awaited()[0] is Waiting.READER
+            self._resets = self._awaited()[0] is WaitFor.READER
             self._service.tally.timeouts += self._resets
             return CLOSE
         if not self._outbox.pending:
             waiting, _ = self._awaited()
             needed = self._take_in()
-            if needed is AGAIN and waiting is Waiting.HEAD and self._http.lacks_head:
+            if needed is AGAIN and waiting is WaitFor.HEAD and self._http.lacks_head:
                 needed = self.proceed()  # which calls nobody without a head
             if self._swallowed >= 0:
                 return needed
@@ -282,7 +282,7 @@ class WsgiConnection(Arrival):
         self._service.tally.timeouts += 1
         if self._outbox.pending or self._http.is_idle:
             return CLOSE
-        rejected = self._watch.rejection(self._service.patience)
+        rejected = self._watch.rejection(self._service.timeouts)
         self._http.refuse(rejected)
         return self._reject(rejected)
 
@@ -295,16 +295,16 @@ class WsgiConnection(Arrival):
         """Whether it is idle (`now` is monotonic ns), and no new client that had no time to ask."""
         return self.is_idle and (self._http.cycle > 0 or now - self._since > FRESH)
 
-    def evictable(self, now: int) -> tuple[Kind, float] | None:
+    def evictable(self, now: int) -> tuple[Evictable, float] | None:
         """If it may be closed to make room for others (`now` is monotonic ns): what it is, and since when.
         See `can_go` for who may not."""
         http = self._http
         if self.is_idle:
-            return (Kind.IDLE, self._since) if self.can_go(now) else None
+            return (Evictable.IDLE, self._since) if self.can_go(now) else None
         if self._outbox.pending or not http.lacks_head:
             return None
-        is_seen = self._watch.has_seen(Waiting.HEAD, http.cycle)
-        return Kind.HEAD, self._watch.since if is_seen else math.inf
+        is_seen = self._watch.has_seen(WaitFor.HEAD, http.cycle)
+        return Evictable.HEAD, self._watch.since if is_seen else math.inf
 
     def make_room(self) -> Next:
         """Close for others, unless what it waits for has come in (AGAIN)."""
@@ -322,7 +322,7 @@ class WsgiConnection(Arrival):
         """Let the next response be the last."""
         self._http.close_after_response()
 
-    def take_leave(self) -> Next:
+    def close_idle(self) -> Next:
         """Close an idle connection, unless a request has come in that nobody has seen (AGAIN)."""
         needed = self._take_in()
         return CLOSE if needed is not AGAIN and self.is_idle else needed

@@ -34,7 +34,7 @@ NOT_PREFIXED = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LEN
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ServerFacts:
     """What every request of this process is told about the server.
 
     root_path   where the application is mounted: "/shop", "" at the root
@@ -73,7 +73,7 @@ def _as_bytes(header: object) -> tuple[bytes, bytes]:
         raise AppMistake(f"response header {name!r} has a character beyond latin-1 (PEP 3333)") from None
 
 
-def make_template(site: Site) -> Environ:
+def make_template(site: ServerFacts) -> Environ:
     """The part of the environ that all requests of a process share.
 
     What belongs to one request stands there empty: a copy that has its keys already need not grow.

@@ -13,7 +13,7 @@ from appserve import forked
 from appserve.connection.record import RequestRecord
 from appserve.errors import ClientDisconnected, Rejected
 from appserve.http.forwarded import Origin
-from appserve.http.http1 import Connection
+from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CHUNKED, RequestHead, Writing
 from appserve.http.status import REASONS
 from appserve.observe.log import Level
@@ -21,8 +21,8 @@ from appserve.observe.tally import CLIENT_LEFT
 from appserve.tracebacks import application_traceback
 from appserve.wsgi.body import RequestBody
 from appserve.wsgi.environ import CgiVariable, Environ, Header, gather, make_environ
+from appserve.wsgi.keepalive_policy import BRIEF
 from appserve.wsgi.outbox import Outbox
-from appserve.wsgi.pace import BRIEF
 from appserve.wsgi.proxied import Proxies, tell_origin
 from appserve.wsgi.response import Response
 from appserve.wsgi.service import Service
@@ -59,7 +59,7 @@ class Exchanges:
     """For whoever lends the connection to threads (workers/pool.py)."""
 
     def __init__(
-        self, service: Service, template: Environ, http: Connection[CgiVariable, Header], outbox: Outbox
+        self, service: Service, template: Environ, http: Http1Connection[CgiVariable, Header], outbox: Outbox
     ) -> None:
         """`template` is the connection's, with its addresses."""
         self._service = service
@@ -143,7 +143,7 @@ class Exchanges:
             self._turn_away(head)
             return
         http = self._http
-        if service.pace.closes:
+        if service.keep_alive_policy.closes:
             http.close_after_response()
         tally = service.tally
         tally.begin(head.line.label, begun)
@@ -177,13 +177,13 @@ class Exchanges:
             self._since = now
         if spent > BRIEF:
             self._took_long = spent > LONG
-            service.pace.called(spent / 1e9, now / 1e9)
+            service.keep_alive_policy.called(spent / 1e9, now / 1e9)
 
     def _call(self, environ: Environ, response: Response) -> None:
         """Call the application and send what it gives; also the iteration and close() are its code."""
         service = self._service
         result = service.application(environ, response.start_response)
-        if service.pace.closes and not response.started:
+        if service.keep_alive_policy.closes and not response.started:
             self._http.close_after_response()  # the worker began to leave in the meantime
         response.finish(result)
 
@@ -223,7 +223,7 @@ class Exchanges:
     def _answer(self, status: int, *fields: Header) -> int:
         """Answer in the application's stead; gives the status that the request ends with."""
         http = self._http
-        if self._service.pace.closes:
+        if self._service.keep_alive_policy.closes:
             http.close_after_response()
         text = f"{REASONS[status]}\n".encode()
         answer = http.respond(status, [("Content-Type", "text/plain; charset=utf-8"), *fields], text)

@@ -11,8 +11,8 @@ if that begins with it.
 """
 
 from appserve.http.forwarded import DEFAULT_PORTS, Forwarding, Origin, with_port
-from appserve.http.host import split_authority
 from appserve.http.messages import RequestLine
+from appserve.http.request_line import split_authority
 from appserve.wsgi.environ import Environ, path_below, variable_name
 
 
@@ -27,7 +27,7 @@ class Proxies:
 
     def include(self, peer: str) -> bool:
         """Whether the peer with this address is one of them; "" is the peer of a unix socket."""
-        return self._forwarding.believes(peer)
+        return self._forwarding.trusts(peer)
 
     def read(self, peer: str, environ: Environ) -> Origin | None:
         """What `peer` says in the fields of a request, None if nothing. Raises Rejected(400).

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from appserve.errors import AppMistake, ClientDisconnected
-from appserve.http.http1 import Connection
+from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Writing
 from appserve.http.status import STATUS_LINES
 from appserve.wsgi.environ import CgiVariable, Header
@@ -42,7 +42,7 @@ class Response:
     _parts: list[bytes]  # of the head, as http.response has begun it
     _length: int
 
-    def __init__(self, connection: Connection[CgiVariable, Header], outbox: Outbox) -> None:
+    def __init__(self, connection: Http1Connection[CgiVariable, Header], outbox: Outbox) -> None:
         self._connection = connection
         self._cycle = connection.cycle
         self._outbox = outbox
@@ -72,14 +72,14 @@ class Response:
         elif self.code:
             raise AppMistake("start_response() was called a second time without exc_info (PEP 3333)")
         connection = self._connection
-        stamp = connection.stamp
+        date_fields = connection.date_fields
         now = time.time()
-        if now >= stamp.until:
+        if now >= date_fields.until:
             # The application may have been at it for longer than the loop's last turn is ago.
-            stamp.renew(now)
+            date_fields.renew(now)
         try:
             code, line = read_status(status)
-            parts = [line, stamp.date_server]
+            parts = [line, date_fields.date_server]
             self._length = connection.write_fields(parts, code, headers)
         except TypeError:
             kinds = f"{type(status).__name__} and {type(headers).__name__}"

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from appserve.connection.waiting import DeadlineQueue
-from appserve.http.deadlines import Patience
+from appserve.http.date import DateFields
 from appserve.http.fields import Fields
-from appserve.http.limits import Limits
-from appserve.http.stamp import Stamp
+from appserve.http.messages import Limits
+from appserve.http.timeouts import Timeouts
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.tally import Counts
 from appserve.wsgi.environ import CgiVariable, Environ, Header
-from appserve.wsgi.pace import Pace
+from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from appserve.wsgi.proxied import Proxies
 from appserve.wsgi.spool import Quota
 
@@ -34,10 +34,10 @@ class Service:
     template: Environ
     limits: Limits
     fields: Fields[CgiVariable, Header]
-    stamp: Stamp
-    patience: Patience
+    date_fields: DateFields
+    timeouts: Timeouts
     quota: Quota
-    pace: Pace
+    keep_alive_policy: KeepAlivePolicy
     log: Log
     access: AccessLog | None
     tally: Counts

@@ -9,7 +9,7 @@ import os
 import tempfile
 from _thread import allocate_lock  # a worker without threads has no other need of threading
 
-from appserve.http.limits import SHARES
+from appserve.http.messages import SHARES
 
 SEGMENT = 4 << 20
 """Bytes after which a spool goes on in a further file."""

@@ -1,6 +1,6 @@
 """The chunked coding of request bodies."""
 
-from appserve.http.limits import Limits
+from appserve.http.messages import Limits
 from tests.conformance.case import (
     HOST,
     SMALL,

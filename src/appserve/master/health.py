@@ -1,0 +1,95 @@
+"""How the server stands as a whole: it starts, serves, limps, lies dark, or stops.
+
+Told once at each change, and reminded of while it is dark. A server that was dark for `give_up` seconds
+should end, so that whoever runs it can try elsewhere; but only if something failed in that time, because a
+slow import is no reason to give up.
+"""
+
+import math
+from collections.abc import Iterator
+
+from appserve.master.events import Note, RosterTimeouts, workers_text
+from appserve.master.worker_table import STANDING, STOPS, OnStep, Standing, step
+from appserve.observe.log import Level
+
+
+class Health:
+    """The standing, and since when nobody is READY."""
+
+    def __init__(self, now: float, timeouts: RosterTimeouts, watch: OnStep) -> None:
+        self._timeouts = timeouts
+        self._watch = watch
+        self.standing = Standing.STARTING
+        self._dark_since = now
+        self._failures = 0  # since it is dark
+        self._remind_at = math.inf
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.standing in STOPS or self.standing is Standing.STOPPED
+
+    @property
+    def _is_dark(self) -> bool:
+        return self.standing in (Standing.STARTING, Standing.OUTAGE)
+
+    def to(self, standing: Standing) -> None:
+        self.standing = step(STANDING, self.standing, standing, self._watch)
+
+    def next_stop(self, *, graceful: bool) -> Standing | None:
+        """What a request to stop means now: each further one is more urgent. None: no more can be done."""
+        match self.standing:
+            case Standing.GRACEFUL:
+                return Standing.QUICK
+            case Standing.QUICK:
+                return Standing.FORCED
+            case Standing.FORCED | Standing.STOPPED:
+                return None
+            case _:
+                return Standing.GRACEFUL if graceful else Standing.QUICK
+
+    def count_failure(self) -> None:
+        self._failures += 1
+
+    def greet_ready(self) -> None:
+        """Somebody is READY, perhaps for the first time."""
+        if self.standing is Standing.STARTING:
+            self.to(Standing.SERVING)
+
+    def assess(self, ready: int, planned: int, is_failing: bool, now: float) -> list[Note]:
+        """How many are READY, and whether a slot that nobody covers fails; gives what should be said."""
+        if self.standing is Standing.STARTING:
+            return []
+        standing = Standing.DEGRADED if is_failing else Standing.SERVING
+        if ready == 0:
+            standing = Standing.OUTAGE
+        if standing is self.standing:
+            return self._remind(now)
+        self.to(standing)
+        count = f"{ready} of {workers_text(planned)} ready"
+        if standing is Standing.OUTAGE:
+            self._dark_since, self._failures = now, 0
+            self._remind_at = now + self._timeouts.outage_reminder
+            return [Note(Level.ERROR, "outage: no worker is ready")]
+        if standing is Standing.DEGRADED:
+            return [Note(Level.WARNING, f"degraded: {count}")]
+        return [Note(Level.INFO, f"recovered: {count}")]
+
+    def dark_for(self, now: float) -> float:
+        """Seconds since anybody was READY, if nobody is."""
+        return now - self._dark_since if self._is_dark else 0.0
+
+    def is_hopeless(self, now: float) -> bool:
+        return self._is_dark and self._failures > 0 and now >= self._dark_since + self._timeouts.give_up
+
+    def deadlines(self) -> Iterator[float]:
+        """When to look again although nothing happened."""
+        if self.standing is Standing.OUTAGE:
+            yield self._remind_at
+        if self._is_dark and self._failures:
+            yield self._dark_since + self._timeouts.give_up
+
+    def _remind(self, now: float) -> list[Note]:
+        if self.standing is not Standing.OUTAGE or now < self._remind_at or self.is_hopeless(now):
+            return []
+        self._remind_at = now + self._timeouts.outage_reminder
+        return [Note(Level.ERROR, f"outage: no worker is ready since {self.dark_for(now):.0f} s")]

@@ -1,0 +1,135 @@
+"""What the log says when a worker ends: one record each, with what it was doing.
+
+A death that was asked for is a line. One that was not has the request line, its age and the stacks that the
+black box kept. Who was killed by the master, and why, is said at the kill; of any other SIGKILL the usual
+sender is named, which is the kernel when memory is short.
+"""
+
+import signal
+from dataclasses import dataclass
+
+from appserve.errors import ExitCode
+from appserve.master.events import Exit, Reason
+from appserve.master.worker_handle import WorkerHandle
+from appserve.observe.log import Level, Log
+from appserve.observe.scoreboard import BUSY_SINCE_NS
+from appserve.system import blackbox
+
+#: Where a worker's own frames begin, as faulthandler writes it.
+_FIRST_FRAME = " in run_worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A line for the log and what stands below it (a traceback, stacks, or nothing)."""
+
+    level: Level
+    text: str
+    block: str = ""
+
+    def write(self, log: Log) -> None:
+        if self.block:
+            log.block(self.level, self.text, self.block)
+        else:
+            log.record(self.level, self.text)
+
+
+def killing(handle: WorkerHandle, reason: Reason, now: float) -> Record:
+    """Of a worker that is about to be killed by us; `now` is monotonic."""
+    match reason:
+        case Reason.STALLED:
+            # How long the request has been running stands behind it: that is not what --timeout limits.
+            why = f"no progress for {handle.stalled:.1f} s (--timeout {handle.settings.timeout:g})"
+        case Reason.GRACE_OVER:
+            why = f"still busy when its time to leave was over ({handle.limit})"
+        case Reason.FORCED:
+            why = "stopped by force"
+    text = f"{handle} killed: {why}, {_doing(handle, now)}, {_age(handle, now)}"
+    return Record(Level.ERROR, text, _stacks(handle))
+
+
+def slow_boot(handle: WorkerHandle, now: float) -> Record:
+    """Of a worker that should be ready by now, with where it is."""
+    text = (
+        f"{handle} is not ready after {now - handle.born:.1f} s: "
+        f"it imports {handle.settings.application} or runs its startup"
+    )
+    return Record(Level.WARNING, text, _stacks(handle))
+
+
+def death(handle: WorkerHandle, how: Exit, now: float) -> Record:
+    """Of a worker that has ended."""
+    if handle.failed is not None and not handle.ready:
+        headline = f"{handle} failed to start: {handle.failed.headline} ({how})"
+        return Record(Level.ERROR, headline, handle.failed.text)
+    if handle.failed is not None:
+        headline = f"{handle} failed: {handle.failed.headline} ({how}), {_age(handle, now)}"
+        return Record(Level.CRITICAL, headline, handle.failed.text)
+    if handle.killed:
+        return Record(Level.DEBUG, f"{handle} is gone ({how})")
+    if handle.leaving and how.signal != signal.SIGKILL:
+        return Record(Level.INFO, f"{handle} left ({how}), {_age(handle, now)}, {_served(handle)}")
+    if how.signal is not None:
+        return _death_by_signal(handle, how, now)
+    if how.code == ExitCode.CLEAN and handle.ready:
+        return Record(Level.INFO, f"{handle} left of its own accord, {_age(handle, now)}, {_served(handle)}")
+    before = "" if handle.ready else " before it was ready"
+    text = f"{handle} exited with code {how.code}{before}, {_doing(handle, now)}, {_age(handle, now)}"
+    return Record(Level.ERROR, text)
+
+
+def _death_by_signal(handle: WorkerHandle, how: Exit, now: float) -> Record:
+    before = "" if handle.ready else " before it was ready"
+    text = f"{handle} died of {how}{before}, {_doing(handle, now)}, {_age(handle, now)}"
+    if how.signal == signal.SIGKILL:
+        text += (
+            "; appserve did not send this signal: the kernel's out-of-memory killer does (see dmesg and the "
+            "memory limit of the container), or an operator"
+        )
+    # faulthandler writes for SIGSEGV and its like only; nothing can write for SIGKILL.
+    return Record(Level.ERROR, text, _stacks(handle))
+
+
+def has_served(handle: WorkerHandle) -> bool:
+    """Whether a request came to this worker. Its count of them lags behind by a turn; what it shows does
+    not."""
+    return handle.row.served_anything or bool(handle.row.current_request())
+
+
+def lost_request(handle: WorkerHandle, now: float) -> tuple[str, float] | None:
+    """The request that a sync worker took with it, without its query, and its age in seconds."""
+    if not handle.row.words[BUSY_SINCE_NS]:
+        return None
+    return handle.row.current_request().decode("latin-1"), handle.row.busy_seconds(now)
+
+
+def _doing(handle: WorkerHandle, now: float) -> str:
+    request = handle.row.current_request().decode("utf-8", "backslashreplace")
+    if not request:
+        return "no request yet"
+    if not handle.row.words[BUSY_SINCE_NS]:
+        return f"last request {request}"
+    # An event loop has many requests at once, and shows the one that began last.
+    return f"serving {request} for {handle.row.busy_seconds(now):.1f} s"
+
+
+def _stacks(handle: WorkerHandle) -> str:
+    """What the black box holds, without the frames below the worker's own: they are the master's."""
+    kept: list[str] = []
+    below = False
+    for line in blackbox.read(handle.box).split("\n"):
+        if not line.startswith("  "):
+            below = False
+        if not below:
+            kept.append(line)
+        below = below or line.endswith(_FIRST_FRAME)
+    return "\n".join(kept)
+
+
+def _age(handle: WorkerHandle, now: float) -> str:
+    return f"generation {handle.generation}, {now - handle.born:.1f} s old"
+
+
+def _served(handle: WorkerHandle) -> str:
+    requests = handle.row.totals().requests
+    return f"{requests} request{'' if requests == 1 else 's'} served"

@@ -1,0 +1,144 @@
+"""The members of the family: what the master holds for each worker, from its fork to its burial."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from appserve.config.settings import Settings
+from appserve.master.boots import BootWatch
+from appserve.master.events import Spawn
+from appserve.master.logs import Logs
+from appserve.master.process import Child, fork
+from appserve.master.stalls import StallWatch
+from appserve.net.listeners import Listener
+from appserve.observe.scoreboard import Scoreboard, ScoreboardRow
+from appserve.system import blackbox
+from appserve.workers.base import run_worker
+from appserve.workers.channel import Channel, Failed, make_channel_pair
+from appserve.workers.context import WorkerContext
+
+
+@dataclass(eq=False, slots=True)
+class WorkerHandle:
+    """One worker, as its master sees it. `born` is monotonic."""
+
+    slot: int
+    generation: int
+    settings: Settings
+    child: Child
+    channel: Channel
+    row: ScoreboardRow
+    box: int
+    born: float
+    ready: bool = False
+    worker_class: str = ""  # what it said when it was ready
+    leaving: bool = False  # was told to
+    limit: str = ""  # what limits its time to leave, for the log
+    suspect: bool = False  # told to write its stacks, about to be killed
+    killed: bool = False  # by us, which was told in the log
+    stalled: float = 0.0  # seconds without progress when it became a suspect
+    failed: Failed | None = None  # what it said before it exited
+    boot: BootWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.boot = BootWatch(self.born, self.settings.timeout)
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    def stalled_for(self, watch: StallWatch, now: int) -> int:
+        """How long it has made no progress; nanoseconds. A sync worker's loop stands still during a call."""
+        return watch.stalled_for(self.row, now, by_call=self.worker_class == "sync")
+
+    def __str__(self) -> str:
+        return f"worker {self.slot} (pid {self.pid})"
+
+
+class WorkerHandles:
+    """All members, and what they are born with."""
+
+    def __init__(
+        self,
+        master_pid: int,
+        listeners: tuple[Listener, ...],
+        board: Scoreboard,
+        logs: Logs,
+        run: Callable[[WorkerContext], int] = run_worker,
+    ) -> None:
+        self._master_pid = master_pid
+        self._listeners = listeners
+        self._board = board
+        self._logs = logs
+        self._run = run
+        self._free_rows = list(range(len(board) - 1, -1, -1))
+        self._row_numbers: dict[int, int] = {}
+        self._handles: dict[int, WorkerHandle] = {}
+
+    def __iter__(self) -> Iterator[WorkerHandle]:
+        return iter(list(self._handles.values()))
+
+    def get(self, pid: int) -> WorkerHandle | None:
+        return self._handles.get(pid)
+
+    def spawn(self, wanted: Spawn, settings: Settings) -> WorkerHandle:
+        """Fork a worker. Raises OSError when the system refuses a process, a socket or memory; nothing is
+        left then."""
+        born = time.monotonic()
+        box = blackbox.make_box(f"appserve-box-{wanted.slot}")
+        try:
+            ours, theirs = make_channel_pair()
+        except OSError:
+            os.close(box)
+            raise
+        number = self._free_rows.pop()
+        row = self._board.row(number)
+        row.claim(wanted.slot, wanted.generation, time.monotonic_ns())
+        context = WorkerContext(
+            slot=wanted.slot,
+            generation=wanted.generation,
+            master_pid=self._master_pid,
+            settings=settings,
+            listeners=self._listeners,
+            channel=theirs,
+            board=self._board,
+            row=row,
+            log=self._logs.log,
+            access=self._logs.access(settings.access_logfile),
+            blackbox_fd=box,
+            born=born,
+        )
+        try:
+            child = fork(lambda: self._run(context), self._kept(context))
+        except OSError:
+            row.clear()
+            self._free_rows.append(number)
+            ours.close()
+            os.close(box)
+            raise
+        finally:
+            theirs.close()
+        row.set_pid(child.pid)
+        handle = WorkerHandle(wanted.slot, wanted.generation, settings, child, ours, row, box, born)
+        self._handles[child.pid] = handle
+        self._row_numbers[child.pid] = number
+        return handle
+
+    def release(self, handle: WorkerHandle) -> None:
+        """Give back what was held for a worker that has been reaped; its counters stay in the totals."""
+        del self._handles[handle.pid]
+        self._board.fold(handle.row)
+        self._free_rows.append(self._row_numbers.pop(handle.pid))
+        handle.channel.close()
+        handle.child.close()
+        os.close(handle.box)
+
+    def _kept(self, context: WorkerContext) -> list[int]:
+        """The descriptors that cross the fork; master/process.py has the table."""
+        kept = [context.channel.fileno(), context.blackbox_fd]
+        kept += [listener.fileno() for listener in self._listeners]
+        for log in (context.log, context.access):
+            if log is not None:
+                kept += [log.fileno(), log.given]
+        return kept

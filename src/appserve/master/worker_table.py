@@ -1,0 +1,290 @@
+"""The roster's book: every worker from its request to its exit.
+
+Facts about it, no rules: who is there, which slots are empty, who is too many. The rules are in roster.py.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from appserve.master.events import (
+    Dump,
+    Exit,
+    Interrupt,
+    Kill,
+    LeaveBehind,
+    Quit,
+    Reason,
+    Retire,
+    RosterTimeouts,
+    Stop,
+)
+
+S = TypeVar("S", bound=Enum)
+
+#: Told of each step, as (before, after).
+OnStep = Callable[[Enum, Enum], None]
+
+
+def watch_nothing(before: Enum, after: Enum) -> None:
+    """For those who do not want to know."""
+
+
+def step(table: Mapping[S, frozenset[S]], before: S, after: S, watch: OnStep) -> S:
+    """`after`, which has to be a state that may follow `before`."""
+    assert after in table[before], f"{before} → {after}"
+    watch(before, after)
+    return after
+
+
+class Life(Enum):
+    """The states of one worker."""
+
+    ASKED = "asked"  # Spawn was decided, no pid yet
+    REVOKED = "revoked"  # and is not wanted any more
+    BOOTING = "booting"
+    READY = "ready"
+    DRAINING = "draining"  # told to leave, by us or by a signal
+    SUSPECT = "suspect"  # about to be killed, writes its stacks
+    KILLED = "killed"
+    GONE = "gone"
+
+
+LIFE: Mapping[Life, frozenset[Life]] = {
+    Life.ASKED: frozenset({Life.BOOTING, Life.REVOKED, Life.GONE}),
+    Life.REVOKED: frozenset({Life.DRAINING, Life.GONE}),
+    Life.BOOTING: frozenset({Life.READY, Life.DRAINING, Life.GONE}),
+    Life.READY: frozenset({Life.DRAINING, Life.SUSPECT, Life.GONE}),
+    Life.DRAINING: frozenset({Life.SUSPECT, Life.KILLED, Life.GONE}),
+    Life.SUSPECT: frozenset({Life.KILLED, Life.GONE}),
+    Life.KILLED: frozenset({Life.GONE}),
+    Life.GONE: frozenset(),
+}
+
+
+class Standing(Enum):
+    """The states of the server."""
+
+    STARTING = "starting"  # nothing was ever READY
+    SERVING = "serving"
+    DEGRADED = "degraded"  # some slot fails, others serve
+    OUTAGE = "outage"  # nobody is READY
+    GRACEFUL = "graceful stop"
+    QUICK = "quick stop"
+    FORCED = "forced stop"
+    STOPPED = "stopped"
+
+
+STOPS = frozenset({Standing.GRACEFUL, Standing.QUICK, Standing.FORCED})
+
+STANDING: Mapping[Standing, frozenset[Standing]] = {
+    Standing.STARTING: frozenset({Standing.SERVING, Standing.GRACEFUL, Standing.QUICK}),
+    Standing.SERVING: frozenset({Standing.DEGRADED, Standing.OUTAGE, Standing.GRACEFUL, Standing.QUICK}),
+    Standing.DEGRADED: frozenset({Standing.SERVING, Standing.OUTAGE, Standing.GRACEFUL, Standing.QUICK}),
+    Standing.OUTAGE: frozenset({Standing.SERVING, Standing.DEGRADED, Standing.GRACEFUL, Standing.QUICK}),
+    Standing.GRACEFUL: frozenset({Standing.QUICK, Standing.STOPPED}),
+    Standing.QUICK: frozenset({Standing.FORCED, Standing.STOPPED}),
+    Standing.FORCED: frozenset({Standing.STOPPED}),
+    Standing.STOPPED: frozenset(),
+}
+
+
+class Roll(Enum):
+    """The states of a reload."""
+
+    IDLE = "idle"
+    READING = "reading settings"
+    CANARY = "canary"  # the first worker of the new generation boots
+    ROLLING = "rolling"  # each new one that is READY retires an old one
+
+
+ROLL: Mapping[Roll, frozenset[Roll]] = {
+    Roll.IDLE: frozenset({Roll.READING}),
+    Roll.READING: frozenset({Roll.CANARY, Roll.ROLLING, Roll.IDLE}),
+    Roll.CANARY: frozenset({Roll.ROLLING, Roll.IDLE}),
+    Roll.ROLLING: frozenset({Roll.READING, Roll.IDLE}),
+}
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process, or the request for one."""
+
+    ticket: int
+    slot: int
+    generation: int
+    asked_at: float
+    timeouts: RosterTimeouts
+    watch: OnStep
+    state: Life = Life.ASKED
+    pid: int = 0
+    ready_at: float = math.inf
+    #: When the present state has to be over.
+    deadline: float = math.inf
+    reason: Reason = Reason.GRACE_OVER
+
+    def __str__(self) -> str:
+        return f"worker {self.slot} (pid {self.pid})"
+
+    def become(self, state: Life) -> None:
+        self.state = step(LIFE, self.state, state, self.watch)
+
+    def retire(self, graceful: float, now: float) -> Retire:
+        """Let it finish what it has, within `graceful` seconds."""
+        self.drain(graceful, now)
+        return Retire(self.pid, self.timeouts.linger, graceful)
+
+    def drain(self, graceful: float, now: float) -> None:
+        """It leaves within `graceful` seconds, because of an order or by itself."""
+        if self.state is Life.READY:
+            self.become(Life.DRAINING)
+        self.deadline = min(self.deadline, now + graceful + self.timeouts.grace_margin)
+
+    def interrupt(self, now: float) -> Interrupt:
+        """End it before it was READY."""
+        self.become(Life.DRAINING)
+        self.deadline = now + self.timeouts.quick
+        return Interrupt(self.pid)
+
+    def stop(self, graceful: float, now: float) -> Stop:
+        """Let it finish what it has and what waits, within `graceful` seconds; it may be leaving already."""
+        self.drain(graceful, now)
+        return Stop(self.pid, self.timeouts.linger, graceful)
+
+    def quit(self, now: float) -> Quit:
+        """Let it leave now; it may be leaving already."""
+        if self.state is Life.READY:
+            self.become(Life.DRAINING)
+        self.deadline = min(self.deadline, now + self.timeouts.quick + self.timeouts.quick_margin)
+        return Quit(self.pid, self.timeouts.quick)
+
+    def suspect(self, reason: Reason, now: float) -> Dump:
+        """Have it write its stacks, before it is killed."""
+        self.become(Life.SUSPECT)
+        self.reason = reason
+        self.deadline = now + self.timeouts.dump
+        return Dump(self.pid)
+
+    def kill(self, reason: Reason, now: float) -> Kill:
+        self.become(Life.KILLED)
+        self.deadline = now + self.timeouts.death
+        return Kill(self.pid, reason)
+
+    def press(self, now: float) -> Dump | Kill | LeaveBehind:
+        """Its time is over: what is harder than what was tried."""
+        match self.state:
+            case Life.DRAINING:
+                return self.suspect(Reason.GRACE_OVER, now)
+            case Life.SUSPECT:
+                return self.kill(self.reason, now)
+            case _:
+                return LeaveBehind(self.pid)
+
+
+@dataclass(slots=True)
+class Early:
+    """What was said of a pid before anybody told whose it is."""
+
+    is_ready: bool = False
+    exit: Exit | None = None
+
+
+class WorkerTable:
+    """All workers, by ticket and by pid."""
+
+    def __init__(self, timeouts: RosterTimeouts, watch: OnStep) -> None:
+        self._timeouts = timeouts
+        self._watch = watch
+        self._early: dict[int, Early] = {}
+        self._last_ticket = 0
+        self.workers: dict[int, Worker] = {}
+        self.by_pid: dict[int, Worker] = {}
+
+    def __len__(self) -> int:
+        """How many processes there are or were asked for, whatever their state."""
+        return len(self.workers)
+
+    def request(self, slot: int, generation: int, now: float) -> Worker:
+        """A worker that is about to be asked for."""
+        self._last_ticket += 1
+        worker = Worker(self._last_ticket, slot, generation, now, self._timeouts, self._watch)
+        self.workers[worker.ticket] = worker
+        return worker
+
+    def identify(self, worker: Worker, pid: int) -> Early:
+        """The worker got its pid; gives what was said of that pid before."""
+        worker.pid = pid
+        self.by_pid[pid] = worker
+        early = self._early.pop(pid, Early())
+        self._drop_early()
+        return early
+
+    def early(self, pid: int) -> Early:
+        """Where to note what is said of a pid that nobody claimed yet; forgotten if nobody can claim it."""
+        early = self._early.setdefault(pid, Early())
+        self._drop_early()
+        return early
+
+    def remove(self, worker: Worker) -> None:
+        """The process is gone, or never came."""
+        worker.become(Life.GONE)
+        del self.workers[worker.ticket]
+        self.by_pid.pop(worker.pid, None)
+        self._drop_early()
+
+    def those(self, *states: Life) -> list[Worker]:
+        return [worker for worker in self.workers.values() if worker.state in states]
+
+    @property
+    def ready_count(self) -> int:
+        return len(self.those(Life.READY))
+
+    @property
+    def working_count(self) -> int:
+        """How many boot or serve, or were asked for; the others are on their way out."""
+        return len(self.those(Life.ASKED, Life.REVOKED, Life.BOOTING, Life.READY))
+
+    @property
+    def covered(self) -> set[int]:
+        """Slots with a READY worker, of whatever generation."""
+        return {worker.slot for worker in self.those(Life.READY)}
+
+    def deadlines(self) -> Iterator[float]:
+        """When the present state of each has to be over."""
+        return (worker.deadline for worker in self.workers.values())
+
+    def overrun(self, now: float) -> list[Worker]:
+        """Those whose deadline is over."""
+        return [worker for worker in self.workers.values() if now >= worker.deadline]
+
+    def has_older_than(self, generation: int) -> bool:
+        return any(worker.generation < generation for worker in self.workers.values())
+
+    def empty_slots(self, slots: set[int], generation: int) -> list[int]:
+        """Those of `slots` without a worker of this generation; first those where nobody at all is READY."""
+        filled = {
+            worker.slot
+            for worker in self.those(Life.ASKED, Life.BOOTING, Life.READY)
+            if worker.generation == generation
+        }
+        covered = self.covered
+        return sorted(slots - filled, key=lambda number: (number in covered, number))
+
+    def surplus(self, slots: set[int], generation: int) -> Worker | None:
+        """A READY worker without a place: in none of `slots`, or of another generation.
+
+        Those whose successor is READY come first.
+        """
+        ready = self.those(Life.READY)
+        present = {worker.slot for worker in ready if worker.generation == generation}
+        return min(
+            (worker for worker in ready if worker.generation != generation or worker.slot not in slots),
+            key=lambda worker: (worker.slot not in present, worker.slot),
+            default=None,
+        )
+
+    def _drop_early(self) -> None:
+        if not self.those(Life.ASKED, Life.REVOKED):
+            self._early.clear()

@@ -1,0 +1,448 @@
+"""The asgi worker: one event loop that accepts, serves and leaves in good order.
+
+uvloop where it can be imported, asyncio's own loop otherwise or with `--loop asyncio`; both behave the same.
+These two are imported here and in asgi/, which only this module imports: a sync worker has neither in memory.
+
+The life of a worker:
+
+    lifespan startup → Ready → Listening → serve → drain → lifespan shutdown → exit code
+
+Nothing has a timer of its own. A tick of the loop, four times a second, shows the master that the loop turns,
+renews the Date field and writes the counts into the scoreboard; each fourth looks at every connection's
+deadline.
+
+The time to leave is divided from its end: lifespan shutdown needs some of it, before that what still runs is
+cancelled, and before that the responses that are streaming are told (http.disconnect). They are told late on
+purpose: a framework takes it for the client's leaving and drops the request.
+"""
+
+import asyncio
+import gc
+import math
+import os
+import selectors
+import sys
+import time
+from collections.abc import Callable
+from threading import current_thread, main_thread
+
+from appserve import forked
+from appserve.asgi.accept import LoopAcceptor, make_fair_epoll
+from appserve.asgi.door import ConnectionFactory
+from appserve.asgi.lifespan import Lifespan
+from appserve.asgi.room import Room
+from appserve.asgi.scope import asgi_fields
+from appserve.asgi.site import Site
+from appserve.errors import ExitCode
+from appserve.http.date import DateFields
+from appserve.observe.log import Level
+from appserve.observe.scoreboard import WorkerState
+from appserve.workers.application import Application
+from appserve.workers.context import (
+    WorkerContext,
+    make_forwarding,
+    make_greetings,
+    make_limits,
+    make_timeouts,
+    make_tls,
+)
+from appserve.workers.master_link import MasterLink, Phase
+
+TICK = 0.25
+TICKS_PER_SWEEP = 4
+
+TELL_STREAMS = 5.0
+"""How long before the end of the time to leave streams are told that it comes."""
+
+SHUTDOWN_SHARE = 0.2
+SHUTDOWN_MOST = 2.0
+"""What of the time to leave is kept for cancelled calls to end and for the lifespan's shutdown, which has
+more when the requests end early."""
+
+CANCEL_SECONDS = 1.0
+"""How long cancelled calls may take to end."""
+
+
+def serve(application: Application, context: WorkerContext, made: "EventLoop | None" = None) -> int:
+    """Serve until told to leave; gives the exit code. Raises AppStartError if the lifespan cannot start.
+
+    `made` has the loop that the application's modules have seen.
+    """
+    link = MasterLink(context)
+    loop, backend_fd = (made or EventLoop(context.settings.loop)).for_serving()
+    try:
+        return loop.run_until_complete(_Worker(application, context, link, loop, backend_fd).run())
+    finally:
+        # The loop is not closed: that would wait for threads of the application which may never end.
+        link.close()
+
+
+def make_loop(name: str) -> tuple[asyncio.AbstractEventLoop, int]:
+    """A new event loop (`name`: auto, uvloop, asyncio), and the descriptor of its epoll or -1."""
+    if name != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if name == "uvloop":
+                raise
+        else:
+            loop = uvloop.new_event_loop()
+            # Private, and named for tests: without it accepting is not fair, and all else works.
+            backend = getattr(loop, "_get_backend_id", None)
+            return loop, backend() if backend is not None else -1
+    selector = selectors.DefaultSelector()
+    backend_fd = selector.fileno() if isinstance(selector, selectors.EpollSelector) else -1
+    return asyncio.SelectorEventLoop(selector), backend_fd
+
+
+class EventLoop:
+    """The loop that is going to serve, for modules that ask for the current one when they are imported.
+
+    Locks, queues, clients and tasks that a module makes with asyncio.get_event_loop() are of use only on the
+    loop that serves. It is made when the first module asks, else when it has to serve: a worker whose
+    application turns out to be WSGI has none, and not the descriptors that libuv keeps for life.
+    """
+
+    def __init__(self, name: str) -> None:
+        """`name`: auto, uvloop, asyncio."""
+        self._name = name
+        self._made: tuple[asyncio.AbstractEventLoop, int] | None = None
+        if sys.version_info < (3, 14):
+            self._policy = _OnDemand(self._make)
+            asyncio.set_event_loop_policy(self._policy)
+        else:  # without policies get_event_loop() gives the current loop, or an error
+            asyncio.set_event_loop(self._make())
+
+    def for_serving(self) -> tuple[asyncio.AbstractEventLoop, int]:
+        """The loop, made the current one, and its epoll's descriptor (-1: none)."""
+        self.withdraw()
+        made = self._made
+        if made is None or made[0].is_closed():  # some modules run the loop and close it
+            made = make_loop(self._name)
+        asyncio.set_event_loop(made[0])
+        return made
+
+    def withdraw(self) -> None:
+        """Leave asyncio as it would be without us, with what the application's modules have made of it."""
+        if sys.version_info < (3, 14) and asyncio.get_event_loop_policy() is self._policy:
+            asyncio.set_event_loop_policy(None)
+            if self._policy.is_set:
+                asyncio.set_event_loop(self._policy.current)
+
+    def _make(self) -> asyncio.AbstractEventLoop:
+        self._made = make_loop(self._name)
+        return self._made[0]
+
+
+if sys.version_info < (3, 14):
+
+    class _OnDemand(asyncio.DefaultEventLoopPolicy):
+        """As usual, but the loop that the main thread gets without having set one is made by `make`."""
+
+        def __init__(self, make: Callable[[], asyncio.AbstractEventLoop]) -> None:
+            super().__init__()
+            self._make = make
+            self.is_set = False
+            self.current: asyncio.AbstractEventLoop | None = None
+
+        def get_event_loop(self) -> asyncio.AbstractEventLoop:
+            if not self.is_set and current_thread() is main_thread():
+                self.set_event_loop(self._make())
+            return super().get_event_loop()
+
+        def set_event_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+            if current_thread() is main_thread():
+                self.is_set, self.current = True, loop
+            super().set_event_loop(loop)
+
+
+class _Worker:
+    """The loop's side of one worker process."""
+
+    def __init__(
+        self,
+        application: Application,
+        context: WorkerContext,
+        link: MasterLink,
+        loop: asyncio.AbstractEventLoop,
+        backend_fd: int,
+    ) -> None:
+        settings = context.settings
+        self._application = application
+        self._context = context
+        self._link = link
+        self._loop = loop
+        self._backend_fd = backend_fd
+        self._date_fields = DateFields(time.time())
+        self._site = Site(
+            application.call,
+            loop,
+            asgi_fields(),
+            make_limits(settings),
+            make_timeouts(settings),
+            self._date_fields,
+            context.log,
+            context.access,
+            context.row,
+        )
+        self._site.keep_alive = settings.keep_alive > 0
+        self._site.root_path = settings.root_path
+        self._site.forwarding = make_forwarding(settings)
+        self._site.most_exchanges = settings.limit_concurrency
+        tls_context = make_tls(settings, context.log.warning)
+        if tls_context is not None:
+            self._site.scheme = "https"
+        self._factory = ConnectionFactory(
+            self._site, self._site.refusals, tls_context, make_greetings(settings)
+        )
+        self._room = Room(
+            self._site,
+            settings.worker_connections,
+            self._arriving,
+            f"worker {context.slot} (pid {os.getpid()})",
+        )
+        self._acceptor: LoopAcceptor | None = None
+        self._stage = Phase.SERVING  # as far as the loop has followed its orders
+        self._ticks = 0
+        self._news = asyncio.Event()  # the leash has heard something, or a connection has ended
+
+    async def run(self) -> int:
+        link = self._link
+        self._loop.add_reader(link.channel_fd, self._on_channel)
+        self._loop.add_reader(link.wakeup_fd, self._on_wakeup)
+        context = self._context
+        # It is the same in each worker, and the first one of each generation has this slot.
+        absent = Level.INFO if context.slot == 1 else Level.DEBUG
+        lifespan = Lifespan(self._application.call, context.settings.lifespan, context.log, absent)
+        if not await self._start(lifespan):
+            return ExitCode.CLEAN
+        self._site.state = lifespan.state
+        self._acceptor = await self._make_acceptor()
+        os.register_at_fork(after_in_child=self._site.disown)
+        gc.collect()
+        gc.freeze()  # what import and startup made stays: the collector need not look at it again
+        self._tick()
+        link.announce_ready(self._application)
+        await self._serve(self._acceptor)
+        await self._leave(self._acceptor)
+        self._context.row.enter(WorkerState.STOPPING, time.monotonic_ns())
+        await lifespan.shutdown(max(0.1, link.deadline - time.monotonic()))
+        await self._clear_up()
+        self._publish()
+        return ExitCode.CLEAN
+
+    # ── start ──
+
+    async def _start(self, lifespan: Lifespan) -> bool:
+        """Run the lifespan's startup; False if the worker was told to leave before it was done."""
+        startup = self._loop.create_task(lifespan.startup())
+        while not startup.done() and not self._link.leaving:
+            heard = self._loop.create_task(self._hear())
+            await asyncio.wait([startup, heard], return_when=asyncio.FIRST_COMPLETED)
+            heard.cancel()
+        if startup.done():
+            await startup
+            return True
+        startup.cancel()
+        await asyncio.wait([startup])
+        return False
+
+    async def _make_acceptor(self) -> LoopAcceptor:
+        context = self._context
+        epoll = await make_fair_epoll(self._loop, self._backend_fd)
+        if epoll is None:
+            context.log.debug("connections are not shared evenly: this loop's epoll cannot be used for that")
+        has_siblings = context.settings.workers > 1
+        return LoopAcceptor(
+            self._loop,
+            context.listeners,
+            epoll,
+            self._factory.admit,
+            self._room_left,
+            self._room.make,
+            context.log,
+            has_siblings,
+        )
+
+    async def _serve(self, acceptor: LoopAcceptor) -> None:
+        link = self._link
+        while not (link.listening or link.leaving):
+            await self._hear()
+        if link.listening:
+            await acceptor.open()
+        while not link.leaving:
+            await self._hear()
+
+    def _arriving(self) -> int:
+        return len(self._acceptor.arriving) if self._acceptor is not None else 0
+
+    def _room_left(self) -> int:
+        """How many more connections may be held. Without room it is watched for."""
+        left = self._room.left()
+        if left <= 0 and self._site.departed is None:
+            self._site.departed = self._on_departure
+        return left
+
+    def _on_departure(self) -> None:
+        """Something has ended since there was no room: accept again."""
+        if self._acceptor is not None and not self._acceptor.watching and self._room.left() > 0:
+            self._site.departed = None
+            self._acceptor.rearm()
+
+    # ── news ──
+
+    async def _hear(self) -> None:
+        """Until there is news."""
+        await self._news.wait()
+        self._news.clear()
+
+    def _on_channel(self) -> None:
+        link = self._link
+        link.on_channel()
+        if not link.channel_open:
+            self._loop.remove_reader(link.channel_fd)
+        if self._acceptor is not None and link.take_sibling_death():
+            self._acceptor.rearm()
+        self._news.set()
+
+    def _on_wakeup(self) -> None:
+        self._link.on_wakeup()
+        self._news.set()
+
+    def _tick(self) -> None:
+        if self._site.forked:
+            forked.leave(None)  # it went on into the event loop, which is the worker's
+        self._loop.call_later(TICK, self._tick)
+        self._date_fields.renew(time.time())
+        self._publish()
+        site = self._site
+        site.attend(time.monotonic())
+        self._ticks += 1
+        if self._acceptor is not None:
+            self._acceptor.relieve()
+        if site.access is not None:
+            site.access.flush()  # what a slow reader did not take
+        if self._ticks % TICKS_PER_SWEEP == 0:
+            site.sweep()
+            if self._acceptor is not None:
+                self._acceptor.rearm()
+            self._link.tick()
+            site.refusals.report(site.fields.oddities)
+            self._context.log.flush()
+            if self._link.leaving:
+                self._news.set()
+
+    def _publish(self) -> None:
+        """Show the counts on the scoreboard, and that the loop turns."""
+        site = self._site
+        if self._acceptor is not None:
+            site.tally.accepted = self._acceptor.accepted
+        site.tally.publish(time.monotonic_ns(), len(site.connections), len(site.exchanges))
+
+    # ── leave ──
+
+    async def _leave(self, acceptor: LoopAcceptor) -> None:
+        """Finish what is there, as long as the leash allows. It is serving with another accept rule."""
+        site = self._site
+        link = self._link
+        site.keep_alive = False
+        site.departed = self._on_departure_while_leaving
+        for connection in site.connections:
+            connection.close_after_response()
+        deadline = cut_at = math.inf
+        while True:
+            self._follow(acceptor)
+            now = time.monotonic()
+            if link.deadline < deadline:  # a later order may leave less time
+                deadline = link.deadline
+                cut_at = deadline - min(SHUTDOWN_MOST, SHUTDOWN_SHARE * (deadline - now))
+            quickly = link.stage is Phase.QUITTING
+            tell_at = now if quickly else cut_at - TELL_STREAMS
+            self._ask_to_leave(now >= link.linger_until, now >= tell_at, quickly)
+            if now >= cut_at or not self._has_work():
+                break
+            ahead = [moment for moment in (link.linger_until, tell_at, cut_at) if moment > now]
+            await self._hear_until(min([*ahead, now + TICK]))
+        acceptor.close()
+        await self._cut()
+
+    def _follow(self, acceptor: LoopAcceptor) -> None:
+        """Accept as the way of leaving asks for, and close the listeners when they are of no more use."""
+        stage = self._link.stage
+        if not self._link.needs_listeners:
+            acceptor.close()
+        elif stage is Phase.STOPPING:
+            if self._stage is Phase.RETIRING:
+                acceptor.resume()
+            acceptor.close_if_empty()
+        if stage is Phase.RETIRING and self._stage is not stage:
+            acceptor.withhold()
+            self._link.announce_retiring()
+        self._stage = stage
+
+    def _on_departure_while_leaving(self) -> None:
+        self._news.set()
+        if self._acceptor is not None and not self._acceptor.watching:
+            self._acceptor.relieve()
+
+    def _ask_to_leave(self, close_idle: bool, tell_streams: bool, quickly: bool) -> None:
+        for connection in tuple(self._site.connections):
+            if close_idle and (quickly or not connection.is_fresh):
+                connection.close_if_idle()
+            if tell_streams:
+                connection.send_disconnect()
+            if quickly:
+                connection.end_lingering()
+
+    def _has_work(self) -> bool:
+        site = self._site
+        acceptor = self._acceptor
+        if site.connections or site.exchanges or (acceptor is not None and acceptor.arriving):
+            return True
+        # By a SIGTERM alone it does not leave at once: it may have gone to all, and an order follow.
+        may_accept = acceptor is not None and not acceptor.is_closed
+        return may_accept and (self._stage is Phase.STOPPING or time.monotonic() < self._link.linger_until)
+
+    async def _hear_until(self, moment: float) -> None:
+        try:
+            await asyncio.wait_for(self._hear(), max(0.0, moment - time.monotonic()))
+        except TimeoutError:
+            pass
+
+    async def _cut(self) -> None:
+        """Cancel what still runs, and close what is still open."""
+        site = self._site
+        site.cutting = True  # from now on requests are answered 503
+        if site.connections:
+            await self._read_what_has_come()
+        tasks = [exchange.task for exchange in site.exchanges]
+        # An application may go on after its connection has ended.
+        self._link.log_cut(max(len(site.connections), len(tasks)))
+        if tasks:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=min(CANCEL_SECONDS, self._left() / 2))
+        for connection in tuple(site.connections):
+            connection.abort()
+
+    async def _read_what_has_come(self) -> None:
+        """Let the loop look at all sockets once: a turn begins with those that a wait has found ready."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def _clear_up(self) -> None:
+        """Cancel the tasks that the application has left running; they get a moment to notice."""
+        leftovers = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
+        for task in leftovers:
+            task.cancel()
+        if leftovers:
+            await asyncio.wait(leftovers, timeout=min(CANCEL_SECONDS, self._left()))
+        try:
+            await asyncio.wait_for(self._loop.shutdown_asyncgens(), min(CANCEL_SECONDS, self._left()))
+        except TimeoutError:
+            pass
+        self._context.drain_logs()
+
+    def _left(self) -> float:
+        """Seconds of the time to leave, and a little when it is over."""
+        return max(0.1, self._link.deadline - time.monotonic())

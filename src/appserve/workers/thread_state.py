@@ -1,0 +1,117 @@
+"""What each thread of a worker is doing, and what the log says of one that makes no progress.
+
+A thread that is stuck in the application cannot be ended: Python has no way to do it, and whatever it holds
+(locks, a database's connection) would stay held. It can be told of, with the request and the line that it
+hangs in, while the other threads go on serving.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appserve.observe.log import Level, Log
+from appserve.observe.tally import Counts, Showcase
+from appserve.tracebacks import application_stack
+from appserve.wsgi.connection import WsgiConnection
+from appserve.wsgi.service import Service
+
+
+class ThreadState(Counts):
+    """The place of one thread: what it does and has done, for others to read. Only the thread itself writes.
+
+    connection   the one that it had last; its own to touch only while the thread has it
+    service      what its connections share, with this desk to count at
+    """
+
+    __slots__ = ("_showcase", "connection", "ident", "name", "service")
+
+    def __init__(self, name: str, showcase: Showcase, service: Service) -> None:
+        super().__init__()
+        self._showcase = showcase
+        self.name = name
+        self.ident = 0
+        self.connection: WsgiConnection | None = None
+        self.service = service.counted_by(self)
+
+    def begin(self, label: bytes, now_ns: int) -> None:
+        # hot: bench threads-hello.
+        self.label = label
+        self.since = now_ns
+        if not self._showcase.since:
+            self._showcase.put(label, now_ns)
+
+    @property
+    def client(self) -> str:
+        """The address that the current or last request came from, "" for that of a unix socket."""
+        return "" if self.connection is None else self.connection.peer
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A stall that was logged: when the call began (which identifies it), the progress before the stall,
+    both in monotonic ns, and the request line."""
+
+    since: int
+    stalled_since: int
+    request: str
+
+
+class SlowRequests:
+    """Logs calls of the application that have made no progress for `limit` seconds (--timeout); 0 disables.
+
+    Progress is what it is in a sync worker: each piece of the response that the application hands over. A
+    stall is logged once when it is noticed, with the thread's stack, and again when it is over.
+    """
+
+    def __init__(self, desks: Sequence[ThreadState], limit: float, log: Log, slot: int) -> None:
+        self._desks = desks
+        self._limit = int(limit * 1e9)
+        self._log = log
+        self._slot = slot
+        self._told: dict[ThreadState, _Told] = {}
+
+    def look(self, now_ns: int) -> None:
+        """Once a second."""
+        if not self._limit:
+            return
+        for thread_state in self._desks:
+            since, progressed = thread_state.since, thread_state.stall_reference_ns
+            told = self._told.get(thread_state)
+            if told is not None and (told.since, told.stalled_since) != (since, progressed):
+                del self._told[thread_state]
+                self._log_end(thread_state, told, has_returned=told.since != since)
+                told = None
+            if told is None and since and now_ns - progressed > self._limit:
+                self._log_stall(thread_state, since, progressed, now_ns)
+
+    def _log_end(self, thread_state: ThreadState, told: _Told, *, has_returned: bool) -> None:
+        """The thread may have had other calls since, all of them within a second after the last look."""
+        if has_returned:
+            seconds = (thread_state.ended - told.since) / 1e9
+            self._log.warning(f"{self._who(thread_state)} came back after {seconds:.1f} s: {told.request}")
+        else:
+            seconds = (thread_state.progressed - told.stalled_since) / 1e9
+            self._log.warning(
+                f"{self._who(thread_state)} makes progress again after {seconds:.1f} s: {told.request}"
+            )
+
+    def _log_stall(self, thread_state: ThreadState, since: int, progressed: int, now_ns: int) -> None:
+        request = thread_state.label.decode("latin-1")
+        client = thread_state.client or "a local client"
+        frame = sys._current_frames().get(thread_state.ident)
+        stack = application_stack(frame) if frame is not None else ""
+        del frame
+        if (thread_state.since, thread_state.stall_reference_ns) != (since, progressed):
+            return  # it has made progress meanwhile
+        self._told[thread_state] = _Told(since, progressed, request)
+        self._log.block(
+            Level.WARNING,
+            f"{self._who(thread_state)} has made no progress for {(now_ns - progressed) / 1e9:.1f} s "
+            f"(--timeout {self._limit / 1e9:g}), serving {request} from {client} "
+            f"for {(now_ns - since) / 1e9:.1f} s",
+            stack,
+        )
+
+    def _who(self, thread_state: ThreadState) -> str:
+        return f"worker {self._slot} (pid {os.getpid()}), {thread_state.name},"

@@ -1,0 +1,186 @@
+"""What is said of the dead."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from appserve.config.settings import Settings
+from appserve.master.events import Exit, Reason
+from appserve.master.postmortem import Record, death, has_served, killing
+from appserve.master.process import Child
+from appserve.master.worker_handle import WorkerHandle
+from appserve.observe.log import Level
+from appserve.observe.scoreboard import BUSY_SINCE_NS, REQUESTS, ROW_SIZE, ScoreboardRow
+from appserve.system import blackbox
+from appserve.workers.channel import Failed, make_channel_pair
+
+BORN = 100.0
+NOW = 112.0
+
+STACKS = """\
+Thread 0x1 (most recent call first):
+  File "threading.py", line 1 in wait
+
+Current thread 0x2 (most recent call first):
+  File "shop.py", line 7 in checkout
+  File "base.py", line 60 in run_worker
+  File "process.py", line 90 in _live
+  File "master.py", line 200 in _turn
+"""
+
+
+@pytest.fixture
+def member() -> Iterator[WorkerHandle]:
+    channel, other = make_channel_pair()
+    other.close()
+    child = Child.__new__(Child)
+    child.pid, child.pidfd = 4127, -1
+    settings = Settings(application="shop:app", timeout=30.0, graceful_timeout=25.0)
+    row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
+    box = blackbox.make_box("test")
+    yield WorkerHandle(3, 2, settings, child, channel, row, box, BORN, ready=True)
+    channel.close()
+    os.close(box)
+
+
+def fill_box(member: WorkerHandle) -> None:
+    os.pwrite(member.box, STACKS.encode(), 0)
+
+
+def serve(member: WorkerHandle, request: bytes, seconds: float) -> None:
+    member.row.set_request(request)
+    member.row.words[BUSY_SINCE_NS] = int((NOW - seconds) * 1e9)
+
+
+def test_a_stalled_worker_is_told_with_limit_request_age_and_stacks(member: WorkerHandle) -> None:
+    fill_box(member)
+    serve(member, b"GET /checkout", 30.25)
+    member.stalled = 30.25
+
+    record = killing(member, Reason.STALLED, NOW)
+
+    assert record.text == (
+        "worker 3 (pid 4127) killed: no progress for 30.2 s (--timeout 30), "
+        "serving GET /checkout for 30.2 s, generation 2, 12.0 s old"
+    )
+    assert "in checkout" in record.block
+    assert record.level is Level.ERROR
+
+
+def test_stacks_end_where_the_worker_began(member: WorkerHandle) -> None:
+    fill_box(member)
+
+    block = killing(member, Reason.FORCED, NOW).block
+
+    assert "in wait" in block
+    assert "in run_worker" in block
+    assert "_turn" not in block
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (Reason.GRACE_OVER, "still busy when its time to leave was over (--graceful-timeout 25)"),
+        (Reason.FORCED, "stopped by force"),
+    ],
+)
+def test_every_kill_has_its_reason(member: WorkerHandle, reason: Reason, words: str) -> None:
+    member.limit = "--graceful-timeout 25"
+
+    assert words in killing(member, reason, NOW).text
+    assert "memory" not in killing(member, reason, NOW).text
+
+
+def test_a_kill_of_ours_is_no_news_when_it_has_happened(member: WorkerHandle) -> None:
+    member.killed = member.leaving = True
+
+    assert death(member, Exit(None, 9), NOW) == Record(Level.DEBUG, "worker 3 (pid 4127) is gone (SIGKILL)")
+
+
+def test_a_signal_from_outside_is_told_by_its_name(member: WorkerHandle) -> None:
+    fill_box(member)
+    serve(member, b"POST /x", 1.0)
+
+    record = death(member, Exit(None, 11), NOW)
+
+    assert record.text == (
+        "worker 3 (pid 4127) died of SIGSEGV, serving POST /x for 1.0 s, generation 2, 12.0 s old"
+    )
+    assert "in checkout" in record.block
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(member: WorkerHandle) -> None:
+    assert "died of signal 62" in death(member, Exit(None, 62), NOW).text
+
+
+def test_a_sigkill_that_is_not_ours_is_told_with_its_usual_sender(member: WorkerHandle) -> None:
+    for member.leaving in (False, True):
+        text = death(member, Exit(None, 9), NOW).text
+        assert text.startswith("worker 3 (pid 4127) died of SIGKILL, no request yet, ")
+        assert "appserve did not send this signal: the kernel's out-of-memory killer does" in text
+
+
+def test_an_event_loop_shows_its_last_request(member: WorkerHandle) -> None:
+    member.row.set_request(b"GET /last")
+
+    assert "last request GET /last," in death(member, Exit(None, 9), NOW).text
+
+
+def test_a_request_that_is_no_text_is_shown_escaped(member: WorkerHandle) -> None:
+    serve(member, b"GET /\xff", 1.0)
+
+    assert r"serving GET /\xff for" in death(member, Exit(1), NOW).text
+
+
+def test_a_failed_start_is_told_in_the_words_of_the_worker(member: WorkerHandle) -> None:
+    member.ready = False
+    member.failed = Failed(4, 'cannot import "shop"', "Traceback …")
+
+    assert death(member, Exit(4), NOW) == Record(
+        Level.ERROR,
+        'worker 3 (pid 4127) failed to start: cannot import "shop" (exit code 4)',
+        "Traceback …",
+    )
+
+
+def test_a_failure_later_on_is_told_in_the_words_of_the_worker(member: WorkerHandle) -> None:
+    member.failed = Failed(71, "unexpected KeyError", "Traceback …")
+
+    record = death(member, Exit(71), NOW)
+
+    assert record.level is Level.CRITICAL
+    assert "failed: unexpected KeyError (exit code 71)" in record.text
+    assert record.block == "Traceback …"
+
+
+def test_who_was_told_to_leave_is_told_in_a_line(member: WorkerHandle) -> None:
+    member.leaving = True
+    member.row.words[REQUESTS] = 1
+
+    assert death(member, Exit(0), NOW) == Record(
+        Level.INFO, "worker 3 (pid 4127) left (exit code 0), generation 2, 12.0 s old, 1 request served"
+    )
+
+
+def test_who_left_of_its_own_accord_is_told_in_a_line(member: WorkerHandle) -> None:
+    record = death(member, Exit(0), NOW)
+
+    assert record.level is Level.INFO
+    assert "left of its own accord" in record.text
+    assert "0 requests served" in record.text
+
+
+def test_an_exit_before_ready_is_told_as_that(member: WorkerHandle) -> None:
+    member.ready = False
+
+    record = death(member, Exit(0), NOW)
+
+    assert record.level is Level.ERROR
+    assert "exited with code 0 before it was ready, no request yet" in record.text
+
+
+def test_a_request_that_has_begun_counts_as_service(member: WorkerHandle) -> None:
+    assert not has_served(member)
+    member.row.set_request(b"GET /")
+    assert has_served(member)
