@@ -169,10 +169,10 @@ def test_an_outage_that_lasts_ends_the_server_with_70(serve: Serve) -> None:
     """With the limit of two minutes made a second: it is no setting."""
     impatient = """
 from appserve.master import master
-from appserve.master.events import Patience
+from appserve.master.events import RosterTimeouts
 
 inner = master.run
-master.run = lambda resolved, reread: inner(resolved, reread, Patience(give_up=1.0))
+master.run = lambda resolved, reread: inner(resolved, reread, RosterTimeouts(give_up=1.0))
 """
     files = {"app.py": FRAGILE + HELLO, "sitecustomize.py": impatient}
     server = serve(files=files, environ={"PYTHONPATH": "."})

@@ -208,7 +208,7 @@ def test_nothing_is_imported_after_the_start_but_the_application(
         (tmp_path / "app.py").write_text(broken)
         mark = server.mark()
         server.signal(signal.SIGHUP)
-        server.await_line("given up", since=mark)
+        server.await_line("abandoned", since=mark)
     (tmp_path / "appserve.toml").write_text("keep-alive = [")
     server.signal(signal.SIGHUP)
     server.await_line("reload refused")

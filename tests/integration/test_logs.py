@@ -48,7 +48,7 @@ def test_usr1_opens_a_renamed_access_log_anew_in_every_worker(serve: Serve, sour
     new.rename(old)
     server.signal(signal.SIGUSR1)
 
-    server.await_line(r"SIGUSR1 received, opened anew: \S+/access\.log$")
+    server.await_line(r"SIGUSR1 received: reopened \S+/access\.log$")
     for pid in (server.pid, *workers):
         await_fact(lambda pid=pid: str(old) not in files_of(pid), "the old file is closed")  # type: ignore[misc]
     assert server.get("/after").status == 200
@@ -113,7 +113,7 @@ def test_the_error_log_can_be_a_file_that_is_opened_anew(serve: Serve, source: s
 
     path.rename(old)
     server.signal(signal.SIGUSR1)
-    await_fact(holds(path, f"SIGUSR1 received, opened anew: {path}"), "the master writes the new file")
+    await_fact(holds(path, f"SIGUSR1 received: reopened {path}"), "the master writes the new file")
     worker = server.worker_pids()[0]
     await_fact(lambda: str(old) not in files_of(worker), "the worker has closed the old file")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
@@ -169,7 +169,7 @@ def test_a_log_that_cannot_be_opened_anew_is_written_on(serve: Serve) -> None:
     server.signal(signal.SIGUSR1)
 
     server.await_line(
-        r"cannot open the access log \S+/logs/access\.log: No such file.*; what is open is written on"
+        r"cannot open the access log \S+/logs/access\.log: No such file.*; the open file stays in use"
     )
     server.get("/after")
     await_fact(holds(server.folder / "old" / "access.log", "/after"), "the request is in the old file")
@@ -180,7 +180,7 @@ def test_usr1_without_log_files_does_nothing(serve: Serve) -> None:
 
     server.signal(signal.SIGUSR1)
 
-    server.await_line("SIGUSR1 received, no log is a file")
+    server.await_line("SIGUSR1 received: no log file to reopen")
     assert server.get().status == 200
 
 

@@ -47,7 +47,7 @@ def test_idle_workers_are_gone_within_two_seconds(serve: Serve, source: str) -> 
 
     await_nobody(server)
     assert time.monotonic() - killed_at < 2.0
-    assert server.find(rf"worker 1 \(pid \d+\): its master \(pid {server.pid}\) is gone, leaves")
+    assert server.find(rf"worker 1 \(pid \d+\): the master \(pid {server.pid}\) is gone: stopping")
     assert server.is_refusing()
     kept.close()
 

@@ -53,7 +53,7 @@ def test_a_new_worker_is_ready_before_an_old_one_leaves(serve: Serve) -> None:
     server.signal(signal.SIGHUP)
     server.await_line("generation 2 serves with 2 workers")
 
-    order = [match[0] for match in server.find(r"ready in|left \(exit", mark)]
+    order = [match[0] for match in server.find(r"ready in|stopped \(exit", mark)]
     assert order.count("ready in") == order.count("left (exit") == 2
     assert all(order[:n].count("left (exit") <= order[:n].count("ready in") for n in range(4))
 
@@ -104,7 +104,7 @@ def test_hup_with_broken_code_keeps_the_old_generation_and_says_why(serve: Serve
         (server.folder / "app.py").write_text("def app(:\n")
         server.signal(signal.SIGHUP)
         server.await_line(
-            r"generation 2 given up: its first worker failed \(exit code 4\); generation 1 goes on"
+            r"generation 2 abandoned: its first worker failed \(exit code 4\); generation 1 keeps serving"
         )
 
     assert load.complaints == []
@@ -121,7 +121,7 @@ def test_a_new_generation_that_dies_is_given_up_at_once(serve: Serve, way: str) 
     (server.folder / "app.py").write_text(way + "\n")
     server.signal(signal.SIGHUP)
 
-    server.await_line("generation 2 given up")
+    server.await_line("generation 2 abandoned")
     assert set(server.worker_pids()) == set(old.values())
     assert server.find("next try") == []
 
@@ -130,7 +130,7 @@ def test_after_a_reload_that_was_given_up_the_next_one_works(serve: Serve) -> No
     server = serve(files={"app.py": VERSION % 1})
     (server.folder / "app.py").write_text("1 / 0\n")
     server.signal(signal.SIGHUP)
-    server.await_line("generation 2 given up")
+    server.await_line("generation 2 abandoned")
 
     (server.folder / "app.py").write_text(VERSION % 3)
     server.signal(signal.SIGHUP)
@@ -192,7 +192,7 @@ def test_what_a_reload_cannot_change_is_named(serve: Serve) -> None:
     (server.folder / "appserve.toml").write_text('bind = ["127.0.0.1:1"]\nbacklog = 5\nworkers = 2\n')
     server.signal(signal.SIGHUP)
 
-    server.await_line(r"reload: bind, backlog cannot change by a reload, only by a restart")
+    server.await_line(r"reload: bind, backlog not changed: a restart is needed")
     server.await_line("generation 2 serves with 2 workers")
     assert server.port == port
     assert server.get().status == 200

@@ -117,7 +117,7 @@ def test_term_ends_idle_workers_within_a_moment(serve: Serve, source: str) -> No
 
     assert server.stop(timeouts=10) == 0
     assert "killed" not in server.log
-    assert len(server.find(r"worker \d \(pid \d+\) left \(exit code 0\)")) == 2
+    assert len(server.find(r"worker \d \(pid \d+\) stopped \(exit code 0\)")) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
@@ -158,7 +158,7 @@ def test_a_ctrl_c_is_quiet(serve: Serve) -> None:
     assert server.wait() == 0
     assert "Traceback" not in server.log
     assert "KeyboardInterrupt" not in server.log
-    assert len(server.find(r"worker \d \(pid \d+\) left \(exit code 0\)")) == 3
+    assert len(server.find(r"worker \d \(pid \d+\) stopped \(exit code 0\)")) == 3
 
 
 def test_a_ctrl_c_while_the_application_is_imported_is_quiet(serve: Serve) -> None:
@@ -203,8 +203,8 @@ def test_term_to_a_worker_retires_it_and_another_takes_its_place(serve: Serve, s
 
     kill(workers[1], signal.SIGTERM)
 
-    server.await_line(r"worker 1 \(pid \d+\): SIGTERM, retires", since=mark)
-    server.await_line(rf"worker 1 \(pid {workers[1]}\) left of its own accord", since=mark)
+    server.await_line(r"worker 1 \(pid \d+\): SIGTERM received: retiring", since=mark)
+    server.await_line(rf"worker 1 \(pid {workers[1]}\) stopped without an order", since=mark)
     assert workers[1] != server.await_ready(1, since=mark)[1]
     assert "failed" not in server.log
 

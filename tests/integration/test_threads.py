@@ -132,6 +132,6 @@ def test_what_the_threads_did_is_in_the_access_log_before_the_server_ends(serve:
         server.get(f"/{number}")
     pid = server.worker_pids()[0]
     os.kill(pid, signal.SIGTERM)
-    server.await_line(rf"worker 1 \(pid {pid}\) left of its own accord")
+    server.await_line(rf"worker 1 \(pid {pid}\) stopped without an order")
 
     assert [f'"GET /{number} HTTP/1.1" 200 ' in server.access_log for number in range(20)] == [True] * 20

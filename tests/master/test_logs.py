@@ -50,7 +50,7 @@ def test_a_named_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> Non
     pipe = tmp_path / "access.log"
     os.mkfifo(pipe)
 
-    reason = "it is a named pipe that nobody reads (start its reader first), or a socket"
+    reason = "it is a named pipe without a reader (start the reader first), or a socket"
     assert refusal(pipe) == f"cannot open the access log {pipe}: {reason}"
 
 

@@ -81,12 +81,12 @@ def test_stacks_end_where_the_worker_began(member: WorkerHandle) -> None:
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        (Reason.GRACE_OVER, "still busy when its time to leave was over (--graceful-timeout 25)"),
+        (Reason.GRACE_OVER, "still busy: --graceful-timeout (25 s) exceeded"),
         (Reason.FORCED, "stopped by force"),
     ],
 )
 def test_every_kill_has_its_reason(member: WorkerHandle, reason: Reason, words: str) -> None:
-    member.limit = "--graceful-timeout 25"
+    member.limit = "--graceful-timeout (25 s)"
 
     assert words in killing(member, reason, NOW).text
     assert "memory" not in killing(member, reason, NOW).text
@@ -95,7 +95,7 @@ def test_every_kill_has_its_reason(member: WorkerHandle, reason: Reason, words: 
 def test_a_kill_of_ours_is_no_news_when_it_has_happened(member: WorkerHandle) -> None:
     member.killed = member.leaving = True
 
-    assert death(member, Exit(None, 9), NOW) == Record(Level.DEBUG, "worker 3 (pid 4127) is gone (SIGKILL)")
+    assert death(member, Exit(None, 9), NOW) == Record(Level.DEBUG, "worker 3 (pid 4127) ended (SIGKILL)")
 
 
 def test_a_signal_from_outside_is_told_by_its_name(member: WorkerHandle) -> None:
@@ -118,7 +118,7 @@ def test_a_sigkill_that_is_not_ours_is_told_with_its_usual_sender(member: Worker
     for member.leaving in (False, True):
         text = death(member, Exit(None, 9), NOW).text
         assert text.startswith("worker 3 (pid 4127) died of SIGKILL, no request yet, ")
-        assert "appserve did not send this signal: the kernel's out-of-memory killer does" in text
+        assert "appserve did not send this signal: the usual sender is the kernel" in text
 
 
 def test_an_event_loop_shows_its_last_request(member: WorkerHandle) -> None:
@@ -159,7 +159,7 @@ def test_who_was_told_to_leave_is_told_in_a_line(member: WorkerHandle) -> None:
     member.row.words[REQUESTS] = 1
 
     assert death(member, Exit(0), NOW) == Record(
-        Level.INFO, "worker 3 (pid 4127) left (exit code 0), generation 2, 12.0 s old, 1 request served"
+        Level.INFO, "worker 3 (pid 4127) stopped (exit code 0), generation 2, 12.0 s old, 1 request served"
     )
 
 
@@ -167,7 +167,7 @@ def test_who_left_of_its_own_accord_is_told_in_a_line(member: WorkerHandle) -> N
     record = death(member, Exit(0), NOW)
 
     assert record.level is Level.INFO
-    assert "left of its own accord" in record.text
+    assert "stopped without an order" in record.text
     assert "0 requests served" in record.text
 
 

@@ -69,7 +69,7 @@ def test_what_only_a_restart_can_change_stays_and_is_named(tmp_path: Path) -> No
     case.generations.read()
 
     assert case.generations.settings_for(2, in_charge=1) == replace(OLD, workers=3)
-    assert "WARNING  reload: bind, backlog cannot change by a reload, only by a restart" in case.log
+    assert "WARNING  reload: bind, backlog not changed: a restart is needed" in case.log
 
 
 def test_every_problem_is_told_and_the_old_settings_stay(tmp_path: Path) -> None:

@@ -582,7 +582,7 @@ def test_a_canary_that_fails_ends_the_reload_and_nothing_else(how: Exit) -> None
     assert only(Abandon, decisions) == [Abandon(2)]
     assert only(Spawn, decisions) == only(Retire, decisions) == only(Halt, decisions) == []
     assert notes(decisions) == [
-        f"generation 2 given up: its first worker failed ({how}); generation 1 goes on"
+        f"generation 2 abandoned: its first worker failed ({how}); generation 1 keeps serving"
     ]
     assert scene.roster.standing is Standing.SERVING
 
@@ -697,7 +697,7 @@ def test_reloads_during_a_reload_become_one_more():
     (old,) = scene.boot_all()
     scene.reload(1)
     for _ in range(3):
-        assert notes(scene.roster.reload(scene.now)) == ["reload waits until the present one is over"]
+        assert notes(scene.roster.reload(scene.now)) == ["reload deferred: another reload is in progress"]
     scene.boot()
 
     assert only(Reread, scene.exited(old, Exit(0))) == [Reread()]

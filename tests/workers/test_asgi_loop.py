@@ -241,7 +241,7 @@ def test_requests_are_counted_on_the_scoreboard(start: Start) -> None:
         server.get("/hello")
     assert server.stop() == 0
 
-    assert server.find(r"left \(exit code 0\), .* 3 requests served")
+    assert server.find(r"stopped \(exit code 0\), .* 3 requests served")
 
 
 # ── accepting ──

@@ -172,7 +172,7 @@ def test_a_term_from_outside_is_an_order_to_retire_and_wakes_the_loop(case: Case
     assert not is_readable(case.link.wakeup_fd)
     assert case.link.stage is Phase.RETIRING
     assert (case.link.linger_until, case.link.deadline) == (NOW + LINGER, NOW + GRACEFUL)
-    assert f"worker 3 (pid {os.getpid()}): SIGTERM, retires" in case.log
+    assert f"worker 3 (pid {os.getpid()}): SIGTERM received: retiring" in case.log
     assert case.master.receive() == [Retiring()]
     assert not case.link.orphaned
 
@@ -203,7 +203,7 @@ def test_the_end_of_the_channel_is_the_end_of_the_master(case: Case) -> None:
     assert not case.link.channel_open
     assert case.link.stage is Phase.STOPPING, "its siblings leave too"
     assert (case.link.linger_until, case.link.deadline) == (NOW, NOW + GRACEFUL)
-    assert f"its master (pid {os.getppid()}) is gone, leaves" in case.log
+    assert f"the master (pid {os.getppid()}) is gone: stopping" in case.log
 
 
 def test_an_orphan_has_an_alarm_that_ends_it(case: Case) -> None:

@@ -20,8 +20,8 @@ def unsupported(environ: Mapping[str, str], pid: int) -> list[str]:
     lines = []
     if environ.get("LISTEN_FDS") and environ.get("LISTEN_PID", str(pid)) == str(pid):
         lines.append(
-            f"LISTEN_FDS={environ['LISTEN_FDS']} ignored: sockets of systemd are not supported yet "
-            "(--bind says where to listen)"
+            f"LISTEN_FDS={environ['LISTEN_FDS']} ignored: systemd socket activation is "
+            "not supported yet (listening on --bind)"
         )
     if environ.get("NOTIFY_SOCKET"):
         lines.append("NOTIFY_SOCKET ignored: systemd is not notified yet (use Type=simple, or Type=exec)")

@@ -79,7 +79,7 @@ class Reason(Enum):
     """Why a worker is killed by its own master."""
 
     STALLED = "no progress"
-    GRACE_OVER = "still busy when its time to leave was over"
+    GRACE_OVER = "still busy at the deadline"
     FORCED = "stopped by force"
 
 

@@ -16,7 +16,7 @@ from appserve.workers.channel import LogFiles
 
 _REASONS = {
     errno.ELOOP: "it is a symbolic link (name the file it leads to)",
-    errno.ENXIO: "it is a named pipe that nobody reads (start its reader first), or a socket",
+    errno.ENXIO: "it is a named pipe without a reader (start the reader first), or a socket",
 }
 """What the system's words do not tell, for how the access log is opened."""
 
@@ -110,7 +110,7 @@ class Logs:
                 _close(log.replace(_open(name, path)))
                 opened.append(path)
             except ConfigError as error:
-                self.log.error(f"{error}; what is open is written on")
+                self.log.error(f"{error}; the open file stays in use")
         return opened
 
     def files_for(self, path: str, *, moved: bool = False) -> tuple[LogFiles, list[int]]:
@@ -154,9 +154,7 @@ def _reporter(name: str, log: Log) -> Callable[[int], None]:
 
     def report(number: int) -> None:
         if number:
-            log.error(
-                f"{name} cannot be written: {os.strerror(number)}; what does not fit into memory is lost"
-            )
+            log.error(f"{name} cannot be written: {os.strerror(number)}; lines beyond the buffer are lost")
         else:
             log.info(f"{name} can be written again")
 

@@ -159,7 +159,7 @@ class Master:
         ready = self._poller.wait(wait)
         lost = self._stalls.turned(time.monotonic_ns(), int(wait * 1e9))
         if lost:
-            self._log.warning(f"the master was paused for {lost / 1e9:.1f} s; no worker is charged for it")
+            self._log.warning(f"the master was paused for {lost / 1e9:.1f} s: not counted against --timeout")
         events: list[Fact] = [Asked(number) for number in self._signals.take()]
         for fd, _ in ready:
             if fd in self._channels:
@@ -235,8 +235,8 @@ class Master:
                 self._take_hup(now)
             case signal.SIGUSR1:
                 opened = self._reopen_logs()
-                what = f"opened anew: {', '.join(opened)}" if opened else "no log is a file"
-                self._log.info(f"SIGUSR1 received, {what}")
+                what = f"reopened {', '.join(opened)}" if opened else "no log file to reopen"
+                self._log.info(f"SIGUSR1 received: {what}")
             case signal.SIGCHLD:
                 pass  # a hint that came with this turn, which reaps anyway
             case signal.SIGWINCH:
@@ -248,7 +248,7 @@ class Master:
         if self._terminal.on_hup(now):
             self._on_closed_terminal(now)
             return
-        self._log.info("SIGHUP received, reload")
+        self._log.info("SIGHUP received: reload")
         self._reopen_logs()
         self._carry_out(self._roster.reload(now))
 
@@ -305,7 +305,7 @@ class Master:
     def _on_exit(self, pid: int, how: Exit, now: float) -> None:
         handle = self._handles.get(pid)
         if handle is None:
-            self._log.debug(f"a process that was not ours (pid {pid}) ended ({how})")
+            self._log.debug(f"reaped a process that is not a worker (pid {pid}, {how})")
             return
         stopping = self._is_stopping()
         record = postmortem.death(handle, how, now)
@@ -329,7 +329,7 @@ class Master:
 
     def _let_retire(self, handle: WorkerHandle, now: float) -> None:
         if not handle.leaving:
-            handle.limit = f"--graceful-timeout {self._roster.plan.graceful:g}"
+            handle.limit = f"--graceful-timeout ({self._roster.plan.graceful:g} s)"
         self._have_siblings_look(handle)
         self._carry_out(self._roster.retiring(handle.pid, now))
 
@@ -390,11 +390,13 @@ class Master:
             case Spawn():
                 self._births.append(decision)
             case Retire(pid, linger, deadline):
-                self._order(pid, channel.RetireOrder(linger, deadline), f"--graceful-timeout {deadline:g}")
+                self._order(
+                    pid, channel.RetireOrder(linger, deadline), f"--graceful-timeout ({deadline:g} s)"
+                )
             case Stop(pid, linger, deadline):
-                self._order(pid, channel.StopOrder(linger, deadline), f"--graceful-timeout {deadline:g}")
+                self._order(pid, channel.StopOrder(linger, deadline), f"--graceful-timeout ({deadline:g} s)")
             case Quit(pid, deadline):
-                self._order(pid, channel.QuitOrder(deadline), f"a quick stop allows {deadline:g} s")
+                self._order(pid, channel.QuitOrder(deadline), f"quick stop ({deadline:g} s)")
             case Interrupt(pid):
                 self._interrupt(pid)
             case Dump(pid):
@@ -429,7 +431,7 @@ class Master:
         handle = self._handles.get(pid)
         if handle is not None:
             handle.leaving = True
-            handle.limit = "it was booting"
+            handle.limit = "the time to stop while booting"
             handle.child.signal(signal.SIGTERM)
 
     def _dump(self, pid: int) -> None:

@@ -41,7 +41,7 @@ def killing(handle: WorkerHandle, reason: Reason, now: float) -> Record:
             # How long the request has been running stands behind it: that is not what --timeout limits.
             why = f"no progress for {handle.stalled:.1f} s (--timeout {handle.settings.timeout:g})"
         case Reason.GRACE_OVER:
-            why = f"still busy when its time to leave was over ({handle.limit})"
+            why = f"still busy: {handle.limit} exceeded"
         case Reason.FORCED:
             why = "stopped by force"
     text = f"{handle} killed: {why}, {_doing(handle, now)}, {_age(handle, now)}"
@@ -66,13 +66,15 @@ def death(handle: WorkerHandle, how: Exit, now: float) -> Record:
         headline = f"{handle} failed: {handle.failed.headline} ({how}), {_age(handle, now)}"
         return Record(Level.CRITICAL, headline, handle.failed.text)
     if handle.killed:
-        return Record(Level.DEBUG, f"{handle} is gone ({how})")
+        return Record(Level.DEBUG, f"{handle} ended ({how})")
     if handle.leaving and how.signal != signal.SIGKILL:
-        return Record(Level.INFO, f"{handle} left ({how}), {_age(handle, now)}, {_served(handle)}")
+        return Record(Level.INFO, f"{handle} stopped ({how}), {_age(handle, now)}, {_served(handle)}")
     if how.signal is not None:
         return _death_by_signal(handle, how, now)
     if how.code == ExitCode.CLEAN and handle.ready:
-        return Record(Level.INFO, f"{handle} left of its own accord, {_age(handle, now)}, {_served(handle)}")
+        return Record(
+            Level.INFO, f"{handle} stopped without an order, {_age(handle, now)}, {_served(handle)}"
+        )
     before = "" if handle.ready else " before it was ready"
     text = f"{handle} exited with code {how.code}{before}, {_doing(handle, now)}, {_age(handle, now)}"
     return Record(Level.ERROR, text)
@@ -83,8 +85,8 @@ def _death_by_signal(handle: WorkerHandle, how: Exit, now: float) -> Record:
     text = f"{handle} died of {how}{before}, {_doing(handle, now)}, {_age(handle, now)}"
     if how.signal == signal.SIGKILL:
         text += (
-            "; appserve did not send this signal: the kernel's out-of-memory killer does (see dmesg and the "
-            "memory limit of the container), or an operator"
+            "; appserve did not send this signal: the usual sender is the kernel's out-of-memory killer "
+            "(see dmesg and the memory limit of the container)"
         )
     # faulthandler writes for SIGSEGV and its like only; nothing can write for SIGKILL.
     return Record(Level.ERROR, text, _stacks(handle))

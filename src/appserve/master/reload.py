@@ -50,7 +50,7 @@ class Generations:
         except ConfigError as error:
             for problem in error.problems:
                 self._log.error(f"reload: {problem}")
-            self._log.error("reload refused: the settings cannot be used; the old ones stay")
+            self._log.error("reload refused: invalid settings; the old ones stay in use")
             return None
         except Exception as error:
             # A fault of ours, but no reason to end a server that serves.
@@ -72,7 +72,9 @@ class Generations:
             share_modules(self.current)
         except Exception as error:
             what = f"the modules for the workers cannot be imported: unexpected {type(error).__name__}"
-            self._log.block(Level.CRITICAL, f"{what}; each worker tries it", traceback.format_exc())
+            self._log.block(
+                Level.CRITICAL, f"{what}; each worker imports them itself", traceback.format_exc()
+            )
 
     def abandon(self) -> None:
         """The candidate's first worker could not boot."""
@@ -94,9 +96,7 @@ class Generations:
             shown, before = _shown(name, new), _shown(name, old)
             self._log.info(f"reload: {name} = {shown} (was {before})")
         if needs_restart:
-            self._log.warning(
-                f"reload: {_listed(needs_restart)} cannot change by a reload, only by a restart"
-            )
+            self._log.warning(f"reload: {_listed(needs_restart)} not changed: a restart is needed")
         kept = {name: getattr(old, name) for name in needs_restart}
         return replace(resolved, settings=replace(new, **kept))
 

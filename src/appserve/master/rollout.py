@@ -30,9 +30,9 @@ class Rollout:
         """Somebody wants a reload; gives what should be said if it cannot begin at once."""
         self.is_waiting = True
         if self.state is not Roll.IDLE:
-            return [Note(Level.INFO, "reload waits until the present one is over")]
+            return [Note(Level.INFO, "reload deferred: another reload is in progress")]
         if is_starting:
-            return [Note(Level.INFO, "reload waits until the first worker is ready")]
+            return [Note(Level.INFO, "reload deferred: no worker is ready yet")]
         return []
 
     def begin(self) -> Reread:
@@ -66,7 +66,7 @@ class Rollout:
     def give_up(self, why: str) -> list[Decision]:
         """The candidate cannot boot."""
         self.rest()
-        text = f"generation {self.latest} given up: {why}; generation {self.generation} goes on"
+        text = f"generation {self.latest} abandoned: {why}; generation {self.generation} keeps serving"
         return [Abandon(self.latest), Note(Level.ERROR, text)]
 
     def finish(self, planned: int) -> list[Note]:

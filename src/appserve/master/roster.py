@@ -317,7 +317,7 @@ class Roster:
             if now < limit:
                 self._wake_by(limit)
             else:
-                self._give_up_candidate("it was not ready in time, and another reload was asked for")
+                self._give_up_candidate("it was not ready in time, and another reload was requested")
                 self._dismiss(canary, now)
         if rollout.is_waiting and self._has_room_for_reload():
             self._out.append(rollout.begin())
@@ -403,7 +403,7 @@ class Roster:
             decision = worker.press(now)
             self._out.append(decision)
             if isinstance(decision, LeaveBehind):
-                self._note(Level.ERROR, f"{worker} does not even die of SIGKILL; left behind")
+                self._note(Level.ERROR, f"{worker} did not exit after SIGKILL: abandoned")
                 self._table.remove(worker)
 
     def _assess(self, now: float) -> None:

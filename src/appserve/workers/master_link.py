@@ -179,7 +179,7 @@ class MasterLink:
         if os.getppid() != self._context.master_pid:
             self._be_orphan()
         elif not self.leaving:
-            self._unsaid = "SIGTERM, retires"
+            self._unsaid = "SIGTERM received: retiring"
             self._leave(Phase.RETIRING, LINGER, self._context.settings.graceful_timeout)
             self.announce_retiring()  # the application may keep the loop for long, and a successor can start
         try:
@@ -212,7 +212,7 @@ class MasterLink:
         if self.orphaned:
             return
         self.orphaned = True
-        self._unsaid = f"its master (pid {self._context.master_pid}) is gone, leaves"
+        self._unsaid = f"the master (pid {self._context.master_pid}) is gone: stopping"
         graceful = self._context.settings.graceful_timeout
         self._leave(Phase.STOPPING, 0.0, graceful)
         # The application may have taken SIGALRM; nobody else is left to end a worker that is stuck in it.
