@@ -15,7 +15,7 @@ from appserve.asgi.room import Room
 from appserve.http.forwarded import TrustList
 from appserve.net.greeting import Greetings
 from appserve.net.listeners import bind_all
-from appserve.net.tls import TlsFiles, make_context
+from appserve.net.tls_context import TlsFiles, make_context
 from appserve.observe.refusals import Refusals
 from tests.asgi.fakes import Scene
 from tests.certificates import certificates
@@ -26,7 +26,7 @@ PATIENCE = 20.0
 
 def server_context() -> ssl.SSLContext:
     shop = certificates().shop
-    return make_context(TlsFiles((shop.certfile,), (shop.keyfile,)))
+    return make_context(TlsFiles(shop.certfile, shop.keyfile))
 
 
 class House:

@@ -10,7 +10,7 @@ import pytest
 from appserve.asgi.tls import TlsTransport
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
-from appserve.net.tls import TlsFiles, make_context
+from appserve.net.tls_context import TlsFiles, make_context
 from tests.asgi.calls import Caller, Cut, House, no_descriptor_lost, until, until_it_stands_still
 from tests.asgi.fakes import Scene, on_both_loops, turns
 from tests.certificates import certificates
@@ -355,9 +355,7 @@ async def test_a_plain_request_is_told_that_tls_is_spoken() -> None:
 @on_both_loops
 async def test_a_client_without_a_certificate_is_told_that_one_is_required() -> None:
     made = certificates()
-    files = TlsFiles(
-        (made.shop.certfile,), (made.shop.keyfile,), cert_reqs="required", ca_certs=made.authority
-    )
+    files = TlsFiles(made.shop.certfile, made.shop.keyfile, cert_reqs="required", ca_certs=made.authority)
     house = await in_house(hello, context=make_context(files))
     caller = await Caller.connect(house, tls=True)
     with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):

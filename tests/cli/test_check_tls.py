@@ -60,6 +60,15 @@ def test_who_asks_for_tls_does_not_get_a_server_without(capsys, arguments):
     assert "without certfile: no TLS is spoken without a certificate" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("setting", ["certfile", "keyfile"])
+def test_a_second_certificate_is_refused_with_what_to_do(capsys, setting):
+    shop = certificates().shop
+    second = {"certfile": shop.certfile, "keyfile": shop.keyfile}[setting]
+
+    assert check("--certfile", shop.certfile, "--keyfile", shop.keyfile, f"--{setting}", second) == 5
+    assert f"{setting} has 2 files: one certificate is served" in capsys.readouterr().err
+
+
 def test_files_are_looked_for_from_where_the_server_is_started(tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "a.pem").write_bytes(Path(certificates().shop.both).read_bytes())

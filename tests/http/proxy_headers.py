@@ -6,7 +6,7 @@ Address = tuple[str, int]
 
 SIGNATURE = bytes.fromhex("0D0A0D0A000D0A515549540A")
 MAPPED = bytes(10) + b"\xff\xff"
-CRC32C, NOOP, SSL = 0x03, 0x04, 0x20
+NOOP, SSL = 0x04, 0x20
 
 CLIENT: Address = ("192.0.2.7", 56324)
 CALLED: Address = ("198.51.100.1", 443)
@@ -44,23 +44,6 @@ def block(source: Address = CLIENT, destination: Address = CALLED, vectors: byte
         hosts = [packed if len(packed) == 16 else MAPPED + packed for packed in hosts]
     ports = [port.to_bytes(2, "big") for _, port in (source, destination)]
     return raw_block(b"".join([*hosts, *ports, vectors]), 0x21 if len(hosts[0]) == 16 else 0x11)
-
-
-def checked_block(vectors: bytes = b"", behind: bytes = b"") -> bytes:
-    """A header of version 2 with its checksum, between other vectors."""
-    zeroed = block(vectors=vectors + vector(CRC32C, bytes(4)) + behind)
-    at = len(zeroed) - len(behind) - 4
-    return zeroed[:at] + crc32c(zeroed).to_bytes(4, "big") + zeroed[at + 4 :]
-
-
-def crc32c(data: bytes) -> int:
-    """By long division, bit after bit, of RFC 4960 appendix B."""
-    remainder = 0xFFFFFFFF
-    for byte in data:
-        for bit in range(8):
-            feedback = (remainder ^ byte >> bit) & 1
-            remainder = remainder >> 1 ^ (0x82F63B78 if feedback else 0)
-    return remainder ^ 0xFFFFFFFF
 
 
 LOCAL = raw_block(b"", 0x00, 0x20)

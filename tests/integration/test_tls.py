@@ -246,16 +246,6 @@ def test_plain_http_is_told_what_to_do(serve, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_host_gets_its_certificate(serve, kind):
-    market = certificates().market
-    server = start(serve, kind, "--certfile", market.certfile, "--keyfile", market.keyfile)
-
-    assert "shop.example" in shown(server, "shop.example")
-    assert "market.example" in shown(server, "a.market.example")
-    assert "shop.example" in shown(server, "unknown.example")
-
-
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("demand", ["optional", "required"])
 def test_certificates_of_clients_are_checked(serve, kind, demand):
     made = certificates()

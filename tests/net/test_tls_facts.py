@@ -10,7 +10,7 @@ from tests.net.tls_visit import Visit, serving
 
 
 def test_a_connection_without_a_client_certificate():
-    with Visit(name="SHOP.example").shake() as visit:
+    with Visit().shake() as visit:
         facts = visit.server.facts()
 
     assert facts.pop("SSL_CIPHER").startswith("TLS_")
@@ -18,15 +18,7 @@ def test_a_connection_without_a_client_certificate():
         "HTTPS": "on",
         "SSL_PROTOCOL": "TLSv1.3",
         "SSL_CLIENT_VERIFY": "NONE",
-        "SSL_TLS_SNI": "shop.example",
     }
-
-
-def test_a_client_that_asks_for_no_host():
-    client = certificates().client_context()
-    client.check_hostname = False
-    with Visit(client=client, name=None).shake() as visit:
-        assert "SSL_TLS_SNI" not in visit.server.facts()
 
 
 @pytest.mark.parametrize("demand", ["optional", "required"])
@@ -65,7 +57,6 @@ def test_an_event_loops_session_tells_the_same():
             except ssl.SSLWantReadError:
                 pass
 
-    assert tls_facts(server)["SSL_TLS_SNI"] == name
     assert tls_facts(server)["SSL_PROTOCOL"] == "TLSv1.3"
 
 

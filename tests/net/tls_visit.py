@@ -5,18 +5,17 @@ import socket
 import ssl
 from types import TracebackType
 
-from appserve.net.tls import TlsFiles, make_context
+from appserve.net.tls_context import TlsFiles, make_context
 from appserve.net.tls_socket import TlsSocket
 from tests.certificates import Pair, certificates
 
 READ_SIZE = 65536
 
 
-def serving(*pairs: Pair, **settings: str) -> ssl.SSLContext:
-    """A server's context with these certificates, the usual one if none is given."""
-    pairs = pairs or (certificates().shop,)
-    files = TlsFiles(tuple(p.certfile for p in pairs), tuple(p.keyfile for p in pairs), **settings)
-    return make_context(files)
+def serving(pair: Pair | None = None, **settings: str) -> ssl.SSLContext:
+    """A server's context with this certificate, the usual one if none is given."""
+    pair = pair or certificates().shop
+    return make_context(TlsFiles(pair.certfile, pair.keyfile, **settings))
 
 
 class Visit:

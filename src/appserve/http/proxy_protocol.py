@@ -57,7 +57,7 @@ _ADDRESS_SIZES = {
     _UNIX_STREAM: 216,
 }
 
-_TYPE_CRC32C, _TYPE_SSL = 0x03, 0x20
+_TYPE_SSL = 0x20
 _CLIENT_SSL = 0x01  # a bit of PP2_TYPE_SSL's first byte: the client spoke TLS with the proxy
 _SSL_FIXED = 5  # that byte, and 4 that tell how its certificate was verified
 
@@ -193,21 +193,8 @@ def _read_block(data: bytes) -> tuple[ProxyHeader, int] | None:
 
 
 def _judge_block(block: bytes, family: int) -> ProxyHeader:
-    end = _FIXED + _ADDRESS_SIZES[family]
     source, destination = _read_endpoints(block, family)
-    seen: set[int] = set()
-    over_tls = False
-    for kind, at, value in _read_vectors(block, end):
-        if kind not in {_TYPE_CRC32C, _TYPE_SSL}:
-            continue  # §2.2: types that a receiver does not care for are skipped
-        if kind in seen:
-            raise Rejected(400, "a PROXY header that says a thing twice (PROXY protocol §2.2)")
-        seen.add(kind)
-        if kind == _TYPE_SSL:
-            over_tls = _read_ssl(value)
-        else:
-            _check_crc32c(block, at, value)
-    return ProxyHeader(source, destination, over_tls)
+    return ProxyHeader(source, destination, _is_over_tls(block, _FIXED + _ADDRESS_SIZES[family]))
 
 
 def _read_endpoints(block: bytes, family: int) -> tuple[Endpoint, Endpoint]:
@@ -222,48 +209,20 @@ def _show_ip(packed: bytes) -> str:
     return ".".join(map(str, packed)) if len(packed) == 4 else _show_ipv6(IPv6Address(packed))
 
 
-def _read_vectors(block: bytes, at: int) -> list[tuple[int, int, bytes]]:
-    """(type, where its value begins, value) of the type-length-value vectors from `at` to the end."""
-    found = []
+def _is_over_tls(block: bytes, at: int) -> bool:
+    """What the type-length-value vectors from `at` to the end say of TLS between client and proxy (§2.2.6).
+    The others are skipped (§2.2), the checksum too, which receivers need not support (§2.2.3)."""
+    is_seen = over_tls = False
     while at < len(block):
         begin = at + 3
         end = begin + int.from_bytes(block[at + 1 : begin], "big")
         if end > len(block):
             raise Rejected(400, "a PROXY header whose vectors do not fit (PROXY protocol §2.2)")
-        found.append((block[at], begin, block[begin:end]))
+        if block[at] == _TYPE_SSL:
+            if is_seen or end - begin < _SSL_FIXED:
+                raise Rejected(
+                    400, "a PROXY header with a malformed or second PP2_TYPE_SSL (PROXY protocol §2.2.6)"
+                )
+            is_seen, over_tls = True, bool(block[begin] & _CLIENT_SSL)
         at = end
-    return found
-
-
-def _read_ssl(value: bytes) -> bool:
-    """Whether the client spoke TLS (§2.2.6); what its version, cipher and certificate were is skipped."""
-    if len(value) < _SSL_FIXED:
-        raise Rejected(400, "a PROXY header with a malformed PP2_TYPE_SSL (PROXY protocol §2.2.6)")
-    _read_vectors(value, _SSL_FIXED)
-    return bool(value[0] & _CLIENT_SSL)
-
-
-def _check_crc32c(block: bytes, at: int, value: bytes) -> None:
-    zeroed = block[:at] + bytes(len(value)) + block[at + len(value) :]
-    if len(value) != 4 or _crc32c(zeroed) != int.from_bytes(value, "big"):
-        raise Rejected(400, "a PROXY header with a wrong checksum (PROXY protocol §2.2.3)")
-
-
-def _make_crc32c_table() -> tuple[int, ...]:
-    table = []
-    for remainder in range(256):
-        for _ in range(8):
-            remainder = remainder >> 1 ^ (0x82F63B78 if remainder & 1 else 0)
-        table.append(remainder)
-    return tuple(table)
-
-
-_CRC32C_TABLE = _make_crc32c_table()
-
-
-def _crc32c(data: bytes) -> int:
-    """The checksum of Castagnoli's polynomial (RFC 4960 appendix B); zlib has another one."""
-    remainder = 0xFFFFFFFF
-    for byte in data:
-        remainder = remainder >> 8 ^ _CRC32C_TABLE[(remainder ^ byte) & 0xFF]
-    return remainder ^ 0xFFFFFFFF
+    return over_tls

@@ -27,7 +27,6 @@ def tls_facts(session: Session) -> dict[str, str]:
     HTTPS                "on"
     SSL_PROTOCOL         "TLSv1.3"
     SSL_CIPHER           "TLS_AES_256_GCM_SHA384"
-    SSL_TLS_SNI          the host that the client asked for, lower case; absent if it asked for none
     SSL_CLIENT_VERIFY    "SUCCESS", or "NONE" if the client has shown no certificate; with others it gets no
                          connection. The following are there only with SUCCESS.
     SSL_CLIENT_S_DN, SSL_CLIENT_I_DN      whose certificate, and from whom (RFC 4514): "CN=Ann,O=Shop,C=DE"
@@ -41,9 +40,6 @@ def tls_facts(session: Session) -> dict[str, str]:
         "SSL_CIPHER": cipher[0] if cipher else "",
         "SSL_CLIENT_VERIFY": "NONE",
     }
-    asked_name = getattr(session, "asked_name", "")  # see tls.AskedSocket
-    if asked_name:
-        facts["SSL_TLS_SNI"] = asked_name
     certificate = session.getpeercert(binary_form=True)
     described: Mapping[str, object] = session.getpeercert() or {}
     if certificate and described:

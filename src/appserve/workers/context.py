@@ -106,11 +106,14 @@ def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLConte
     if not settings.certfile:
         _check_no_tls(settings)
         return None
-    from appserve.net.tls import TlsFiles, make_context  # OpenSSL is 3 MB, for those with a certificate
+    from appserve.net.tls_context import (
+        TlsFiles,
+        make_context,
+    )  # OpenSSL is 3 MB, for those with a certificate
 
     files = TlsFiles(
-        certfiles=settings.certfile,
-        keyfiles=settings.keyfile,
+        certfile=_only("certfile", settings.certfile),
+        keyfile=_only("keyfile", settings.keyfile),
         password=settings.keyfile_password,
         version=settings.tls_version,
         ciphers=settings.ciphers,
@@ -144,6 +147,15 @@ def make_encryption(
     from appserve.net.tls_socket import TlsSocket
 
     return partial(TlsSocket, context=context)
+
+
+def _only(name: str, files: tuple[str, ...]) -> str:
+    if len(files) > 1:
+        raise TlsError(
+            f"{name} has {len(files)} files: one certificate is served on all addresses (use one that holds "
+            "all names, or let a proxy in front choose by name)"
+        )
+    return files[0] if files else ""
 
 
 def _check_no_tls(settings: Settings) -> None:

@@ -84,7 +84,7 @@ def _of_class(settings: Settings) -> Iterator[str]:
     if settings.worker_class in ("auto", "asgi"):
         yield "appserve.workers.asgi_loop"
     if settings.certfile:
-        yield "appserve.net.tls"
+        yield "appserve.net.tls_context"
         yield "appserve.net.tls_socket"
 
 

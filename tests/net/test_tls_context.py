@@ -1,23 +1,15 @@
-"""The context: which certificate is shown to whom, and what is said of files that cannot be used."""
+"""The context: what is offered to clients, and the errors of files that cannot be used."""
 
 import os
-import socket
 import ssl
-import sys
 from pathlib import Path
 
 import pytest
 
 from appserve.errors import ExitCode, TlsError
-from appserve.net.tls import TlsFiles, make_context
-from appserve.net.tls_socket import TlsSocket
+from appserve.net.tls_context import TlsFiles, make_context
 from tests.certificates import PASSWORD, Pair, certificates, openssl
 from tests.net.tls_visit import READ_SIZE, Visit, serving
-
-SELF_SIGNED = (
-    *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-    *("-keyout", "a.key", "-out", "a.pem", "-subj", "/CN=a"),
-)
 
 
 def refusal(files: TlsFiles) -> str:
@@ -27,106 +19,10 @@ def refusal(files: TlsFiles) -> str:
     return caught.value.message
 
 
-def warnings(*pairs, **settings: str) -> list[str]:
+def warnings(pair: Pair, **settings: str) -> list[str]:
     told: list[str] = []
-    make_context(TlsFiles(tuple(pair.both for pair in pairs), **settings), told.append)
+    make_context(TlsFiles(pair.both, **settings), told.append)
     return told
-
-
-def shown_for(name: str | None, context: ssl.SSLContext) -> str:
-    """The first name in the certificate that a client gets."""
-    client = certificates().client_context()
-    client.check_hostname = False
-    with Visit(context, client=client, name=name).shake() as visit:
-        described = visit.client.getpeercert()
-        assert described
-        return described["subjectAltName"][0][1]
-
-
-# ── the certificate that fits ──
-
-
-@pytest.mark.parametrize(
-    ("asked", "shown"),
-    [
-        ("shop.example", "shop.example"),
-        ("market.example", "market.example"),
-        ("MARKET.Example", "market.example"),
-        ("market.example.", "market.example"),
-        ("a.market.example", "market.example"),
-        ("a.b.market.example", "shop.example"),
-        ("unknown.example", "shop.example"),
-        ("example", "shop.example"),
-        (None, "shop.example"),
-    ],
-)
-def test_a_client_gets_the_certificate_of_the_host_that_it_asks_for(asked, shown):
-    assert shown_for(asked, serving(certificates().shop, certificates().market)) == shown
-
-
-def test_the_first_certificate_is_for_those_who_ask_for_nobody_in_any_order():
-    assert shown_for(None, serving(certificates().market, certificates().shop)) == "market.example"
-
-
-def test_an_exact_name_goes_before_a_wildcard(tmp_path):
-    openssl(tmp_path, *SELF_SIGNED, "-addext", "subjectAltName=DNS:first.example,DNS:*.shop.example")
-    wild = Pair(str(tmp_path / "a.pem"), str(tmp_path / "a.key"), "", "")
-    context = serving(wild, certificates().shop)
-
-    assert shown_for("www.shop.example", context) == "shop.example"
-
-
-@pytest.mark.parametrize("junk", [b"\xff\xfe\xfd.example.xx", b"a b\x01c.example.xxx", b"................."])
-def test_a_host_name_that_is_none_makes_no_noise(junk, capfd, monkeypatch):
-    """`ssl` would write a traceback to stderr."""
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
-    context = serving(certificates().shop, certificates().market)
-    name = "x" * len(junk)
-    hello = client_hello(name)
-    assert name.encode() in hello
-    wire, accepted = socket.socketpair()
-    accepted.setblocking(False)
-    server = TlsSocket(accepted, context)
-    wire.sendall(hello.replace(name.encode(), junk))
-
-    with pytest.raises(OSError, match=r"callback failed|not ready"):
-        server.recv(READ_SIZE)
-
-    assert told == []
-    assert capfd.readouterr() == ("", "")
-    server.close()
-    wire.close()
-
-
-def client_hello(name: str) -> bytes:
-    """The first bytes of a client that asks for this host."""
-    read, written = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = certificates().client_context().wrap_bio(read, written, server_hostname=name)
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return written.read()
-
-
-def test_what_else_cannot_be_raised_is_still_told(monkeypatch):
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
-    serving()
-
-    class Bad:
-        def __del__(self) -> None:
-            b"\xff".decode("ascii")
-
-    Bad()
-
-    assert [one.exc_type for one in told] == [UnicodeDecodeError]
-
-
-def test_making_contexts_again_does_not_stack_hooks():
-    serving()
-    hook = sys.unraisablehook
-    serving()
-    assert sys.unraisablehook is hook
 
 
 # ── what is spoken ──
@@ -189,25 +85,25 @@ def test_the_chain_in_a_certfile_is_sent():
 
 
 def test_a_key_may_stand_in_the_file_of_its_certificate():
-    make_context(TlsFiles((certificates().shop.both,)))
+    make_context(TlsFiles(certificates().shop.both))
 
 
 def test_an_encrypted_key_is_opened_with_its_password():
     shop = certificates().shop
 
-    make_context(TlsFiles((shop.certfile,), (shop.locked_keyfile,), PASSWORD))
+    make_context(TlsFiles(shop.certfile, shop.locked_keyfile, PASSWORD))
 
 
 def test_a_password_that_is_not_needed_does_no_harm():
     shop = certificates().shop
 
-    make_context(TlsFiles((shop.certfile,), (shop.keyfile,), PASSWORD))
+    make_context(TlsFiles(shop.certfile, shop.keyfile, PASSWORD))
 
 
 def test_an_encrypted_key_without_a_password_is_refused_and_the_terminal_is_not_asked():
     shop = certificates().shop
 
-    told = refusal(TlsFiles((shop.certfile,), (shop.locked_keyfile,)))
+    told = refusal(TlsFiles(shop.certfile, shop.locked_keyfile))
 
     seen = "the private key is encrypted: give its password with keyfile_password"
     assert told == f'keyfile "{shop.locked_keyfile}": {seen}'
@@ -217,7 +113,7 @@ def test_an_encrypted_key_without_a_password_is_refused_and_the_terminal_is_not_
 def test_a_wrong_password_is_told_without_being_shown(password):
     shop = certificates().shop
 
-    told = refusal(TlsFiles((shop.certfile,), (shop.locked_keyfile,), password))
+    told = refusal(TlsFiles(shop.certfile, shop.locked_keyfile, password))
 
     assert f'keyfile "{shop.locked_keyfile}"' in told
     assert "password" in told
@@ -227,7 +123,7 @@ def test_a_wrong_password_is_told_without_being_shown(password):
 def test_a_key_of_another_certificate_is_refused():
     made = certificates()
 
-    told = refusal(TlsFiles((made.shop.certfile,), (made.market.keyfile,)))
+    told = refusal(TlsFiles(made.shop.certfile, made.market.keyfile))
 
     assert told == (
         f'keyfile "{made.market.keyfile}": the private key is not that of certfile "{made.shop.certfile}"'
@@ -239,7 +135,7 @@ def test_a_key_of_another_kind_than_the_certificate_is_refused_in_the_same_words
     keyfile = str(tmp_path / "rsa.key")
     openssl(tmp_path, "genrsa", "-out", keyfile, "2048")
 
-    told = refusal(TlsFiles((made.shop.certfile,), (keyfile,)))
+    told = refusal(TlsFiles(made.shop.certfile, keyfile))
 
     assert told == f'keyfile "{keyfile}": the private key is not that of certfile "{made.shop.certfile}"'
 
@@ -249,7 +145,7 @@ def test_a_certificate_that_was_cut_is_refused(tmp_path):
     cut = tmp_path / "cut.pem"
     cut.write_text(Path(made.shop.certfile).read_text()[:300])
 
-    told = refusal(TlsFiles((str(cut),), (made.shop.keyfile,)))
+    told = refusal(TlsFiles(str(cut), made.shop.keyfile))
 
     assert told.startswith(
         f'certfile "{cut}" with keyfile "{made.shop.keyfile}": OpenSSL refuses it: it is damaged'
@@ -261,7 +157,7 @@ def test_a_chain_in_the_wrong_order_is_refused(tmp_path):
     wrong = tmp_path / "wrong.pem"
     wrong.write_text(Path(made.authority).read_text() + Path(made.shop.both).read_text())
 
-    assert "is not that of the first certificate in the file" in refusal(TlsFiles((str(wrong),)))
+    assert "is not that of the first certificate in the file" in refusal(TlsFiles(str(wrong)))
 
 
 @pytest.mark.parametrize("setting", ["certfile", "keyfile", "ca_certs"])
@@ -284,7 +180,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_setting(tmp_path, setting,
     paths[setting] = str(path)
 
     told = refusal(
-        TlsFiles((paths["certfile"],), (paths["keyfile"],), cert_reqs="optional", ca_certs=paths["ca_certs"])
+        TlsFiles(paths["certfile"], paths["keyfile"], cert_reqs="optional", ca_certs=paths["ca_certs"])
     )
 
     assert told.startswith(f'{setting} "{path}"')
@@ -299,7 +195,7 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path):
     if os.access(path, os.R_OK):
         pytest.skip("root may read everything")
 
-    assert "cannot be read: Permission denied" in refusal(TlsFiles((shop.certfile,), (str(path),)))
+    assert "cannot be read: Permission denied" in refusal(TlsFiles(shop.certfile, str(path)))
 
 
 @pytest.mark.parametrize("setting", ["certfile", "keyfile", "ca_certs"])
@@ -312,7 +208,7 @@ def test_damaged_pem_is_refused(tmp_path, setting):
     paths[setting] = str(path)
 
     told = refusal(
-        TlsFiles((paths["certfile"],), (paths["keyfile"],), cert_reqs="required", ca_certs=paths["ca_certs"])
+        TlsFiles(paths["certfile"], paths["keyfile"], cert_reqs="required", ca_certs=paths["ca_certs"])
     )
 
     assert f'"{path}"' in told
@@ -321,29 +217,21 @@ def test_damaged_pem_is_refused(tmp_path, setting):
 def test_a_certificate_without_a_key_says_where_it_is_looked_for():
     shop = certificates().shop
 
-    told = refusal(TlsFiles((shop.certfile,)))
+    told = refusal(TlsFiles(shop.certfile))
 
     assert told.startswith(f'certfile "{shop.certfile}" holds no private key')
     assert "keyfile" in told
 
 
-def test_each_certificate_needs_its_key():
-    shop, market = certificates().shop, certificates().market
-
-    told = refusal(TlsFiles((shop.certfile, market.certfile), (shop.keyfile,)))
-
-    assert told.startswith("certfile has 2 and keyfile 1 files")
-
-
 def test_ciphers_that_are_none_are_refused():
-    told = refusal(TlsFiles((certificates().shop.both,), ciphers="ROT13"))
+    told = refusal(TlsFiles(certificates().shop.both, ciphers="ROT13"))
 
     assert told.startswith('ciphers "ROT13": OpenSSL finds none')
 
 
 @pytest.mark.parametrize("demand", ["optional", "required"])
 def test_certificates_of_clients_need_somebody_who_vouches_for_them(demand):
-    told = refusal(TlsFiles((certificates().shop.both,), cert_reqs=demand))
+    told = refusal(TlsFiles(certificates().shop.both, cert_reqs=demand))
 
     assert told.startswith(f'cert_reqs "{demand}" needs ca_certs')
 
@@ -354,7 +242,7 @@ def test_certificates_of_clients_need_somebody_who_vouches_for_them(demand):
 def test_nothing_is_said_of_what_is_right():
     made = certificates()
 
-    assert warnings(made.shop, made.market, cert_reqs="required", ca_certs=made.authority) == []
+    assert warnings(made.shop, cert_reqs="required", ca_certs=made.authority) == []
 
 
 def test_dates_that_are_wrong_are_told_and_the_certificate_is_used():
@@ -365,14 +253,6 @@ def test_dates_that_are_wrong_are_told_and_the_certificate_is_used():
 
     assert expired.startswith(f'certfile "{made.expired.both}" expired on 2002-01-01')
     assert early.startswith(f'certfile "{made.early.both}" is not valid before 2090-01-01')
-
-
-def test_a_certificate_that_nobody_will_see_is_told():
-    made = certificates()
-
-    (told,) = warnings(made.shop, made.shop)
-
-    assert f'certfile "{made.shop.both}" will not be shown to anybody' in told
 
 
 def test_ciphers_that_nobody_can_use_are_told():
