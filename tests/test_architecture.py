@@ -54,6 +54,7 @@ PROCESS_FILES = {"master/process.py"}
 PIDFD_FILES = {"master/process.py", "system/pidfd.py"}
 UNNAMEABLE = {"util", "utils", "common", "helper", "helpers", "misc"}
 MUTABLE_CALLS = {"list", "dict", "set", "bytearray", "defaultdict", "deque", "OrderedDict", "Counter"}
+KNOWN_CIRCLE = {f"wsgi/{name}.py" for name in ("arrival", "connection", "exchange", "service")}
 LONGEST_FILE = 500
 LONG_DATA = {"config/settings.py"}  # the table of settings is data
 
@@ -242,6 +243,31 @@ def _defined_types(node: ast.stmt) -> Iterator[str]:
                 yield target.id
 
 
+def circles(sources: Sources) -> Iterable[str]:
+    """Files that import each other, under TYPE_CHECKING or not: none of them can be read by itself."""
+    modules = {_dotted(path): path for path in sources}
+    below: dict[str, set[str]] = {path: set() for path in sources}
+    for path, source in sources.items():
+        for _, name in imported_names(path, source):
+            found = modules.get(name) or modules.get(name.rpartition(".")[0])
+            if found is not None and found != path and not found.endswith("__init__.py"):
+                below[path].add(found)
+    # What imports nothing that is left is in no circle, nor is what nothing that is left imports.
+    while outside := {
+        path for path in below if not below[path] or not any(path in imported for imported in below.values())
+    }:
+        below = {path: imported - outside for path, imported in below.items() if path not in outside}
+    return (
+        f"{path} imports {', '.join(sorted(imported))}: a circle"
+        for path, imported in below.items()
+        if set(below) - KNOWN_CIRCLE
+    )
+
+
+def _dotted(path: str) -> str:
+    return "appserve." + path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 def long_files(sources: Sources) -> Iterable[str]:
     for path, source in sources.items():
         lines = len(source.splitlines())
@@ -260,6 +286,7 @@ RULES: tuple[Callable[[Sources], Iterable[str]], ...] = (
     mutable_class_state,
     shapeless_names,
     types_of_one_name,
+    circles,
     long_files,
 )
 
@@ -405,5 +432,24 @@ def test_a_good_sample_is_left_alone(
     assert not list(rule({path: source}))
 
 
+CIRCLE = {
+    "asgi/__init__.py": "",
+    "asgi/top.py": "from appserve.asgi.one import One",
+    "asgi/one.py": "from appserve.asgi import two",
+    "asgi/two.py": "if TYPE_CHECKING:\n    from appserve.asgi.three import Three",
+    "asgi/three.py": "from .one import One\nfrom appserve.asgi.leaf import Leaf",
+    "asgi/leaf.py": "from appserve import asgi",
+}
+
+
+def test_a_circle_of_several_files_is_found_and_what_is_beside_it_is_not() -> None:
+    assert [complaint.partition(" ")[0] for complaint in circles(CIRCLE)] == [
+        "asgi/one.py",
+        "asgi/two.py",
+        "asgi/three.py",
+    ]
+    assert not list(circles({**CIRCLE, "asgi/two.py": ""}))
+
+
 def test_every_rule_is_shown_to_bite() -> None:
-    assert {rule for rule, _, _ in BAD} == set(RULES)
+    assert {rule for rule, _, _ in BAD} | {circles} == set(RULES)

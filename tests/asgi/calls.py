@@ -16,7 +16,6 @@ from appserve.http.forwarded import TrustList
 from appserve.net.greeting import Greetings
 from appserve.net.listeners import bind_all
 from appserve.net.tls_context import TlsFiles, make_context
-from appserve.observe.refusals import Refusals
 from tests.asgi.fakes import Scene
 from tests.certificates import certificates
 
@@ -42,23 +41,21 @@ class House:
         most: int = 100,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        site = scene.site
         self.scene = scene
-        self.site = site
+        self.registry = scene.registry
         greetings = Greetings(proxy_protocol, TrustList(proxies)) if proxy_protocol != "off" else None
         if tls:
-            site.scheme = "https"
+            scene.change(scheme="https")
             context = context or server_context()
-        refusals = Refusals(scene.error_log, scene.row)
         (self._listener,) = bind_all(["127.0.0.1:0"])
         self._listener.listen(100)
         self.address = self._listener.socket.getsockname()
-        self.room = Room(site, most, lambda: len(self.acceptor.arriving), "worker 1")
+        self.room = Room(scene.registry, most, lambda: len(self.acceptor.arriving), "worker 1")
         self.acceptor = LoopAcceptor(
-            site.loop,
+            scene.registry.loop,
             [self._listener],
             None,
-            ConnectionFactory(site, refusals, context, greetings).admit,
+            ConnectionFactory(scene.registry, context, greetings).admit,
             self.room.left,
             self.room.make,
             scene.error_log,
@@ -71,17 +68,17 @@ class House:
 
     def close(self) -> None:
         self.acceptor.close()
-        for connection in tuple(self.site.connections):
+        for connection in tuple(self.registry.connections):
             connection.abort()
 
     async def until_empty(self) -> None:
         """Until there is no connection and no request left; it sweeps, as a worker does."""
-        site = self.site
+        registry = self.registry
 
         def is_empty() -> bool:
-            for connection in tuple(site.connections):
-                connection.sweep(site.attended)
-            return not (site.connections or site.exchanges or self.acceptor.arriving)
+            for connection in tuple(registry.connections):
+                connection.sweep(registry.attended)
+            return not (registry.connections or registry.exchanges or self.acceptor.arriving)
 
         await until(is_empty, "all connections and requests are gone")
 

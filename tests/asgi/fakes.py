@@ -1,4 +1,4 @@
-"""A connection without a network: a transport that keeps what is written, a site whose logs can be read."""
+"""A connection without a network: a transport that keeps what is written, and logs that can be read."""
 
 import asyncio
 import functools
@@ -9,19 +9,23 @@ import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.registry import Registry
 from appserve.asgi.scope import asgi_fields
-from appserve.asgi.site import Site
+from appserve.connection.service import Service
 from appserve.http.date import DateFields
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log
+from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
+from appserve.observe.tally import Tally
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -200,7 +204,7 @@ class MemoryLog(Log):
 
 
 class Scene:
-    """A site with one application; made on a running loop."""
+    """A registry with one application; made on a running loop."""
 
     def __init__(
         self,
@@ -214,21 +218,27 @@ class Scene:
         self._access_fd = _temporary_file()
         board = Scoreboard.format(bytearray(size_for(1)), 1)
         self.row: ScoreboardRow = board.row(0)
-        self.site = Site(
-            application,
-            asyncio.get_running_loop(),
-            asgi_fields(),
-            limits or Limits(),
-            timeouts or Timeouts(first=30, idle=75, head=30, body=60, body_rate=0, write=60),
-            DateFields(0),
-            self.error_log,
-            AccessLog(self._access_fd) if access else None,
-            self.row,
+        self.tally = Tally(self.row)
+        service = Service(
+            application=application,
+            fields=asgi_fields(),
+            limits=limits or Limits(),
+            timeouts=timeouts or Timeouts(first=30, idle=75, head=30, body=60, body_rate=0, write=60),
+            date_fields=DateFields(0),
+            log=self.error_log,
+            access=AccessLog(self._access_fd) if access else None,
+            tally=self.tally,
+            refusals=Refusals(self.error_log, self.row),
         )
+        self.registry = Registry(service, asyncio.get_running_loop(), self.row)
+
+    def change(self, **changes: Any) -> None:
+        """Change what the service of further connections says."""
+        self.registry.service = replace(self.registry.service, **changes)
 
     def connect(self, *, holds: bool = False) -> FakeTransport:
         """A new connection."""
-        return FakeTransport(HttpProtocol(self.site, ("192.0.2.7", 4711), ("192.0.2.1", 80)), holds=holds)
+        return FakeTransport(HttpProtocol(self.registry, ("192.0.2.7", 4711), ("192.0.2.1", 80)), holds=holds)
 
     @property
     def log(self) -> str:

@@ -132,7 +132,7 @@ async def test_a_client_that_spoke_tls_with_the_proxy_has_asked_by_https() -> No
 async def test_a_connection_of_the_proxy_itself_has_its_own_addresses_and_is_believed_nothing() -> None:
     witness = Witness()
     house = await make_house(witness)
-    house.site.forwarding = Forwarding(TrustList(["127.0.0.1"]), ["x-forwarded-for"])
+    house.scene.change(forwarding=Forwarding(TrustList(["127.0.0.1"]), ["x-forwarded-for"]))
     told = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
     caller = await Caller.connect(house, first=block(command=0x20) + told)
     await caller.read_to(b"seen")
@@ -149,7 +149,7 @@ async def test_a_connection_of_the_proxy_itself_has_its_own_addresses_and_is_bel
 async def test_forwarded_fields_are_judged_by_the_announced_client(trusted: str, client: str) -> None:
     witness = Witness()
     house = await make_house(witness)
-    house.site.forwarding = Forwarding(TrustList([trusted]), ["x-forwarded-for"])
+    house.scene.change(forwarding=Forwarding(TrustList([trusted]), ["x-forwarded-for"]))
     told = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
     caller = await Caller.connect(house, first=LINE + told)
     await caller.read_to(b"seen")
@@ -213,14 +213,14 @@ async def test_a_peer_that_is_no_proxy_is_closed_before_it_says_anything() -> No
 async def test_header_and_first_byte_are_due_in_one_time(first: bytes) -> None:
     house = await make_house(Witness(), timeouts=Timeouts(10, 75, 30, 60, 0, 60))
     caller = await Caller.connect(house, first=first)
-    await until(lambda: house.site.connections, "it is counted")
-    (connection,) = house.site.connections
+    await until(lambda: house.registry.connections, "it is counted")
+    (connection,) = house.registry.connections
     for second in (0.0, 5.0, 10.0):
         connection.sweep(second)
-    assert house.site.connections
+    assert house.registry.connections
     connection.sweep(11.0)
 
-    await until(lambda: not house.site.connections, "it is closed")
+    await until(lambda: not house.registry.connections, "it is closed")
     assert house.scene.log == ""
     await leave(house, caller)
 
@@ -232,7 +232,7 @@ async def test_a_peer_that_leaves_before_its_first_request_makes_no_noise(first:
     house = await make_house(Witness())
     with no_descriptor_lost():
         caller = await Caller.connect(house, first=first)
-        await until(lambda: house.site.connections, "it is counted")
+        await until(lambda: house.registry.connections, "it is counted")
         end(caller)
         await leave(house, caller)
 

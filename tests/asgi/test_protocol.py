@@ -231,7 +231,7 @@ async def test_state_of_the_lifespan_is_copied_for_each_request() -> None:
         await hello(scope, receive, send)
 
     scene = Scene(application)
-    scene.site.state = {"pool": 1}
+    scene.registry.state = {"pool": 1}
     client = scene.connect()
     client.feed(GET * 2)
     await turns(20)
@@ -568,7 +568,7 @@ async def test_a_client_that_resets_before_our_end_is_no_error() -> None:
             raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
     scene = Scene(hello)
-    client = Late(HttpProtocol(scene.site, ("192.0.2.7", 4711), ("192.0.2.1", 80)))
+    client = Late(HttpProtocol(scene.registry, ("192.0.2.7", 4711), ("192.0.2.1", 80)))
     client.feed(post(10 * DISCARD_BOUND) + b"x")
     await turns()
 
@@ -874,7 +874,7 @@ async def test_who_gives_up_because_the_client_left_has_done_nothing_wrong(held:
     assert client.lost
     assert "ERROR" not in scene.log
     assert [line.split('" ')[1].split()[0] for line in scene.access_lines] == ["499"]
-    scene.site.tally.publish(1, 0, 0)
+    scene.tally.publish(1, 0, 0)
     totals = scene.row.totals()
     assert (totals.requests, totals.aborted, totals.app_errors) == (1, 1, 0)
 
@@ -907,7 +907,7 @@ async def test_a_stream_ends_when_its_client_is_gone_and_nobody_calls_it_an_erro
     await turns(20)
 
     assert count == sent
-    assert scene.site.exchanges == set()
+    assert scene.registry.exchanges == set()
     assert "ERROR" not in scene.log
     assert "OfAFramework of the application after its client had left" in scene.log
 
@@ -1020,7 +1020,7 @@ async def test_an_endless_body_that_is_not_sent_ends_when_its_client_ends(
         step()
     await turns()
 
-    assert scene.site.exchanges == set()
+    assert scene.registry.exchanges == set()
     assert client.sent.startswith(b"HTTP/1.1 %d " % status)
     assert client.sent.endswith(b"\r\n\r\n")
     assert client.sent.count(b"\r\n\r\n") == 1
@@ -1102,7 +1102,7 @@ async def test_a_stream_waits_for_a_client_that_does_not_read() -> None:
 
     client.reset()
     await turns()
-    assert protocol_of(client)._site.exchanges == set()
+    assert protocol_of(client)._registry.exchanges == set()
 
 
 @on_both_loops
@@ -1152,7 +1152,7 @@ async def test_a_refused_head_is_answered_counted_and_closed(data: bytes, status
     assert client.sent.startswith(b"HTTP/1.1 %d " % status)
     assert client.ended or client.closing
     assert [line.split('" ')[1].split()[0] for line in scene.access_lines] == [str(status)]
-    scene.site.tally.publish(1, 1, 0)
+    scene.tally.publish(1, 1, 0)
     assert scene.row.totals().responses[status // 100 - 1] == 1
     assert [line for line in scene.log.splitlines() if "refused a request" not in line] == []
 
@@ -1163,7 +1163,7 @@ async def test_a_refusal_is_logged_and_counted_by_its_cause(
     client: tuple[str, int] | None, shown: str
 ) -> None:
     scene = Scene(hello)
-    FakeTransport(HttpProtocol(scene.site, client, None)).feed(b"nonsense\r\n\r\n")
+    FakeTransport(HttpProtocol(scene.registry, client, None)).feed(b"nonsense\r\n\r\n")
     await turns()
 
     assert f"INFO     refused a request from {shown}: 400 malformed request line" in scene.log
@@ -1284,7 +1284,7 @@ async def test_every_way_to_end_a_request_is_one_access_line() -> None:
         "/stops 200 4 ",
         "/finishes 200 8 ",
     ]
-    scene.site.tally.publish(1, 0, 0)
+    scene.tally.publish(1, 0, 0)
     totals = scene.row.totals()
     assert (totals.requests, totals.responses, totals.aborted) == (5, (0, 2, 0, 0, 1), 2)
 
@@ -1375,8 +1375,8 @@ async def test_a_request_that_is_cut_is_answered_503() -> None:
     client = scene.connect()
     client.feed(GET)
     await turns()
-    scene.site.cutting = True
-    for exchange in scene.site.exchanges:
+    scene.registry.cutting = True
+    for exchange in scene.registry.exchanges:
         exchange.task.cancel()
     await turns()
 

@@ -117,15 +117,13 @@ def test_nothing_changes_when_nothing_is_told() -> None:
 
 @on_both_loops
 async def test_a_peer_that_is_not_believed_costs_nothing() -> None:
-    site = Scene(silent).site
-    site.forwarding = Forwarding(TrustList(["192.0.2.7", "unix"]), FAMILY)
+    forwarding = Forwarding(TrustList(["192.0.2.7", "unix"]), FAMILY)
 
-    assert make_proxied(site, "192.0.2.7") is not None
-    assert make_proxied(site, "") is not None
-    assert make_proxied(site, "192.0.2.8") is None
-    assert make_proxied(site, None) is None
-    site.root_path = "/shop"
-    assert make_proxied(site, "192.0.2.8") is not None
+    assert make_proxied(forwarding, "", "192.0.2.7") is not None
+    assert make_proxied(forwarding, "", "") is not None
+    assert make_proxied(forwarding, "", "192.0.2.8") is None
+    assert make_proxied(forwarding, "", None) is None
+    assert make_proxied(forwarding, "/shop", "192.0.2.8") is not None
 
 
 async def silent(scope: Any, receive: Receive, send: Send) -> None:
@@ -154,7 +152,7 @@ async def test_only_a_peer_on_the_list_is_believed() -> None:
     witness = Witness()
     scene = Scene(witness)
     for trusted in ("192.0.2.7", "192.0.2.8"):
-        scene.site.forwarding = Forwarding(TrustList([trusted]), ["x-forwarded-for"])
+        scene.change(forwarding=Forwarding(TrustList([trusted]), ["x-forwarded-for"]))
         client = scene.connect()  # from 192.0.2.7
         client.feed(request("X-Forwarded-For: 198.51.100.7"))
         await turns()
@@ -167,7 +165,7 @@ async def test_only_a_peer_on_the_list_is_believed() -> None:
 async def test_each_request_of_a_connection_has_its_own_client() -> None:
     witness = Witness()
     scene = Scene(witness)
-    scene.site.forwarding = Forwarding(TrustList(["192.0.2.7"]), ["x-forwarded-for", "x-forwarded-host"])
+    scene.change(forwarding=Forwarding(TrustList(["192.0.2.7"]), ["x-forwarded-for", "x-forwarded-host"]))
     client = scene.connect()
     for fields in (
         ["X-Forwarded-For: 198.51.100.1", "X-Forwarded-Host: b"],
@@ -196,7 +194,7 @@ async def test_each_request_of_a_connection_has_its_own_client() -> None:
 async def test_a_contradiction_is_refused_and_logged_as_a_request(body: bytes) -> None:
     witness = Witness()
     scene = Scene(witness)
-    scene.site.forwarding = Forwarding(TrustList(["192.0.2.7"]), ["x-forwarded-for", "x-forwarded-proto"])
+    scene.change(forwarding=Forwarding(TrustList(["192.0.2.7"]), ["x-forwarded-for", "x-forwarded-proto"]))
     client = scene.connect()
     told = ["X-Forwarded-Proto: http", "X-Forwarded-Proto: https", f"Content-Length: {len(body)}"]
     client.feed(request(*told) + body[:3])
@@ -207,7 +205,7 @@ async def test_a_contradiction_is_refused_and_logged_as_a_request(body: bytes) -
     assert client.sent.startswith(b"HTTP/1.1 400 ")
     assert client.sent.count(b"HTTP/1.1") == 1
     assert witness.scopes == []
-    assert scene.site.exchanges == set()
+    assert scene.registry.exchanges == set()
     (line,) = scene.access_lines
     answer = client.sent.partition(b"\r\n\r\n")[2]
     assert f'"GET / HTTP/1.1" 400 {len(answer)} ' in line
@@ -218,8 +216,8 @@ async def test_a_client_of_a_unix_socket_is_believed_as_unix() -> None:
     witness = Witness()
     scene = Scene(witness)
     for trusted in ("unix", "127.0.0.1"):
-        scene.site.forwarding = Forwarding(TrustList([trusted]), ["x-forwarded-for"])
-        client = FakeTransport(HttpProtocol(scene.site, None, ("/run/s", None)))
+        scene.change(forwarding=Forwarding(TrustList([trusted]), ["x-forwarded-for"]))
+        client = FakeTransport(HttpProtocol(scene.registry, None, ("/run/s", None)))
         client.feed(request("X-Forwarded-For: 198.51.100.7"))
         await turns()
 

@@ -113,8 +113,8 @@ async def reach(house: House, caller: Caller, phase: Phase, site: Site) -> None:
         await caller.send(phase.sends)
     elif caller.speaks_tls:
         await caller.shake_hands()
-    await until(lambda: house.site.connections, "it is accepted")
-    (connection,) = house.site.connections
+    await until(lambda: house.registry.connections, "it is accepted")
+    (connection,) = house.registry.connections
     await until(lambda: len(site.reached) >= phase.reached, "the application is called")
     if phase.reads:
         await caller.read_to(phase.reads)
@@ -161,9 +161,9 @@ async def test_a_client_that_leaves_leaves_nothing_behind(name: str, way: str, t
 def is_noticed(house: House, phase: Phase, way: str) -> bool:
     """Whether the server knows that the client has gone or ended its side. Behind an upload that is not read
     an end cannot be seen, only a reset can."""
-    for connection in tuple(house.site.connections):
-        connection.sweep(house.site.attended)
-    return all(one._ended or (phase.floods and way != "RST") for one in house.site.connections)
+    for connection in tuple(house.registry.connections):
+        connection.sweep(house.registry.attended)
+    return all(one._ended or (phase.floods and way != "RST") for one in house.registry.connections)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -176,7 +176,7 @@ async def test_a_client_that_leaves_before_http_leaves_nothing_behind(first: byt
         caller = await Caller.connect(house, tls=True)
         data = caller.hello()[:100] if first == b"hello" else b""
         await caller.send_raw(LINE + data if data else first)
-        await until(lambda: house.site.connections, "it is accepted")
+        await until(lambda: house.registry.connections, "it is accepted")
         WAYS[way](caller)
         await house.until_empty()
         caller.close()

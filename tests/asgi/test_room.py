@@ -29,9 +29,9 @@ async def house_of(scene: Scene, most: int, **options: Any) -> House:
 
 def sweep(house: House, seconds: float) -> None:
     """What the worker does once a second."""
-    house.site.attended += seconds
-    for connection in tuple(house.site.connections):
-        connection.sweep(house.site.attended)
+    house.registry.attended += seconds
+    for connection in tuple(house.registry.connections):
+        connection.sweep(house.registry.attended)
 
 
 async def leave(house: House, *callers: Caller) -> None:
@@ -60,7 +60,7 @@ async def test_a_full_worker_closes_what_was_idle_longest_for_one_who_waits(tls:
     # The first one asks again, so the second has been idle longest, though no sweep has seen that.
     await callers[0].send(GET)
     await callers[0].read_to(b"hello")
-    house.site.departed = house.acceptor.relieve
+    house.registry.departed = house.acceptor.relieve
     late = await Caller.connect(house, tls=tls)
     house.acceptor.relieve()
 
@@ -98,9 +98,9 @@ async def test_an_incomplete_head_is_closed_for_others_and_a_request_is_not() ->
     house = await house_of(Scene(application), 2)
     part = await Caller.connect(house, first=GET[:1])
     busy = await Caller.connect(house, first=GET)
-    await until(lambda: house.site.exchanges and not house.acceptor.watching, "it is full")
+    await until(lambda: house.registry.exchanges and not house.acceptor.watching, "it is full")
     late = await Caller.connect(house, first=GET)
-    while len(house.site.exchanges) < 2:
+    while len(house.registry.exchanges) < 2:
         house.acceptor.relieve()
         await asyncio.sleep(0.002)
     assert await part.read_to_end() == b"", "it has asked for nothing yet"
@@ -109,7 +109,7 @@ async def test_an_incomplete_head_is_closed_for_others_and_a_request_is_not() ->
         house.acceptor.relieve()
         sweep(house, 1.0)
         await turns()
-    assert len(house.site.connections) == 2
+    assert len(house.registry.connections) == 2
 
     gate.set()
     await busy.read_to(b"hello")
@@ -146,10 +146,10 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
         for age, client in enumerate(clients):
             assert isinstance(client.protocol, HttpProtocol)
             client.protocol.sweep(float(age))
-        scene.site.attended = 64.0
+        scene.registry.attended = 64.0
 
         now = 0.0
-        room = Room(scene.site, 64, lambda: 0, "worker 1", lambda: now)
+        room = Room(scene.registry, 64, lambda: 0, "worker 1", lambda: now)
         assert room.make() == 4
         assert room.make() == 0, "those four have not gone yet"
         assert [client.closing for client in clients] == [True] * 4 + [False] * 60
@@ -189,14 +189,14 @@ async def test_only_connections_without_a_request_make_room() -> None:
     used.feed(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
     await turns()
 
-    assert Room(scene.site, 1, lambda: 0, "worker 1").make() == 1
+    assert Room(scene.registry, 1, lambda: 0, "worker 1").make() == 1
     assert used.closing
     assert not new.closing, "it has just come, and may be about to ask for something"
     for _ in range(2):
-        scene.site.attended += 1.0
+        scene.registry.attended += 1.0
         for client in (*states.values(), new):
-            client.protocol.sweep(scene.site.attended)  # type: ignore[attr-defined]
-    assert Room(scene.site, 1000, lambda: 0, "worker 1").make() == 2
+            client.protocol.sweep(scene.registry.attended)  # type: ignore[attr-defined]
+    assert Room(scene.registry, 1000, lambda: 0, "worker 1").make() == 2
     assert new.closing
     assert states.pop("begun").closing
     assert not any(client.closing for client in states.values())
@@ -217,12 +217,12 @@ async def test_a_request_over_the_limit_is_answered_503_and_its_connection_kept(
 
     scene = Scene(application)
     house = await house_of(scene, 100, tls=tls)
-    house.site.most_exchanges = 2
+    house.registry.most_exchanges = 2
     busy = []
     for path in gates:
         busy.append(await Caller.connect(house, tls=tls))
         await busy[-1].send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    await until(lambda: len(house.site.exchanges) == 2, "two are under way")
+    await until(lambda: len(house.registry.exchanges) == 2, "two are under way")
     late = await Caller.connect(house, tls=tls)
     for _ in range(2):
         await late.send(GET)
@@ -233,7 +233,7 @@ async def test_a_request_over_the_limit_is_answered_503_and_its_connection_kept(
 
     gates["/a"].set()
     await busy[0].read_to(b"hello")
-    await until(lambda: len(house.site.exchanges) == 1, "it has ended")
+    await until(lambda: len(house.registry.exchanges) == 1, "it has ended")
     await late.send(GET)
     await late.read_to(b"hello")
     gates["/b"].set()
@@ -262,7 +262,7 @@ async def test_a_503_leaves_the_connection_as_the_request_allows(request_: bytes
         await asyncio.Event().wait()
 
     scene = Scene(application)
-    scene.site.most_exchanges = 1
+    scene.registry.most_exchanges = 1
     busy, late = scene.connect(), scene.connect()
     busy.feed(GET)
     await turns()
@@ -272,7 +272,7 @@ async def test_a_503_leaves_the_connection_as_the_request_allows(request_: bytes
     assert late.sent.startswith(b"HTTP/1.1 503 ")
     assert (b"Connection: close" in late.sent) is not kept
     assert late.over is not kept
-    assert len(scene.site.exchanges) == 1
+    assert len(scene.registry.exchanges) == 1
 
 
 @on_both_loops
@@ -284,7 +284,7 @@ async def test_pipelined_requests_over_the_limit_are_answered_in_order() -> None
         await hello(scope, receive, send)
 
     scene = Scene(application)
-    scene.site.most_exchanges = 1
+    scene.registry.most_exchanges = 1
     busy, late = scene.connect(), scene.connect()
     busy.feed(GET)
     await turns()

@@ -261,10 +261,10 @@ async def test_lingering_is_bounded_in_time() -> None:
     await caller.read_to_end()
 
     def is_closed() -> bool:
-        for connection in tuple(house.site.connections):
-            connection.sweep(house.site.attended)
-        house.site.attended += 3
-        return not house.site.connections
+        for connection in tuple(house.registry.connections):
+            connection.sweep(house.registry.attended)
+        house.registry.attended += 3
+        return not house.registry.connections
 
     await until(is_closed, "it is closed though the client is silent")
     await leave(house, caller)
@@ -313,7 +313,7 @@ async def test_a_record_that_cannot_be_decrypted_is_answered_with_an_alert() -> 
     with no_descriptor_lost():
         caller = await Caller.connect(house, tls=True)
         await caller.send(GET)
-        await until(lambda: house.site.exchanges, "the application is called")
+        await until(lambda: house.registry.exchanges, "the application is called")
         await caller.send_raw(b"\x17\x03\x03\x00\x20" + b"x" * 32)
         with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
             await caller.read_to_end()
@@ -379,15 +379,15 @@ async def test_a_client_that_falls_silent_before_its_first_request_is_closed_in_
         await caller.send_raw(caller.hello()[:100])
     elif handshake == "done":
         await caller.shake_hands()
-    await until(lambda: house.site.connections, "it is counted")
-    (connection,) = house.site.connections
+    await until(lambda: house.registry.connections, "it is counted")
+    (connection,) = house.registry.connections
     await until(lambda: not connection._has_input(), "all that it sent has been read")
     connection.sweep(100.0)
     connection.sweep(110.0)
-    assert house.site.connections
+    assert house.registry.connections
     connection.sweep(112.0)
 
-    await until(lambda: not house.site.connections, "it is closed")
+    await until(lambda: not house.registry.connections, "it is closed")
     assert house.scene.log == ""
     await leave(house, caller)
 
@@ -403,7 +403,7 @@ async def test_two_hundred_half_handshakes_hold_nobody_up() -> None:
         caller = await Caller.connect(house, tls=True)
         await caller.send(GET)
         await caller.read_to(b"https /")
-        assert len(house.site.connections) == 201
+        assert len(house.registry.connections) == 201
         await leave(house, caller, *silent)
 
 
@@ -427,7 +427,7 @@ async def test_a_stream_waits_for_a_client_that_does_not_read() -> None:
     await caller.send(CLOSING_GET)
     await until(lambda: sent, "it has begun")
     await until_it_stands_still(lambda: sent)
-    (connection,) = house.site.connections
+    (connection,) = house.registry.connections
 
     assert sent < 8 << 20, "what the kernel's buffers hold, and a bound of ours"
     assert connection._transport.get_write_buffer_size() < 3 * 65536
@@ -451,8 +451,10 @@ async def test_a_client_that_takes_nothing_is_given_up_though_more_is_written() 
     house = await in_house(application, timeouts=Timeouts(10, 10, 10, 10, 0, 10))
     caller = await Caller.connect(house, tls=True, receive_buffer=65536)
     await caller.send(GET)
-    await until(lambda: any(one._transport.get_write_buffer_size() for one in house.site.connections), "full")
-    (connection,) = house.site.connections
+    await until(
+        lambda: any(one._transport.get_write_buffer_size() for one in house.registry.connections), "full"
+    )
+    (connection,) = house.registry.connections
     await until_it_stands_still(connection._transport.get_write_buffer_size)
     for second in range(13):
         connection.sweep(float(second))
@@ -461,7 +463,7 @@ async def test_a_client_that_takes_nothing_is_given_up_though_more_is_written() 
         connection._transport.write(b"y")
         await turns()
 
-    await until(lambda: not house.site.connections, "it is closed")
+    await until(lambda: not house.registry.connections, "it is closed")
     go_on.set()
     await leave(house, caller)
 
@@ -493,7 +495,7 @@ async def test_an_upload_waits_for_an_application_that_does_not_receive() -> Non
     uploading = asyncio.create_task(upload())
     await until_it_stands_still(lambda: sent)
     assert sent < 32 << 20
-    (connection,) = house.site.connections
+    (connection,) = house.registry.connections
     assert connection._exchange is not None
     assert connection._exchange.unread < 2 * 65536 + 65536
 
@@ -516,7 +518,7 @@ async def test_what_comes_after_a_close_notify_is_not_kept() -> None:
     await caller.send(GET)
     await caller.say_goodbye()
     await caller.send_raw(b"x" * 10_000_000)
-    (connection,) = house.site.connections
+    (connection,) = house.registry.connections
     assert connection._transport._incoming.pending < 2 * 65536
     gate.set()
     caller.reset()
@@ -529,7 +531,7 @@ async def test_a_connection_that_ended_keeps_no_session() -> None:
     caller = await Caller.connect(house, tls=True)
     await caller.send(GET)
     await caller.read_to(b"https /")
-    (connection,) = house.site.connections
+    (connection,) = house.registry.connections
     transport = connection._transport
     assert isinstance(transport, TlsTransport)
     assert isinstance(transport.get_extra_info("ssl_object"), ssl.SSLObject)

@@ -53,7 +53,7 @@ class Clock:
             if data and not self.client.over:
                 self.client.feed(data)
             await turns()
-            self.protocol._site.attended = self.now
+            self.protocol._registry.attended = self.now
             self.protocol.sweep(self.now)
             await turns()
             self.now += 1.0
@@ -73,7 +73,7 @@ async def test_a_new_connection_that_says_nothing_is_closed_without_a_word() -> 
     await clock.run(2)
     assert client.closing
     assert (client.sent, scene.access_lines, scene.log) == (b"", [], "")
-    scene.site.tally.publish(1, 0, 0)
+    scene.tally.publish(1, 0, 0)
     assert scene.row.totals().timeouts == 1
 
 
@@ -166,7 +166,7 @@ async def test_a_body_that_comes_too_slowly_is_answered_408() -> None:
     assert client.ended
     assert statuses(scene) == ["408"]
     assert "ERROR" not in scene.log
-    assert scene.site.exchanges == set()
+    assert scene.registry.exchanges == set()
 
 
 @on_both_loops
@@ -281,7 +281,7 @@ async def test_a_client_that_takes_nothing_is_aborted_and_recorded_as_one_that_l
     assert client.aborted
     await turns()
     assert statuses(scene) == ["499"]
-    assert scene.site.exchanges == set()
+    assert scene.registry.exchanges == set()
 
 
 @on_both_loops
@@ -341,7 +341,7 @@ async def test_a_client_that_takes_nothing_of_the_last_response_is_reset() -> No
 
     await clock.run(1)
     assert client.aborted
-    scene.site.tally.publish(1, 0, 0)
+    scene.tally.publish(1, 0, 0)
     assert scene.row.totals().timeouts == 1
 
 
@@ -356,7 +356,7 @@ async def test_a_client_that_was_sent_all_is_closed_when_it_is_silent() -> None:
 
     await clock.run(2)
     assert client.closing
-    scene.site.tally.publish(1, 0, 0)
+    scene.tally.publish(1, 0, 0)
     assert scene.row.totals().timeouts == 0, "its response is complete"
 
 

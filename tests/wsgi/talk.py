@@ -21,7 +21,7 @@ from appserve.wsgi.connection import AGAIN, CLOSE, READ, WRITE, Next, WsgiConnec
 from appserve.wsgi.environ import ServerFacts, cgi_fields, make_template
 from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from appserve.wsgi.proxied import Proxies
-from appserve.wsgi.service import Service
+from appserve.wsgi.service import WsgiService
 from appserve.wsgi.spool import Quota
 from tests.conformance.wire import Response, read_response
 
@@ -72,7 +72,7 @@ class Talk:
         self.row = Scoreboard.format(bytearray(size_for(1)), 1).row(0)
         self.tally = Tally(self.row)
         self.quota = quota or Quota(1 << 30)
-        self.service = Service(
+        self.service = WsgiService(
             application=application,
             template=make_template(ServerFacts(multithread=False, multiprocess=False, root_path=root_path)),
             limits=limits or Limits(),

@@ -13,14 +13,13 @@ from typing import Any
 
 from appserve.asgi.gate import Gate
 from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.registry import Registry
 from appserve.asgi.scope import Address
-from appserve.asgi.site import Site
 from appserve.asgi.tls import TlsSite, TlsTransport
 from appserve.errors import Rejected
 from appserve.net.address import show_peer
 from appserve.net.greeting import Greetings
 from appserve.net.listeners import Listener
-from appserve.observe.refusals import Refusals
 
 
 class ConnectionFactory:
@@ -29,14 +28,13 @@ class ConnectionFactory:
 
     def __init__(
         self,
-        site: Site,
-        refusals: Refusals,
+        registry: Registry,
         context: ssl.SSLContext | None = None,
         greetings: Greetings | None = None,
     ) -> None:
-        self._site = site
-        self._refusals = refusals
-        self._tls = TlsSite(site, context) if context is not None else None
+        self._registry = registry
+        self._refusals = registry.service.refusals
+        self._tls = TlsSite(registry, context) if context is not None else None
         self._greetings = greetings
         self._servers: dict[Listener, Address] = {}
 
@@ -58,10 +56,10 @@ class ConnectionFactory:
 
     def _make_http(self, connection: socket.socket, peer: Any, listener: Listener) -> HttpProtocol:
         if listener.unix_path is not None:
-            return HttpProtocol(self._site, None, (listener.unix_path, None))
+            return HttpProtocol(self._registry, None, (listener.unix_path, None))
         server = self._servers.get(listener)
         if server is None:
             server = connection.getsockname()[:2]
             if listener.socket.getsockname()[:2] == server:
                 self._servers[listener] = server  # not a wildcard: all its connections have this address
-        return HttpProtocol(self._site, (peer[0], peer[1]), server)
+        return HttpProtocol(self._registry, (peer[0], peer[1]), server)

@@ -12,9 +12,9 @@ import time
 from appserve import forked
 from appserve.asgi.exchange import STARTED, Exchange
 from appserve.asgi.proxied import Proxied, make_proxied
+from appserve.asgi.registry import Registry
 from appserve.asgi.requests import DISCARD_BOUND, LOST, REQUESTS, RequestProtocol
 from appserve.asgi.scope import Address, Field, Scope, make_scope, make_template
-from appserve.asgi.site import Site
 from appserve.asgi.transport import READ_BOUND, WRITE_BOUND
 from appserve.errors import Rejected
 from appserve.http.messages import Reading, RequestHead, RequestLine
@@ -51,14 +51,14 @@ class HttpProtocol(RequestProtocol):
     _length: int
     _status: int
 
-    def __init__(self, site: Site, client: Address | None, server: Address | None) -> None:
-        super().__init__(site)
+    def __init__(self, registry: Registry, client: Address | None, server: Address | None) -> None:
+        super().__init__(registry)
         self._fields: list[Field] = []  # of the last request, if there is an access log
         # A response that is complete, and that the kernel has not taken as a whole: the line of its request,
         # its status, the size of its body.
         self._sending: tuple[RequestLine | bytes, int, int] | None = None
         self._continue_due = False
-        self.set_endpoints(client, server, site.scheme)
+        self.set_endpoints(client, server, registry.service.scheme)
 
     def set_endpoints(
         self, client: Address | None, server: Address | None, scheme: str, *, vouches: bool = True
@@ -66,8 +66,10 @@ class HttpProtocol(RequestProtocol):
         """Say between whom this connection is; None is an end that has no address. If the client `vouches`
         for others, and is one who is believed, its requests may be theirs."""
         host = client[0] if client else ""
-        self._template = make_template(scheme, client, server, self._site.root_path)
-        self._proxied: Proxied | None = make_proxied(self._site, host if vouches else None)
+        self._template = make_template(scheme, client, server, self._service.root_path)
+        self._proxied: Proxied | None = make_proxied(
+            self._service.forwarding, self._service.root_path, host if vouches else None
+        )
         self._record.client = host
 
     def endpoints(self) -> tuple[Address | None, Address | None, str]:
@@ -79,13 +81,13 @@ class HttpProtocol(RequestProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._site.connections.add(self)
+        self._registry.connections.add(self)
         self._wake()
-        if not self._site.keep_alive:
+        if not self._registry.keep_alive:
             self._connection.close_after_response()
 
     def _wake(self) -> None:
-        self._site.waiting.wake(self)
+        self._registry.waiting.wake(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -100,7 +102,7 @@ class HttpProtocol(RequestProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._stage = LOST
-        self._site.tally.bytes_out -= self._unsent
+        self._service.tally.bytes_out -= self._unsent
         if self._sending is not None:
             line, _, sent = self._sending
             self._sending = None
@@ -110,16 +112,16 @@ class HttpProtocol(RequestProtocol):
             self._exchange = None
             self._record_now(exchange.head.line, CLIENT_LEFT, self._connection.body_sent - self._unsent)
             exchange.client_gone()
-        self._site.forget(self)
+        self._registry.forget(self)
 
     # ── requests ──
 
     def _begin(self, head: RequestHead[Field], now: int) -> None:
-        site = self._site
+        registry = self._registry
         self._record.begin()
         if self._record.access is not None:
             self._note_fields(head.fields)
-        exchange = Exchange(self, head, make_scope(self._template, head, site.state))
+        exchange = Exchange(self, head, make_scope(self._template, head, registry.state))
         exchange.called_at = now or time.monotonic_ns()
         self._exchange = exchange
         if self._proxied is not None and not self._amend(self._proxied, exchange.scope):
@@ -137,7 +139,7 @@ class HttpProtocol(RequestProtocol):
             if is_small and not self._continue_due:
                 # The rest is likely to be in the next packet, and an application that finds its body there
                 # need not be suspended.
-                site.loop.call_soon(self._launch, exchange)
+                registry.loop.call_soon(self._launch, exchange)
                 return
         if connection.unread and connection.reading is not READING_BODY:
             self._bound_reading(len(connection.unread))
@@ -167,27 +169,28 @@ class HttpProtocol(RequestProtocol):
     def _launch(self, exchange: Exchange) -> None:
         """Have the application called in the next turn, in a task of its own."""
         if not exchange.gone:
-            site = self._site
-            if site.cutting:
+            registry = self._registry
+            if registry.cutting:
                 self._reject(503, "the server is stopping")
                 return
-            if 0 < site.most_exchanges <= len(site.exchanges):
+            if 0 < registry.most_exchanges <= len(registry.exchanges):
                 client = self._template["client"]
-                busy = Rejected(503, f"{site.most_exchanges} requests are under way (--limit-concurrency)")
-                site.refusals.add_request(client[0] if client else "", busy)
+                busy = Rejected(
+                    503, f"{registry.most_exchanges} requests are under way (--limit-concurrency)"
+                )
+                self._service.refusals.add_request(client[0] if client else "", busy)
                 self.make_head(503, (TEXT, RETRY_AFTER))
                 self.respond(b"too many requests are under way\n")
                 return
-            site.exchanges.add(exchange)
-            exchange.task = site.loop.create_task(exchange.run(site.application), context=site.context.copy())
+            registry.launch(exchange)
 
     # ── what exchanges ask for (Wire) ──
 
     def begin(self, exchange: Exchange) -> None:
         # hot: bench asgi-hello. Clients repeat themselves, and request lines without a query are remembered.
         label = exchange.head.line.label
-        if label is not self._site.label:
-            self._site.show(label)
+        if label is not self._registry.label:
+            self._registry.show(label)
 
     def make_head(self, status: int, fields: tuple[Field, ...]) -> None:
         connection = self._connection
@@ -202,7 +205,7 @@ class HttpProtocol(RequestProtocol):
             self._forgo_long_rest()
         data = connection.respond_with(self._head, self._status, self._length, body)
         self.written += len(data)
-        self._site.tally.bytes_out += len(data)
+        self._service.tally.bytes_out += len(data)
         self._transport.write(data)
         self._end_response(self._status)
 
@@ -235,31 +238,27 @@ class HttpProtocol(RequestProtocol):
             self._resume_reading()
 
     def finish(self, exchange: Exchange, error: BaseException | None) -> None:
-        site = self._site
-        if site.forked:
+        registry = self._registry
+        if registry.forked:
             forked.leave(error)
-        site.tally.busy_ns += time.monotonic_ns() - exchange.called_at
-        site.exchanges.discard(exchange)
-        if site.departed is not None:
-            site.departed()
-        if error is not None:
-            site.log_failure(exchange, error)
+        self._service.tally.busy_ns += time.monotonic_ns() - exchange.called_at
+        registry.ended(exchange, error)
         if self._exchange is not exchange:
             return
         # The application is done and its response is not.
         if exchange.answer is STARTED:
             if error is None:
-                site.complain(exchange.head, "it returned without finishing its response")
+                registry.report_fault(exchange.head, "it returned without finishing its response")
             self._break_off(exchange)
         elif exchange.disconnect_sent:
             # It gave up because it was told that the client left. That is no failure, and an answer of ours
             # would be read by nobody.
             self._leave_unanswered(exchange)
-        elif site.cutting:
+        elif registry.cutting:
             self._reject(503, "the server is stopping")
         else:
             if error is None:
-                site.complain(exchange.head, "it returned without a response")
+                registry.report_fault(exchange.head, "it returned without a response")
             self._reject(500, "the application failed")
 
     # ── the end of a response ──
@@ -291,7 +290,7 @@ class HttpProtocol(RequestProtocol):
         else:
             if connection.short:
                 problem = f"the response is {connection.short} bytes shorter than its Content-Length"
-                self._site.complain(exchange.head, problem)
+                self._registry.report_fault(exchange.head, problem)
             self.close()
 
     @property
@@ -312,7 +311,7 @@ class HttpProtocol(RequestProtocol):
             record = self._record
             record.end(line, status, sent, time.monotonic_ns())
             if record.access is not None:
-                self._site.write_lines_soon()
+                self._registry.write_lines_soon()
             return
         self._sending = (line, status, sent)
         if not self.paused and not transport.is_closing():
@@ -330,13 +329,13 @@ class HttpProtocol(RequestProtocol):
     def _record_now(self, line: RequestLine | bytes, status: int, sent: int) -> None:
         self._record.end(line, status, max(0, sent), time.monotonic_ns())
         if self._record.access is not None:
-            self._site.write_lines_soon()
+            self._registry.write_lines_soon()
 
     # ── what is not answered by the application ──
 
     def _refuse(self, rejected: Rejected) -> None:
         """The input cannot be read on: answer that, unless a response is under way."""
-        self._site.refusals.add_request(self._peer, rejected)
+        self._service.refusals.add_request(self._peer, rejected)
         exchange = self._exchange
         if exchange is not None and exchange.answer is STARTED:
             exchange.client_left()
@@ -386,7 +385,7 @@ class HttpProtocol(RequestProtocol):
         if waiting is not WaitFor.HEAD and waiting is not WaitFor.BODY:
             self.close_if_idle()
         elif waiting is WaitFor.HEAD or self._exchange is not None:
-            self.refuse(self._watch.rejection(self._site.timeouts))
+            self.refuse(self._watch.rejection(self._service.timeouts))
         else:
             self.close()
 

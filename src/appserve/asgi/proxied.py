@@ -14,14 +14,9 @@ finds its routes, and one that builds URLs from path builds those that its clien
 ambiguity: below /shop, a stripped /shop/shop/1 looks like /shop/1 that was not stripped.
 """
 
-from typing import TYPE_CHECKING
-
 from appserve.asgi.scope import Scope
 from appserve.http.forwarded import DEFAULT_PORTS, Forwarding, Origin, with_port
 from appserve.http.request_line import split_authority
-
-if TYPE_CHECKING:
-    from appserve.asgi.site import Site
 
 
 class Proxied:
@@ -51,15 +46,14 @@ class Proxied:
             _mount(scope, prefix, self._root_path)
 
 
-def make_proxied(site: "Site", peer: str | None) -> Proxied | None:
+def make_proxied(forwarding: Forwarding | None, root_path: str, peer: str | None) -> Proxied | None:
     """For a connection of `peer` ("" is one of a unix socket, None one that nothing is believed of); None if
     the scopes of its requests can stay as they are."""
-    forwarding = site.forwarding
     if forwarding is not None and (peer is None or not forwarding.trusts(peer)):
         forwarding = None
-    if forwarding is None and not site.root_path:
+    if forwarding is None and not root_path:
         return None
-    return Proxied(forwarding, peer or "", site.root_path)
+    return Proxied(forwarding, peer or "", root_path)
 
 
 def _tell(scope: Scope, origin: Origin) -> None:

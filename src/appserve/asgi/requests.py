@@ -8,8 +8,8 @@ from abc import abstractmethod
 from enum import IntEnum
 
 from appserve.asgi.exchange import Exchange
+from appserve.asgi.registry import Registry
 from appserve.asgi.scope import Field
-from appserve.asgi.site import Site
 from appserve.asgi.transport import READ_BOUND, TransportProtocol
 from appserve.connection.record import RequestRecord
 from appserve.errors import Rejected
@@ -39,12 +39,12 @@ class RequestProtocol(TransportProtocol):
 
     __slots__ = ("_connection", "_exchange", "_record", "_stage")
 
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry)
         self._connection: Http1Connection[Field, Field] = Http1Connection(
-            site.limits, site.fields, site.date_fields
+            registry.service.limits, registry.service.fields, registry.service.date_fields
         )
-        self._record = RequestRecord(site.tally, site.access, "")
+        self._record = RequestRecord(registry.service.tally, registry.service.access, "")
         self._exchange: Exchange | None = None  # whose response is not complete
         self._stage: ConnectionPhase = REQUESTS
 
@@ -129,7 +129,7 @@ class RequestProtocol(TransportProtocol):
 
     def _go_on_soon(self) -> None:
         """Look for the next request in the next turn, outside of the application that answered this one."""
-        self._site.loop.call_soon(self._go_on)
+        self._registry.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if self._stage is REQUESTS and self._exchange is None and not self._transport.is_closing():

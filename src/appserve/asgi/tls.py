@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Any, cast
 
 from appserve.asgi.protocol import HttpProtocol
-from appserve.asgi.site import Site
+from appserve.asgi.registry import Registry
 from appserve.errors import Cause, Rejected
 from appserve.http.policy import PLAIN_ON_TLS
 from appserve.net.tls_socket import PLAIN_HTTP, RECORD, explain
@@ -48,10 +48,10 @@ HANDSHAKE, OPEN, ENDED, PLAIN = TlsPhase  # hot: bench asgi-tls; see http.messag
 class TlsSite:
     """What all connections of one worker share: they are read one after the other, so one buffer will do."""
 
-    __slots__ = ("buffer", "context", "site")
+    __slots__ = ("buffer", "context", "registry")
 
-    def __init__(self, site: Site, context: ssl.SSLContext) -> None:
-        self.site = site
+    def __init__(self, registry: Registry, context: ssl.SSLContext) -> None:
+        self.registry = registry
         self.context = context
         self.buffer = memoryview(bytearray(READ_SIZE))
 
@@ -151,7 +151,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _tell(self, error: Exception) -> None:
         client = self._http.endpoints()[0]
         peer = client[0] if client else "a local client"
-        self._site.site.log.debug(f"no TLS with {peer}: {explain(error)}")
+        self._site.registry.service.log.debug(f"no TLS with {peer}: {explain(error)}")
 
     def _break(self, error: Exception) -> None:
         """There is no TLS any more. The client is told why (RFC 8446 §5.2: with an alert), unless more than

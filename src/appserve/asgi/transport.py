@@ -18,7 +18,7 @@ import struct
 from abc import abstractmethod
 from typing import cast
 
-from appserve.asgi.site import Site
+from appserve.asgi.registry import Registry
 from appserve.connection.eviction import Evictable
 from appserve.http.timeouts import WaitFor, WaitTimer
 from appserve.net.kernel_queues import count_untaken
@@ -44,7 +44,8 @@ class TransportProtocol(asyncio.Protocol):
         "_lingers",
         "_made",
         "_reading_paused",
-        "_site",
+        "_registry",
+        "_service",
         "_swallowed",
         "_transport",
         "_unsent",
@@ -54,8 +55,9 @@ class TransportProtocol(asyncio.Protocol):
         "written",
     )
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._service = registry.service
         self._transport = cast("asyncio.Transport", None)  # until connection_made; nothing comes before that
         self._watch = WaitTimer()
         self._made = 0.0  # when the connection was made, by the loop's clock
@@ -75,7 +77,7 @@ class TransportProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(WRITE_BOUND, 0)
-        self._made = self._site.loop.time()
+        self._made = self._registry.loop.time()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -113,10 +115,10 @@ class TransportProtocol(asyncio.Protocol):
     @property
     def is_fresh(self) -> bool:
         """Whether the client has just come, and may be about to ask for something."""
-        return self._waiting()[0] is WaitFor.FIRST and self._site.loop.time() - self._made < FRESH
+        return self._waiting()[0] is WaitFor.FIRST and self._registry.loop.time() - self._made < FRESH
 
     def sweep(self, now: float) -> None:
-        """Look at the deadlines, about once a second; `now` is Site.attended."""
+        """Look at the deadlines, about once a second; `now` is Registry.attended."""
         transport = self._transport
         if self._reading_paused and _poll(transport, 0):
             transport.abort()  # the client is gone, and nobody else would notice
@@ -126,10 +128,10 @@ class TransportProtocol(asyncio.Protocol):
             self._sweep_lingering(now)
             return
         waiting, mark = (WaitFor.READER, self._count_taken(unsent)) if unsent else self._waiting()
-        if self._watch.expired(waiting, mark, now, self._site.timeouts):
+        if self._watch.expired(waiting, mark, now, self._service.timeouts):
             if self._can_write() if waiting is WaitFor.READER else self._has_input():
                 return  # the client has done its part, and the event loop has not come to look
-            self._site.tally.timeouts += 1
+            self._service.tally.timeouts += 1
             if waiting is WaitFor.READER:
                 # Closed alone, it would stay with the kernel for minutes, with what it holds for a client
                 # that takes nothing.
@@ -138,32 +140,32 @@ class TransportProtocol(asyncio.Protocol):
                 self._give_up(waiting)
 
     def due(self, now: float) -> float:
-        """The earliest time at which it may be overdue, if nothing happens before; by Site.attended."""
+        """The earliest time at which it may be overdue, if nothing happens before; by Registry.attended."""
         # That the client of a connection that is not read has gone is no event.
-        return now if self._reading_paused else self._watch.due(now, self._site.timeouts)
+        return now if self._reading_paused else self._watch.due(now, self._service.timeouts)
 
     def _sweep_lingering(self, now: float) -> None:
         """Everything is with the kernel, and our side has ended."""
         taken = self._count_taken(0)
         is_read = taken == self.written
         waiting, mark = (WaitFor.END, self._swallowed) if is_read else (WaitFor.READER, taken)
-        if not self._watch.expired(waiting, mark, now, self._site.timeouts):
+        if not self._watch.expired(waiting, mark, now, self._service.timeouts):
             return
         if not is_read:
-            self._site.tally.timeouts += 1
+            self._service.tally.timeouts += 1
             self.reset()
         else:
             self._transport.abort()
 
     def evictable(self) -> tuple[Evictable, float] | None:
-        """If it may be closed to make room for others: what it is, and since when by Site.attended (inf if
-        that was not seen yet). None for a new client that was not given the time to ask for something."""
+        """If it may be closed to make room for others: what it is, and since when by Registry.attended (inf
+        if that was not seen yet). None for a new client that was not given the time to ask for something."""
         waiting, mark = self._waiting()
         kind = EVICTABLE.get(waiting)
         if kind is None or self._ended or self._transport.get_write_buffer_size():
             return None
         since = self._watch.since if self._watch.has_seen(waiting, mark) else math.inf
-        return (kind, since) if waiting is not WaitFor.FIRST or since < self._site.attended else None
+        return (kind, since) if waiting is not WaitFor.FIRST or since < self._registry.attended else None
 
     def _has_input(self) -> bool:
         """Whether something has come in that was not read yet."""
@@ -197,7 +199,7 @@ class TransportProtocol(asyncio.Protocol):
         self.written += len(data)
         if self.rests:
             self._wake()
-        self._site.tally.bytes_out += len(data)
+        self._service.tally.bytes_out += len(data)
         if self.paused:
             self._unsent += len(data)
         transport.write(data)
@@ -220,7 +222,7 @@ class TransportProtocol(asyncio.Protocol):
             self._reading_paused = False
             # In a context of its own: asyncio reads on in the one that resumed it, and that may be an
             # application's, which later requests of this connection would see (cpython#140947).
-            self._site.context.copy().run(self._transport.resume_reading)
+            self._registry.context.copy().run(self._transport.resume_reading)
 
     # ── closing ──
 

@@ -30,13 +30,16 @@ from appserve import forked
 from appserve.asgi.accept import LoopAcceptor, make_fair_epoll
 from appserve.asgi.door import ConnectionFactory
 from appserve.asgi.lifespan import Lifespan
+from appserve.asgi.registry import Registry
 from appserve.asgi.room import Room
 from appserve.asgi.scope import asgi_fields
-from appserve.asgi.site import Site
+from appserve.connection.service import Service
 from appserve.errors import ExitCode
 from appserve.http.date import DateFields
 from appserve.observe.log import Level
+from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import WorkerState
+from appserve.observe.tally import Tally
 from appserve.workers.application import Application
 from appserve.workers.context import (
     WorkerContext,
@@ -174,29 +177,28 @@ class _Worker:
         self._loop = loop
         self._backend_fd = backend_fd
         self._date_fields = DateFields(time.time())
-        self._site = Site(
-            application.call,
-            loop,
-            asgi_fields(),
-            make_limits(settings),
-            make_timeouts(settings),
-            self._date_fields,
-            context.log,
-            context.access,
-            context.row,
-        )
-        self._site.keep_alive = settings.keep_alive > 0
-        self._site.root_path = settings.root_path
-        self._site.forwarding = make_forwarding(settings)
-        self._site.most_exchanges = settings.limit_concurrency
+        self._tally = Tally(context.row)
         tls_context = make_tls(settings, context.log.warning)
-        if tls_context is not None:
-            self._site.scheme = "https"
-        self._factory = ConnectionFactory(
-            self._site, self._site.refusals, tls_context, make_greetings(settings)
+        self._service = Service(
+            application=application.call,
+            fields=asgi_fields(),
+            limits=make_limits(settings),
+            timeouts=make_timeouts(settings),
+            date_fields=self._date_fields,
+            log=context.log,
+            access=context.access,
+            tally=self._tally,
+            refusals=Refusals(context.log, context.row),
+            scheme="http" if tls_context is None else "https",
+            root_path=settings.root_path,
+            forwarding=make_forwarding(settings),
         )
+        self._registry = Registry(self._service, loop, context.row)
+        self._registry.keep_alive = settings.keep_alive > 0
+        self._registry.most_exchanges = settings.limit_concurrency
+        self._factory = ConnectionFactory(self._registry, tls_context, make_greetings(settings))
         self._room = Room(
-            self._site,
+            self._registry,
             settings.worker_connections,
             self._arriving,
             f"worker {context.slot} (pid {os.getpid()})",
@@ -216,9 +218,9 @@ class _Worker:
         lifespan = Lifespan(self._application.call, context.settings.lifespan, context.log, absent)
         if not await self._start(lifespan):
             return ExitCode.CLEAN
-        self._site.state = lifespan.state
+        self._registry.state = lifespan.state
         self._acceptor = await self._make_acceptor()
-        os.register_at_fork(after_in_child=self._site.disown)
+        os.register_at_fork(after_in_child=self._registry.disown)
         gc.collect()
         gc.freeze()  # what import and startup made stays: the collector need not look at it again
         self._tick()
@@ -279,14 +281,14 @@ class _Worker:
     def _room_left(self) -> int:
         """How many more connections may be held. Without room it is watched for."""
         left = self._room.left()
-        if left <= 0 and self._site.departed is None:
-            self._site.departed = self._on_departure
+        if left <= 0 and self._registry.departed is None:
+            self._registry.departed = self._on_departure
         return left
 
     def _on_departure(self) -> None:
         """Something has ended since there was no room: accept again."""
         if self._acceptor is not None and not self._acceptor.watching and self._room.left() > 0:
-            self._site.departed = None
+            self._registry.departed = None
             self._acceptor.rearm()
 
     # ── news ──
@@ -310,44 +312,44 @@ class _Worker:
         self._news.set()
 
     def _tick(self) -> None:
-        if self._site.forked:
+        if self._registry.forked:
             forked.leave(None)  # it went on into the event loop, which is the worker's
         self._loop.call_later(TICK, self._tick)
         self._date_fields.renew(time.time())
         self._publish()
-        site = self._site
-        site.attend(time.monotonic())
+        registry = self._registry
+        registry.attend(time.monotonic())
         self._ticks += 1
         if self._acceptor is not None:
             self._acceptor.relieve()
-        if site.access is not None:
-            site.access.flush()  # what a slow reader did not take
+        if self._service.access is not None:
+            self._service.access.flush()  # what a slow reader did not take
         if self._ticks % TICKS_PER_SWEEP == 0:
-            site.sweep()
+            registry.sweep()
             if self._acceptor is not None:
                 self._acceptor.rearm()
             self._link.tick()
-            site.refusals.report(site.fields.oddities)
+            self._service.refusals.report(self._service.fields.oddities)
             self._context.log.flush()
             if self._link.leaving:
                 self._news.set()
 
     def _publish(self) -> None:
         """Show the counts on the scoreboard, and that the loop turns."""
-        site = self._site
+        registry = self._registry
         if self._acceptor is not None:
-            site.tally.accepted = self._acceptor.accepted
-        site.tally.publish(time.monotonic_ns(), len(site.connections), len(site.exchanges))
+            self._tally.accepted = self._acceptor.accepted
+        self._tally.publish(time.monotonic_ns(), len(registry.connections), len(registry.exchanges))
 
     # ── leave ──
 
     async def _leave(self, acceptor: LoopAcceptor) -> None:
         """Finish what is there, as long as the leash allows. It is serving with another accept rule."""
-        site = self._site
+        registry = self._registry
         link = self._link
-        site.keep_alive = False
-        site.departed = self._on_departure_while_leaving
-        for connection in site.connections:
+        registry.keep_alive = False
+        registry.departed = self._on_departure_while_leaving
+        for connection in registry.connections:
             connection.close_after_response()
         deadline = cut_at = math.inf
         while True:
@@ -386,7 +388,7 @@ class _Worker:
             self._acceptor.relieve()
 
     def _ask_to_leave(self, close_idle: bool, tell_streams: bool, quickly: bool) -> None:
-        for connection in tuple(self._site.connections):
+        for connection in tuple(self._registry.connections):
             if close_idle and (quickly or not connection.is_fresh):
                 connection.close_if_idle()
             if tell_streams:
@@ -395,9 +397,9 @@ class _Worker:
                 connection.end_lingering()
 
     def _has_work(self) -> bool:
-        site = self._site
+        registry = self._registry
         acceptor = self._acceptor
-        if site.connections or site.exchanges or (acceptor is not None and acceptor.arriving):
+        if registry.connections or registry.exchanges or (acceptor is not None and acceptor.arriving):
             return True
         # By a SIGTERM alone it does not leave at once: it may have gone to all, and an order follow.
         may_accept = acceptor is not None and not acceptor.is_closed
@@ -411,18 +413,18 @@ class _Worker:
 
     async def _cut(self) -> None:
         """Cancel what still runs, and close what is still open."""
-        site = self._site
-        site.cutting = True  # from now on requests are answered 503
-        if site.connections:
+        registry = self._registry
+        registry.cutting = True  # from now on requests are answered 503
+        if registry.connections:
             await self._read_what_has_come()
-        tasks = [exchange.task for exchange in site.exchanges]
+        tasks = [exchange.task for exchange in registry.exchanges]
         # An application may go on after its connection has ended.
-        self._link.log_cut(max(len(site.connections), len(tasks)))
+        self._link.log_cut(max(len(registry.connections), len(tasks)))
         if tasks:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=min(CANCEL_SECONDS, self._left() / 2))
-        for connection in tuple(site.connections):
+        for connection in tuple(registry.connections):
             connection.abort()
 
     async def _read_what_has_come(self) -> None:

@@ -18,7 +18,7 @@ from appserve.observe.log import Level
 from appserve.observe.tally import Tally
 from appserve.workers.acceptor import Acceptor
 from appserve.wsgi.connection import Next, WsgiConnection
-from appserve.wsgi.service import Service
+from appserve.wsgi.service import WsgiService
 
 EVENTS = {Next.READ: READ, Next.WRITE: WRITE, Next.AGAIN: 0}
 
@@ -47,7 +47,7 @@ class Executor(ABC):
 
     def __init__(
         self,
-        service: Service,
+        service: WsgiService,
         poller: Poller,
         on_own: Callable[[int], None],
         departed: Callable[[], None],
@@ -153,7 +153,7 @@ class Inline(Executor):
 
     def __init__(
         self,
-        service: Service,
+        service: WsgiService,
         poller: Poller,
         on_own: Callable[[int], None],
         departed: Callable[[], None],

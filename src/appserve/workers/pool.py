@@ -56,7 +56,7 @@ from appserve.workers.executor import EVENTS, Executor, Guard, ReadyEvents
 from appserve.workers.thread_state import SlowRequests, ThreadState
 from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.keepalive_policy import BRIEF
-from appserve.wsgi.service import Service
+from appserve.wsgi.service import WsgiService
 
 BREATH = 0.05
 """Seconds after which the loop shows what the threads have done: the access log's lines, and which request
@@ -85,7 +85,7 @@ class Pool(Executor):
 
     def __init__(
         self,
-        service: Service,
+        service: WsgiService,
         poller: Poller,
         on_own: Callable[[int], None],
         departed: Callable[[], None],

@@ -40,7 +40,7 @@ from appserve.wsgi.connection import WsgiConnection
 from appserve.wsgi.environ import ServerFacts, cgi_fields, make_template
 from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from appserve.wsgi.proxied import Proxies
-from appserve.wsgi.service import Service
+from appserve.wsgi.service import WsgiService
 from appserve.wsgi.spool import Quota
 
 SWEEP = 1.0
@@ -116,11 +116,11 @@ class WsgiWorker:
         self._stage = Phase.SERVING  # as far as the loop has followed its orders
         self._link = MasterLink(context)
 
-    def _make_service(self, threads: int) -> Service:
+    def _make_service(self, threads: int) -> WsgiService:
         context = self._context
         settings = context.settings
         forwarding = make_forwarding(settings)
-        return Service(
+        return WsgiService(
             application=self._application.call,
             template=make_template(ServerFacts(threads > 1, settings.workers > 1, settings.root_path)),
             limits=make_limits(settings),

@@ -14,7 +14,7 @@ from appserve.observe.log import Level, Log
 from appserve.observe.tally import Counts, Showcase
 from appserve.tracebacks import application_stack
 from appserve.wsgi.connection import WsgiConnection
-from appserve.wsgi.service import Service
+from appserve.wsgi.service import WsgiService
 
 
 class ThreadState(Counts):
@@ -26,7 +26,7 @@ class ThreadState(Counts):
 
     __slots__ = ("_showcase", "connection", "ident", "name", "service")
 
-    def __init__(self, name: str, showcase: Showcase, service: Service) -> None:
+    def __init__(self, name: str, showcase: Showcase, service: WsgiService) -> None:
         super().__init__()
         self._showcase = showcase
         self.name = name

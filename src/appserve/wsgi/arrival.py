@@ -14,7 +14,7 @@ from appserve.net.kernel_queues import silent_for
 from appserve.wsgi.environ import add_addresses
 from appserve.wsgi.exchange import Exchanges
 from appserve.wsgi.outbox import Outbox
-from appserve.wsgi.service import Service
+from appserve.wsgi.service import WsgiService
 
 if TYPE_CHECKING:  # read by those workers only that need it
     from appserve.net.greeting import Greetings
@@ -26,7 +26,7 @@ class Arrival(Exchanges):
 
     __slots__ = ("_greeting", "_recv", "_tls", "_waited", "fd", "socket")
 
-    def __init__(self, service: Service, client: socket.socket, peer: object) -> None:
+    def __init__(self, service: WsgiService, client: socket.socket, peer: object) -> None:
         """Raises OSError if the client has left, or is turned away."""
         super().__init__(
             service,

@@ -21,7 +21,7 @@ from appserve.http.timeouts import WaitFor, WaitTimer
 from appserve.net.kernel_queues import count_untaken
 from appserve.observe.tally import CLIENT_LEFT
 from appserve.wsgi.arrival import Arrival
-from appserve.wsgi.service import Service
+from appserve.wsgi.service import WsgiService
 
 if TYPE_CHECKING:  # read by those workers only that need it
     from appserve.net.tls_socket import TlsSocket
@@ -58,7 +58,7 @@ class WsgiConnection(Arrival):
 
     __slots__ = ("_swallowed", "_watch", "rests")
 
-    def __init__(self, service: Service, client: socket.socket, peer: object) -> None:
+    def __init__(self, service: WsgiService, client: socket.socket, peer: object) -> None:
         """Raises OSError if the client has left, or is turned away."""
         super().__init__(service, client, peer)
         self._watch = WaitTimer()

@@ -25,7 +25,7 @@ from appserve.wsgi.keepalive_policy import BRIEF
 from appserve.wsgi.outbox import Outbox
 from appserve.wsgi.proxied import Proxies, tell_origin
 from appserve.wsgi.response import Response
-from appserve.wsgi.service import Service
+from appserve.wsgi.service import WsgiService
 
 LONG = 10_000_000
 """Nanoseconds of a call of the application after which other connections have their turn."""
@@ -59,7 +59,11 @@ class Exchanges:
     """For whoever lends the connection to threads (workers/pool.py)."""
 
     def __init__(
-        self, service: Service, template: Environ, http: Http1Connection[CgiVariable, Header], outbox: Outbox
+        self,
+        service: WsgiService,
+        template: Environ,
+        http: Http1Connection[CgiVariable, Header],
+        outbox: Outbox,
     ) -> None:
         """`template` is the connection's, with its addresses."""
         self._service = service
@@ -113,7 +117,7 @@ class Exchanges:
         """Between two requests: when the last was answered, or the connection was made; monotonic ns."""
         return self._since
 
-    def served_by(self, service: Service) -> None:
+    def served_by(self, service: WsgiService) -> None:
         """Whoever has the connection from now on counts there."""
         self._service = service
         self._outbox.tally = self._record.counts = service.tally

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # read by those workers only that need it
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class WsgiService:
     """What all connections of one process share."""
 
     application: Callable[..., Any]
@@ -48,6 +48,6 @@ class Service:
     waiting: "DeadlineQueue[WsgiConnection]" = field(default_factory=DeadlineQueue)
     pid: int = field(default_factory=os.getpid)
 
-    def counted_by(self, tally: Counts) -> "Service":
+    def counted_by(self, tally: Counts) -> "WsgiService":
         """The same for the connections that one thread has at a time, which counts for itself."""
         return replace(self, tally=tally)

@@ -1,4 +1,4 @@
-"""What all connections of one ASGI worker share: the application, the limits, the logs, the counts."""
+"""The open connections of one event loop, the exchanges that run on it, and the clock of their waits."""
 
 import asyncio
 import contextvars
@@ -7,113 +7,112 @@ import os
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from appserve.asgi.exchange import AsgiApplication, Exchange
+from appserve.asgi.exchange import Exchange
 from appserve.asgi.scope import Field
+from appserve.connection.eviction import Evictable
+from appserve.connection.service import Service
 from appserve.connection.waiting import DeadlineQueue
-from appserve.http.date import DateFields
-from appserve.http.fields import Fields
-from appserve.http.forwarded import Forwarding
-from appserve.http.messages import Limits, RequestHead
-from appserve.http.timeouts import Timeouts
-from appserve.observe.access import AccessLog
-from appserve.observe.log import Level, Log
-from appserve.observe.refusals import Refusals
+from appserve.http.messages import RequestHead
+from appserve.observe.log import Level
 from appserve.observe.scoreboard import ScoreboardRow
-from appserve.observe.tally import Tally
 from appserve.tracebacks import application_traceback
 
-if TYPE_CHECKING:
-    from appserve.asgi.protocol import HttpProtocol
-
+AsgiService = Service[Field, Field]
 
 ATTENTION = 0.5
-"""Of a longer pause between two looks at the clients the application was the cause; see Site.attend."""
+"""Of a longer pause between two looks at the clients the application was the cause; see Registry.attend."""
 
 
-class Site:
+class LoopConnection(Protocol):
+    """What the worker does with a connection, whatever protocol is spoken on it."""
+
+    rests: bool
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was made a moment ago, and its client may be about to send its first request."""
+
+    def sweep(self, now: float) -> None:
+        """End the wait if it has lasted too long; `now` is Registry.attended."""
+
+    def due(self, now: float) -> float:
+        """The earliest time at which a wait may have lasted too long, if nothing happens before."""
+
+    def evictable(self) -> tuple[Evictable, float] | None:
+        """If it may be closed to make room for others: what it is, and since when."""
+
+    def make_room(self) -> bool:
+        """Close for others, unless a request has come in or is being answered; whether it is closed."""
+
+    def close_after_response(self) -> None:
+        """Let the response under way, or the next one, be the last."""
+
+    def close_if_idle(self) -> bool:
+        """Close unless a request is coming in or being answered; whether it is closed."""
+
+    def send_disconnect(self) -> None:
+        """If a response is under way, give its application http.disconnect: the server stops."""
+
+    def end_lingering(self) -> None:
+        """Read no further, if the connection is only there for its client to read on."""
+
+    def abort(self) -> None:
+        """End the connection now, with a reset if anything was not sent."""
+
+    def disown(self, null: int) -> None:
+        """In a process that the application forked: let `null` take the number of the socket."""
+
+
+class Registry:
     """Made once per worker. Everything in it is used by the event loop's thread only.
 
     state        the lifespan's state, of which each request gets a copy; None without a lifespan
     context      what requests start from: nothing that one application call sets is seen by another
-    forwarding   reads what proxies say; None if nothing of it is heeded
     attended     seconds that the loop has had an eye on its clients
     connections  those that are open
     waiting      when each has to be looked at
     exchanges    those whose application runs, which may be longer than its response takes
-    departed     called when a connection or an exchange has ended, if somebody wants to know
+    departed     called when a connection or an exchange has ended, if that matters
     """
 
     __slots__ = (
         "_lines_wait",
         "_looked",
-        "access",
-        "application",
         "attended",
         "connections",
         "context",
         "cutting",
-        "date_fields",
         "departed",
         "exchanges",
-        "fields",
         "forked",
-        "forwarding",
         "keep_alive",
         "label",
-        "limits",
-        "log",
         "loop",
         "most_exchanges",
-        "refusals",
-        "root_path",
         "row",
-        "scheme",
+        "service",
         "state",
-        "tally",
-        "timeouts",
         "waiting",
     )
 
-    def __init__(
-        self,
-        application: AsgiApplication,
-        loop: asyncio.AbstractEventLoop,
-        fields: Fields[Field, Field],
-        limits: Limits,
-        timeouts: Timeouts,
-        date_fields: DateFields,
-        log: Log,
-        access: AccessLog | None,
-        row: ScoreboardRow,
-    ) -> None:
-        self.application = application
+    def __init__(self, service: AsgiService, loop: asyncio.AbstractEventLoop, row: ScoreboardRow) -> None:
+        self.service = service
         self.loop = loop
-        self.fields = fields
-        self.limits = limits
-        self.timeouts = timeouts
-        self.date_fields = date_fields
-        self.log = log
-        self.access = access
         self.row = row
-        self.scheme = "http"
-        self.root_path = ""
-        self.forwarding: Forwarding | None = None
         self.most_exchanges = 0  # that may run at a time; 0 is any number
         self.attended = 0.0
         self._looked = math.inf  # when it was renewed last
         self.state: dict[str, Any] | None = None
         self.context = contextvars.copy_context()
-        self.connections: set[HttpProtocol] = set()
-        self.waiting: DeadlineQueue[HttpProtocol] = DeadlineQueue()
+        self.connections: set[LoopConnection] = set()
+        self.waiting: DeadlineQueue[LoopConnection] = DeadlineQueue()
         self.exchanges: set[Exchange] = set()
         self.departed: Callable[[], None] | None = None
         self.keep_alive = True  # else each response closes its connection
         self.forked = False  # this process is a child that the application forked, and no worker
         self.cutting = False  # the time to leave is over: what runs is cancelled, what comes is answered 503
-        self.tally = Tally(row)
-        self.refusals = Refusals(log, row)
         self.label = b""  # what the scoreboard shows
         self._lines_wait = False
 
@@ -123,7 +122,7 @@ class Site:
         self.attended += min(max(0.0, now - self._looked), ATTENTION)
         self._looked = now
 
-    def forget(self, connection: "HttpProtocol") -> None:
+    def forget(self, connection: LoopConnection) -> None:
         """The connection is closed."""
         self.connections.discard(connection)
         self.waiting.forget(connection)
@@ -141,7 +140,7 @@ class Site:
                 connection.sweep(now)
                 self.waiting.rest(connection, connection.due(now))
             except Exception:
-                self.log.block(
+                self.service.log.block(
                     Level.CRITICAL, "internal error, a connection is dropped", traceback.format_exc()
                 )
                 with suppress(Exception):
@@ -160,7 +159,7 @@ class Site:
             pass
 
     def show(self, label: bytes) -> None:
-        """Tell the scoreboard what is being served: if the loop stalls now, this is likely to be why."""
+        """Show on the scoreboard what is being served: if the loop stalls now, this is likely to be why."""
         self.label = label
         self.row.set_request(label)
 
@@ -172,23 +171,40 @@ class Site:
 
     def _write_lines(self) -> None:
         self._lines_wait = False
-        if self.access is not None:
-            self.access.flush()
+        if self.service.access is not None:
+            self.service.access.flush()
 
-    def log_failure(self, exchange: Exchange, error: BaseException) -> None:
-        """Log what an application call raised, unless the client's leaving or ours brought it about."""
+    # ── exchanges ──
+
+    def launch(self, exchange: Exchange) -> None:
+        """Have the application called in the next turn, in a task and a context of its own."""
+        self.exchanges.add(exchange)
+        run = exchange.run(self.service.application)
+        exchange.task = self.loop.create_task(run, context=self.context.copy())
+
+    def ended(self, exchange: Exchange, error: BaseException | None) -> None:
+        """The application has returned, or raised `error`: log that unless the end of the connection, or of
+        the worker, brought it about."""
+        self.exchanges.discard(exchange)
+        if self.departed is not None:
+            self.departed()
+        if error is None:
+            return
         if exchange.disconnect_sent:
             # It knew that the client had left; what it raised since is how it took that.
             label = exchange.head.line.label.decode("latin-1")
-            self.log.debug(f"{label}: {type(error).__name__} of the application after its client had left")
+            kind = type(error).__name__
+            self.service.log.debug(f"{label}: {kind} of the application after its client had left")
         elif not (self.cutting and isinstance(error, asyncio.CancelledError)):
-            self.complain(exchange.head, f"it raised {type(error).__name__}", error)
+            self.report_fault(exchange.head, f"it raised {type(error).__name__}", error)
 
-    def complain(self, head: RequestHead[Field], problem: str, error: BaseException | None = None) -> None:
+    def report_fault(
+        self, head: RequestHead[Field], problem: str, error: BaseException | None = None
+    ) -> None:
         """Log that the application did wrong. Query strings stay out of the log: they carry secrets."""
-        self.tally.app_errors += 1
+        self.service.tally.app_errors += 1
         headline = f"application error in {head.line.label.decode('latin-1')}: {problem}"
         if error is None:
-            self.log.error(headline)
+            self.service.log.error(headline)
         else:
-            self.log.block(Level.ERROR, headline, application_traceback(error))
+            self.service.log.block(Level.ERROR, headline, application_traceback(error))

@@ -21,20 +21,20 @@ async def silent(scope: Any, receive: Any, send: Any) -> None:
 
 @on_both_loops
 async def test_the_clients_clock_stands_still_while_the_loop_is_held_up() -> None:
-    site = Scene(silent).site
+    registry = Scene(silent).registry
     for now in (1000.0, 1000.25, 1000.5, 1060.5, 1060.75):
-        site.attend(now)
+        registry.attend(now)
 
-    assert site.attended == pytest.approx(0.25 + 0.25 + 0.5 + 0.25)
+    assert registry.attended == pytest.approx(0.25 + 0.25 + 0.5 + 0.25)
 
 
 @on_both_loops
 async def test_the_clients_clock_never_goes_back() -> None:
-    site = Scene(silent).site
+    registry = Scene(silent).registry
     for now in (1000.0, 1000.25, 999.0, 999.25):
-        site.attend(now)
+        registry.attend(now)
 
-    assert site.attended == pytest.approx(0.5)
+    assert registry.attended == pytest.approx(0.5)
 
 
 def count_sweeps(monkeypatch: pytest.MonkeyPatch) -> list[HttpProtocol]:
@@ -61,8 +61,8 @@ async def test_a_sweep_looks_only_at_connections_whose_time_may_have_come() -> N
 
         async def sweep() -> int:
             seen.clear()
-            scene.site.attended += 1.0
-            scene.site.sweep()
+            scene.registry.attended += 1.0
+            scene.registry.sweep()
             await turns()
             return len(seen)
 
@@ -87,11 +87,11 @@ async def test_an_internal_error_in_one_connection_s_sweep_ends_that_connection(
     if abort_fails:
         clients[1].abort = fail  # type: ignore[method-assign, assignment]
     for _ in range(33):
-        scene.site.attended += 1.0
-        scene.site.sweep()
+        scene.registry.attended += 1.0
+        scene.registry.sweep()
     await turns()
 
     assert [client.closing for client in (clients[0], clients[2])] == [True, True], "the others go on"
-    assert clients[1].protocol not in scene.site.connections
+    assert clients[1].protocol not in scene.registry.connections
     assert scene.log.count("internal error, a connection is dropped") == 1
     assert "ZeroDivisionError" in scene.log

@@ -1,0 +1,40 @@
+"""What all connections of one worker share, whichever loop owns them: made once, and never changed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from appserve.http.date import DateFields
+from appserve.http.fields import Fields
+from appserve.http.forwarded import Forwarding
+from appserve.http.messages import F, Limits, R
+from appserve.http.timeouts import Timeouts
+from appserve.observe.access import AccessLog
+from appserve.observe.log import Log
+from appserve.observe.refusals import Refusals
+from appserve.observe.tally import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[F, R]):
+    """One application, and the rules by which its clients are served.
+
+    access      None without an access log
+    tally       where requests are counted
+    scheme      of a connection of which no proxy says anything else
+    root_path   the path that the application is mounted at, without a slash at its end
+    forwarding  reads what trusted proxies say of a request; None if no proxy is trusted
+    """
+
+    application: Callable[..., Any]
+    fields: Fields[F, R]
+    limits: Limits
+    timeouts: Timeouts
+    date_fields: DateFields
+    log: Log
+    access: AccessLog | None
+    tally: Counts
+    refusals: Refusals
+    scheme: str = "http"
+    root_path: str = ""
+    forwarding: Forwarding | None = None
