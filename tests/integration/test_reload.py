@@ -54,8 +54,8 @@ def test_a_new_worker_is_ready_before_an_old_one_leaves(serve: Serve) -> None:
     server.await_line("generation 2 serves with 2 workers")
 
     order = [match[0] for match in server.find(r"ready in|stopped \(exit", mark)]
-    assert order.count("ready in") == order.count("left (exit") == 2
-    assert all(order[:n].count("left (exit") <= order[:n].count("ready in") for n in range(4))
+    assert order.count("ready in") == order.count("stopped (exit") == 2
+    assert all(order[:n].count("stopped (exit") <= order[:n].count("ready in") for n in range(4))
 
 
 STREAMS_ASGI = """
