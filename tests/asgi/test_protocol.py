@@ -909,7 +909,7 @@ async def test_a_stream_ends_when_its_client_is_gone_and_nobody_calls_it_an_erro
     assert count == sent
     assert scene.registry.exchanges == set()
     assert "ERROR" not in scene.log
-    assert "OfAFramework of the application after its client had left" in scene.log
+    assert "OfAFramework of the application after the client disconnected" in scene.log
 
 
 @pytest.mark.parametrize("ends", ["by its own failure", "because its client left"])

@@ -93,5 +93,5 @@ async def test_an_internal_error_in_one_connection_s_sweep_ends_that_connection(
 
     assert [client.closing for client in (clients[0], clients[2])] == [True, True], "the others go on"
     assert clients[1].protocol not in scene.registry.connections
-    assert scene.log.count("internal error, a connection is dropped") == 1
+    assert scene.log.count("internal error: closed a connection") == 1
     assert "ZeroDivisionError" in scene.log

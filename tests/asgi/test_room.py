@@ -226,7 +226,7 @@ async def test_a_request_over_the_limit_is_answered_503_and_its_connection_kept(
     late = await Caller.connect(house, tls=tls)
     for _ in range(2):
         await late.send(GET)
-        answer = await late.read_to(b"under way\n")
+        answer = await late.read_to(b"in progress\n")
         assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"\r\nretry-after: 1\r\n" in answer.lower()
         assert b"connection: close" not in answer.lower()
@@ -240,7 +240,7 @@ async def test_a_request_over_the_limit_is_answered_503_and_its_connection_kept(
     await leave(house, late, *busy)
 
     assert sum('" 503 ' in line for line in scene.access_lines) == 2
-    assert scene.log.count("503 2 requests are under way (--limit-concurrency)") == 2
+    assert scene.log.count("503 reached --limit-concurrency (2)") == 2
     assert scene.log.count("INFO") == 1
 
 

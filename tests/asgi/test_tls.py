@@ -295,7 +295,7 @@ async def test_a_handshake_that_is_none_ends_the_connection_without_noise(first:
         await leave(house, caller)
 
     log = house.scene.log
-    assert "no TLS with 127.0.0.1: " in log
+    assert "TLS with 127.0.0.1 failed: " in log
     assert not [level for level in ("INFO", "WARNING", "ERROR", "CRITICAL") if level in log]
     assert house.scene.access_lines == []
 
@@ -321,7 +321,7 @@ async def test_a_record_that_cannot_be_decrypted_is_answered_with_an_alert() -> 
 
     assert messages == [{"type": "http.disconnect"}]
     assert [line.split('" ')[1].split()[0] for line in house.scene.access_lines] == ["499"]
-    assert "no TLS with 127.0.0.1: decryption failed or bad record mac" in house.scene.log
+    assert "TLS with 127.0.0.1 failed: decryption failed or bad record mac" in house.scene.log
     assert "ERROR" not in house.scene.log
 
 

@@ -219,7 +219,7 @@ def test_hups_during_a_reload_become_one(serve: Serve) -> None:
 
     for already in range(5):
         server.signal(signal.SIGHUP)
-        server.await_line("reload waits", already + 1)
+        server.await_line("reload deferred", already + 1)
     (server.folder / "gate").touch()
 
     server.await_line("generation 3 serves with 2 workers")

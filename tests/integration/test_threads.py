@@ -71,7 +71,7 @@ def test_a_stuck_thread_is_told_of_and_nobody_is_killed(serve: Serve) -> None:
     assert 'app.py", line 8, in app\n' in server.log
     assert int(server.get().text) == pid
     (server.folder / "gate").touch()
-    server.await_line(rf"{told}came back after [\d.]+ s: GET /wait$")
+    server.await_line(rf"{told}returned after [\d.]+ s: GET /wait$")
     asker.join()
     assert server.worker_pids() == [pid]
     assert "killed" not in server.log

@@ -150,7 +150,7 @@ def test_without_descriptors_it_is_barred_until_one_may_be_free(hall: Hall, monk
     hall.acceptor.on_readable(fd)
 
     assert len(hall.inside) == 1
-    assert hall.log.count("cannot accept connections for now: no (see the limit of open files)") == 1
+    assert hall.log.count("cannot accept connections: no (see the limit of open files)") == 1
 
 
 def test_who_left_before_he_was_accepted_bars_nothing(hall: Hall, monkeypatch: pytest.MonkeyPatch):
@@ -237,7 +237,7 @@ def test_without_room_in_epoll_it_is_tried_again(hall: Hall, monkeypatch: pytest
             assert hall.knocks() == []
         hall.acceptor.resume(PauseReason.NO_FILES)
         assert hall.knocks() == [hall.listener.fileno()]
-    assert hall.log.count("cannot accept connections for now: No space left on device (see fs.epoll.") == 1
+    assert hall.log.count("cannot accept connections: No space left on device (see fs.epoll.") == 1
 
 
 def test_a_mistake_of_our_own_costs_one_connection(hall: Hall):
@@ -247,7 +247,7 @@ def test_a_mistake_of_our_own_costs_one_connection(hall: Hall):
     hall.acceptor.on_readable(hall.listener.fileno())
 
     assert client.recv(1) == b""
-    assert "internal error, a new connection is dropped" in hall.log
+    assert "internal error: closed a new connection" in hall.log
     assert "our own mistake" in hall.log
     hall.refusal = None
     hall.come()
@@ -266,4 +266,4 @@ def test_an_accept_that_fails_by_itself_is_left_alone_for_a_while(
         assert hall.fell_short == 0
         hall.acceptor.resume(PauseReason.NO_FILES)
     assert "our own mistake" in hall.log
-    assert "cannot accept connections for now: shut down" in hall.log
+    assert "cannot accept connections: shut down" in hall.log

@@ -167,7 +167,7 @@ def test_a_folder_that_has_gone_is_a_mistake_in_the_settings():
 def test_interface_overrides_what_the_application_looks_like():
     application = found("asgi_apps:plain", interface="wsgi")
 
-    assert (application.interface, application.reason) == ("wsgi", "--interface wsgi says so")
+    assert (application.interface, application.reason) == ("wsgi", "set by --interface")
     assert found("neither:old_style", interface="asgi").interface == "asgi"
 
 
@@ -176,8 +176,8 @@ def test_interface_overrides_what_the_application_looks_like():
     [
         ("shop.wsgi", "auto", ("sync", "it is a WSGI application")),
         ("shop.asgi", "auto", ("asgi", "it is an ASGI application")),
-        ("shop.wsgi", "sync", ("sync", "--worker-class sync says so")),
-        ("shop.asgi", "asgi", ("asgi", "--worker-class asgi says so")),
+        ("shop.wsgi", "sync", ("sync", "set by --worker-class")),
+        ("shop.asgi", "asgi", ("asgi", "set by --worker-class")),
     ],
 )
 def test_the_worker_class_follows_from_the_application_unless_it_is_given(target, wanted, expected):
@@ -201,7 +201,7 @@ def test_more_than_one_thread_makes_a_wsgi_worker_one_of_threads(target, wanted,
     worker_class, why = choose_worker_class(found(target), wanted, threads)
 
     assert worker_class == expected
-    assert (f"--threads {threads}" in why) == (expected == "threads" and wanted != "threads")
+    assert (f"--threads is {threads}" in why) == (expected == "threads" and wanted != "threads")
 
 
 @pytest.mark.parametrize(

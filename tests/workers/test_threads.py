@@ -309,12 +309,12 @@ def test_a_request_that_is_stuck_is_told_of_with_its_stack_and_again_when_it_is_
     assert record.startswith(f'      File "{__file__}", line ')
     assert "in application\n" in record
     assert "in pass_through\n" in record
-    assert "came back" not in worker.log
+    assert "returned after" not in worker.log
     gate.open()
     assert waiting.response().status == 200
-    worker.await_log("came back")
+    worker.await_log("returned after")
     worker.await_sweeps()
-    assert len(re.findall(r"came back after [\d.]+ s: GET /wait0\n", worker.log)) == 1
+    assert len(re.findall(r"returned after [\d.]+ s: GET /wait0\n", worker.log)) == 1
     assert "secret" not in worker.log
 
 
@@ -337,7 +337,7 @@ def test_each_piece_that_a_thread_hands_over_is_progress(serve: Serve, gate: Gat
         assert worker.log.count("makes progress again") == number - 1
         gate.open()
     assert client.response().body == b"xxxx"
-    worker.await_log("came back")
+    worker.await_log("returned after")
 
     stalls = re.findall(
         r"no progress for ([\d.]+) s \S+ \S+ serving GET /stream from \S+ for ([\d.]+) s", worker.log

@@ -251,10 +251,10 @@ def test_a_header_is_latin_1():
         ((b"X", "x"), "not made of str"),
         (("X", 5), "not made of str"),
         (("X", None), "not made of str"),
-        (["X", "x"], "no (name, value) tuple"),
-        (("X",), "no (name, value) tuple"),
-        (("X", "x", "x"), "no (name, value) tuple"),
-        ("XY", "no (name, value) tuple"),
+        (["X", "x"], "not a (name, value) tuple"),
+        (("X",), "not a (name, value) tuple"),
+        (("X", "x", "x"), "not a (name, value) tuple"),
+        ("XY", "not a (name, value) tuple"),
     ],
 )
 def test_what_is_no_header_is_the_applications_mistake(header: Any, message: str):

@@ -191,7 +191,7 @@ def test_no_more_than_64_kib_wait_in_memory_and_they_are_counted(client: Client)
 def test_one_response_leaves_room_for_others():
     quota = Quota(SHARES * 5 * PIECE)
     client = Client(quota, stall=0.01)
-    with pytest.raises(ClientDisconnected, match="takes nothing"):
+    with pytest.raises(ClientDisconnected, match="reads nothing"):
         client.outbox.write(BIG)
     client.close()
     client = Client(quota, stall=PATIENCE)
@@ -302,7 +302,7 @@ def test_a_client_that_could_take_something_and_does_not_is_given_up(monkeypatch
         raise BlockingIOError
 
     client.outbox._send = take_nothing
-    with pytest.raises(ClientDisconnected, match="takes nothing"):
+    with pytest.raises(ClientDisconnected, match="reads nothing"):
         client.outbox.write(BIG)
     client.close()
 
@@ -313,7 +313,7 @@ def test_a_reader_is_waited_for_while_it_takes_something_from_the_kernel(monkeyp
     taken = iter(range(20))
     monkeypatch.setattr(Outbox, "reached", property(lambda outbox: next(taken, 20)))
     client = Client(Quota(0), stall=0.01)
-    with pytest.raises(ClientDisconnected, match="takes nothing"):
+    with pytest.raises(ClientDisconnected, match="reads nothing"):
         client.outbox.write(BIG)
 
     assert next(taken, None) is None, "it was given up while it read"
@@ -322,7 +322,7 @@ def test_a_reader_is_waited_for_while_it_takes_something_from_the_kernel(monkeyp
 
 def test_a_reader_that_takes_nothing_is_given_up():
     client = Client(Quota(SHARES * 2 * PIECE), stall=0.01)
-    with pytest.raises(ClientDisconnected, match="takes nothing"):
+    with pytest.raises(ClientDisconnected, match="reads nothing"):
         client.outbox.write(BIG)
 
     assert client.outbox.is_lost

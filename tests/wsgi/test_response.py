@@ -196,8 +196,8 @@ def test_an_empty_body_is_a_length_of_zero(talk_to: TalkTo, result: Any):
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        (None, "returned None, which is no iterable of bytes"),
-        (5, "returned 5, which is no iterable of bytes"),
+        (None, "returned None, which is not an iterable of bytes"),
+        (5, "returned 5, which is not an iterable of bytes"),
         ("text", "has str in it, not bytes"),
         (["text"], "has str in it, not bytes"),
         ([b"hello", "text"], "has str in it, not bytes"),
@@ -781,7 +781,7 @@ def test_an_interim_status_is_no_answer(talk_to: TalkTo, status: str):
         (("", "a"), "not a token"),
         (("X", "€"), "beyond latin-1"),
         (("X", b"a"), "not made of str"),
-        (["X", "a"], "no (name, value) tuple"),
+        (["X", "a"], "not a (name, value) tuple"),
         (("Content-Length", "five"), "not a decimal number"),
     ],
 )

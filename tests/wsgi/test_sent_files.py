@@ -137,7 +137,9 @@ def test_a_file_that_shrinks_while_it_is_sent_is_told_to_both_sides(
     assert DATA.startswith(body)
     assert len(body) < len(DATA)
     assert talk.has_ended, "the second request is not answered in the middle of the first response"
-    message = re.search(r"application error in GET /: the file .* lost ([0-9]+) bytes while", talk.log.text)
+    message = re.search(
+        r"application error in GET /: the file .* shrank by ([0-9]+) bytes while", talk.log.text
+    )
     assert message is not None
     assert int(message[1]) == len(DATA) - len(body)
     assert f'"GET / HTTP/1.1" 200 {len(body)} ' in talk.access.text

@@ -304,7 +304,7 @@ def test_it_is_known_why_there_was_no_room(monkeypatch):
     assert Share(quota).take(20)
     assert Share(quota).take(20)
     assert not SpoolFile(Share(quota)).write(bytes(11))
-    assert quota.shortage == "60 of 80 bytes are taken (see --limit-spool)"
+    assert quota.shortage == "60 of 80 bytes are in use (--limit-spool)"
 
     quota.shortage = ""
     full = SpoolFile(Share(quota))

@@ -355,7 +355,7 @@ def test_a_failed_handshake_is_told_to_those_who_debug_and_to_nobody_else(talk_t
         assert talk.turn() is READ
         assert talk.connection.lingers
         assert talk.access.text == ""
-        assert ("no TLS with 192.0.2.1: wrong version number" in talk.log.text) == (level is Level.DEBUG)
+        assert ("TLS with 192.0.2.1 failed: wrong version number" in talk.log.text) == (level is Level.DEBUG)
 
 
 def test_the_alert_that_says_why_is_not_lost(talk_tls):

@@ -145,7 +145,8 @@ class Lifespan:
         elif error is not None and self._received:
             self._log.block(
                 Level.WARNING,
-                "the application's lifespan failed at startup: serving without it (--lifespan on would not)",
+                "the application's lifespan failed at startup: serving without it (--lifespan on makes this "
+                "fatal)",
                 application_traceback(error),
             )
         else:

@@ -180,7 +180,7 @@ class HttpProtocol(RequestProtocol):
                 )
                 self._service.refusals.add_request(client[0] if client else "", busy)
                 self.make_head(503, (TEXT, RETRY_AFTER))
-                self.respond(b"too many requests are under way\n")
+                self.respond(b"too many requests in progress\n")
                 return
             registry.launch(exchange)
 

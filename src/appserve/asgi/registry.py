@@ -141,7 +141,7 @@ class Registry:
                 self.waiting.rest(connection, connection.due(now))
             except Exception:
                 self.service.log.block(
-                    Level.CRITICAL, "internal error, a connection is dropped", traceback.format_exc()
+                    Level.CRITICAL, "internal error: closed a connection", traceback.format_exc()
                 )
                 with suppress(Exception):
                     connection.abort()
@@ -194,7 +194,7 @@ class Registry:
             # It knew that the client had left; what it raised since is how it took that.
             label = exchange.head.line.label.decode("latin-1")
             kind = type(error).__name__
-            self.service.log.debug(f"{label}: {kind} of the application after its client had left")
+            self.service.log.debug(f"{label}: {kind} of the application after the client disconnected")
         elif not (self.cutting and isinstance(error, asyncio.CancelledError)):
             self.report_fault(exchange.head, f"it raised {type(error).__name__}", error)
 

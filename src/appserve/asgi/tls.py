@@ -151,7 +151,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _tell(self, error: Exception) -> None:
         client = self._http.endpoints()[0]
         peer = client[0] if client else "a local client"
-        self._site.registry.service.log.debug(f"no TLS with {peer}: {explain(error)}")
+        self._site.registry.service.log.debug(f"TLS with {peer} failed: {explain(error)}")
 
     def _break(self, error: Exception) -> None:
         """There is no TLS any more. The client is told why (RFC 8446 §5.2: with an alert), unless more than

@@ -73,13 +73,13 @@ class AcceptErrors:
             elif number != errno.ECONNABORTED:  # the client has left, as clients do
                 self._log.debug(f"a connection failed before it was accepted: {_text(error)}")
             return False
-        self._log_once(number, now, f"cannot accept connections for now: {_text(error)}")
+        self._log_once(number, now, f"cannot accept connections: {_text(error)}")
         return True
 
     def log_internal(self) -> None:
         """Log the exception that is being handled: a mistake of ours, which costs one new connection."""
         text = traceback.format_exc()
-        self._log.block(Level.CRITICAL, "internal error, a new connection is dropped", text)
+        self._log.block(Level.CRITICAL, "internal error: closed a new connection", text)
 
     def _is_endless(self, now: float) -> bool:
         if now - self._second >= 1.0:

@@ -91,9 +91,9 @@ def load(target: str, *, factory: bool, interface: str) -> Application:
             f'cannot serve "{wanted.name}": {import_errors.not_callable(found, wanted.name)}'
         )
     if interface == "wsgi":
-        return Application(found, "wsgi", wanted.name, "--interface wsgi says so")
+        return Application(found, "wsgi", wanted.name, "set by --interface")
     if interface == "asgi":
-        return Application(found, "asgi", wanted.name, "--interface asgi says so")
+        return Application(found, "asgi", wanted.name, "set by --interface")
     try:
         verdict = detect_interface(found, wanted.name)
     except Exception as error:  # a proxy that stands for nothing yet
@@ -116,17 +116,15 @@ def choose_worker_class(application: Application, wanted: str, threads: int = 0)
         fitting = ("sync", "threads")
     if wanted == "auto":
         why = f"it is {_named(application.interface)} application"
-        return fitting[0], why + (
-            f", and --threads {threads} asks for threads" if fitting[0] == "threads" else ""
-        )
+        return fitting[0], why + (f", and --threads is {threads}" if fitting[0] == "threads" else "")
     if wanted == "sync" and fitting[0] == "threads":
-        return "threads", f"--threads {threads} says so: a sync worker has one thread"
+        return "threads", f"--threads is {threads}, and a sync worker has one thread"
     if wanted in fitting:
-        return wanted, f"--worker-class {wanted} says so"
+        return wanted, "set by --worker-class"
     raise UnfitSettings(
         f'--worker-class {wanted} cannot serve "{application.name}", {_named(application.interface)} '
         f"application ({application.reason}): write --worker-class {fitting[0]}, or leave it out "
-        "(if it is told wrongly, say --interface)"
+        "(if that is wrong, set --interface)"
     )
 
 

@@ -164,6 +164,6 @@ def _check_no_tls(settings: Settings) -> None:
     given = [name for name in ABOUT_TLS if getattr(settings, name) != getattr(usual, name)]
     if given:
         raise TlsError(
-            f"{', '.join(given)} without certfile: no TLS is spoken without a certificate "
-            "(name one, or leave out what is about TLS)"
+            f"{', '.join(given)} without certfile: TLS needs a certificate (set certfile, or remove the TLS "
+            "settings)"
         )

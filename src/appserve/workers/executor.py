@@ -111,7 +111,7 @@ class Executor(ABC):
 
     def _report(self) -> None:
         log = self._service.log
-        log.block(Level.CRITICAL, "internal error, a connection is dropped", traceback.format_exc())
+        log.block(Level.CRITICAL, "internal error: closed a connection", traceback.format_exc())
 
     @abstractmethod
     def drop(self, connection: WsgiConnection) -> None:

@@ -327,8 +327,7 @@ class WsgiWorker:
             self._quota.shortage = ""
             self._told_shortage = now
             self._log.warning(
-                f"worker {self._context.slot} (pid {os.getpid()}) has no room on disk for slow clients: "
-                f"{shortage}"
+                f"worker {self._context.slot} (pid {os.getpid()}) cannot buffer for slow clients: {shortage}"
             )
 
     # ── leaving ──

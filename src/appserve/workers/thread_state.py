@@ -89,11 +89,11 @@ class SlowRequests:
         """The thread may have had other calls since, all of them within a second after the last look."""
         if has_returned:
             seconds = (thread_state.ended - told.since) / 1e9
-            self._log.warning(f"{self._who(thread_state)} came back after {seconds:.1f} s: {told.request}")
+            self._log.warning(f"{self._who(thread_state)} returned after {seconds:.1f} s: {told.request}")
         else:
             seconds = (thread_state.progressed - told.stalled_since) / 1e9
             self._log.warning(
-                f"{self._who(thread_state)} makes progress again after {seconds:.1f} s: {told.request}"
+                f"{self._who(thread_state)} progressed again after {seconds:.1f} s: {told.request}"
             )
 
     def _log_stall(self, thread_state: ThreadState, since: int, progressed: int, now_ns: int) -> None:

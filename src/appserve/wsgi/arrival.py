@@ -113,7 +113,7 @@ class Arrival(Exchanges):
             raise
         except OSError as error:
             self._service.log.debug(
-                f"no TLS with {self._peer or 'a local client'}: {error.strerror or type(error).__name__}"
+                f"TLS with {self._peer or 'a local client'} failed: {error.strerror or type(error).__name__}"
             )
             raise
         if data:

@@ -49,7 +49,7 @@ class RequestBody:
         if self.size > self._share.quota.largest:
             raise self._too_large()
         if self._refusal is None:
-            self._refusal = Rejected(503, "no room to keep the request body until it is complete")
+            self._refusal = Rejected(503, "no room for the request body (--limit-spool)")
             self.discard()
         if not self._is_chunked:
             raise self._refusal

@@ -63,7 +63,7 @@ def _as_bytes(header: object) -> tuple[bytes, bytes]:
     """PEP 3333: native strings that hold latin-1 only ("bytes-as-unicode"). What the application gave is an
     object, not a Header, as the compiled build checks what is announced."""
     if not isinstance(header, tuple) or len(header) != 2:
-        raise AppMistake(f"a response header is no (name, value) tuple: {header!r} (PEP 3333)")
+        raise AppMistake(f"a response header is not a (name, value) tuple: {header!r} (PEP 3333)")
     name, value = header
     if not isinstance(name, str) or not isinstance(value, str):
         raise AppMistake(f"a response header is not made of str: {header!r} (PEP 3333)")

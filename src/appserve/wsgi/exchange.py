@@ -218,7 +218,7 @@ class Exchanges:
     def _turn_away(self, head: RequestHead[CgiVariable]) -> None:
         """Who has waited for so long has often given up, and those behind would wait for it as well."""
         # 0 is what a worker sets whose time to leave is over.
-        why = "it has waited for longer than --queue-timeout" if self.late_at else "the server is stopping"
+        why = "the request waited longer than --queue-timeout" if self.late_at else "the server is stopping"
         late = Rejected(503, why)
         self._service.refusals.add_request(self._peer, late)
         self._record_alone(head, self._answer(503, ("Retry-After", "1")))
@@ -243,7 +243,7 @@ class Exchanges:
         self._service.tally.app_errors += 1
         self._service.log.error(
             f"application error in {_name(head)}: the body ended {missing} bytes short of its "
-            "Content-Length; the connection was closed, so that the client can tell"
+            "Content-Length; closed the connection, so that the client detects it"
         )
 
     def _on_sent(self) -> None:
@@ -268,8 +268,8 @@ class Exchanges:
         name = _name(self._sending[0]) if self._sending is not None else "a request"
         self._service.tally.app_errors += 1
         self._service.log.error(
-            f"application error in {name}: the file that it answered with lost {missing} bytes while it was "
-            "sent; the connection was closed, so that the client can tell"
+            f"application error in {name}: the file of the response shrank by {missing} bytes while it was "
+            "sent; closed the connection, so that the client detects it"
         )
 
     def _forget_body(self) -> None:

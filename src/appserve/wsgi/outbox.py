@@ -203,7 +203,7 @@ class Outbox:
             if reached != self.reached:
                 since, reached = now, self.reached
             elif 0 < self._stall < now - since:
-                raise self._lost(errno.ETIMEDOUT, "the client takes nothing of its response")
+                raise self._lost(errno.ETIMEDOUT, "the client reads nothing of its response")
         self.tally.progress()
         return kept
 

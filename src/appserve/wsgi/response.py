@@ -165,7 +165,9 @@ class Response:
         except TypeError:
             if hasattr(result, "__iter__"):
                 raise  # it is one, and fails
-            raise AppMistake(f"the application returned {result!r}, which is no iterable of bytes") from None
+            raise AppMistake(
+                f"the application returned {result!r}, which is not an iterable of bytes"
+            ) from None
         if not self.started and hasattr(type(result), "__len__") and _has_one_piece(result):
             # It says that there is no second piece, so the length is known with the first (PEP 3333 "Handling
             # the Content-Length Header").

@@ -46,7 +46,7 @@ class Quota:
         with self._lock:
             if held + size > self._left - size:
                 self.shortage = (
-                    f"{self._limit - self._left} of {self._limit} bytes are taken (see --limit-spool)"
+                    f"{self._limit - self._left} of {self._limit} bytes are in use (--limit-spool)"
                 )
                 return False
             self._left -= size
