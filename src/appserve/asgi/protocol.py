@@ -175,9 +175,7 @@ class HttpProtocol(RequestProtocol):
                 return
             if 0 < registry.most_exchanges <= len(registry.exchanges):
                 client = self._template["client"]
-                busy = Rejected(
-                    503, f"{registry.most_exchanges} requests are under way (--limit-concurrency)"
-                )
+                busy = Rejected(503, f"reached --limit-concurrency ({registry.most_exchanges})")
                 self._service.refusals.add_request(client[0] if client else "", busy)
                 self.make_head(503, (TEXT, RETRY_AFTER))
                 self.respond(b"too many requests in progress\n")

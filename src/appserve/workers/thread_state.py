@@ -93,7 +93,7 @@ class SlowRequests:
         else:
             seconds = (thread_state.progressed - told.stalled_since) / 1e9
             self._log.warning(
-                f"{self._who(thread_state)} progressed again after {seconds:.1f} s: {told.request}"
+                f"{self._who(thread_state)} makes progress again after {seconds:.1f} s: {told.request}"
             )
 
     def _log_stall(self, thread_state: ThreadState, since: int, progressed: int, now_ns: int) -> None:
