@@ -146,7 +146,7 @@ async def _send_all(ports: list[int]) -> None:
                 if ends:
                     writer.write_eof()
                 await asyncio.wait_for(reader.read(), PATIENCE)
-            except ConnectionError:
+            except OSError:  # Nginx has closed: reset, broken pipe, or no longer connected (shutdown(2))
                 pass
             finally:
                 writer.close()
