@@ -148,23 +148,22 @@ class Driver:
         self.head = None
 
 
+def make_connection(
+    limits: Limits, fields: Fields[Field, Field] | None = None
+) -> Http1Connection[Field, Field]:
+    """The connection under test; `fields` has what was remembered of lines."""
+    return Http1Connection(limits, fields or asgi_fields(), DATE_FIELDS)
+
+
 def run(
-    pieces: Iterable[bytes], eof: bool, limits: Limits, fields: Fields[Field, Field] | None = None
+    pieces: Iterable[bytes],
+    eof: bool,
+    limits: Limits,
+    fields: Fields[Field, Field] | None = None,
+    early: bool = False,
 ) -> Outcome:
-    """What comes of these pieces, pulled after each."""
-    driver = Driver(Http1Connection(limits, fields or asgi_fields(), DATE_FIELDS))
-    for piece in filter(None, pieces):
-        driver.connection.receive_data(piece)
-        driver.pull()
-    if eof:
-        driver.connection.receive_eof()
-        driver.pull()
-    return driver.finish()
-
-
-def run_early(pieces: Iterable[bytes], eof: bool, limits: Limits) -> Outcome:
-    """What comes of these pieces when each response is sent before the body is read."""
-    driver = Driver(Http1Connection(limits, asgi_fields(), DATE_FIELDS), early=True)
+    """What comes of these pieces, pulled after each. `early`: each is answered before its body is read."""
+    driver = Driver(make_connection(limits, fields), early)
     for piece in filter(None, pieces):
         driver.connection.receive_data(piece)
         driver.pull()
@@ -176,7 +175,7 @@ def run_early(pieces: Iterable[bytes], eof: bool, limits: Limits) -> Outcome:
 
 def run_at_once(sent: bytes, eof: bool, limits: Limits) -> Outcome:
     """What comes of bytes that are all in, and the end too, before the first is looked at."""
-    driver = Driver(Http1Connection(limits, asgi_fields(), DATE_FIELDS))
+    driver = Driver(make_connection(limits))
     if sent:
         driver.connection.receive_data(sent)
     if eof:

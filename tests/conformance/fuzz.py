@@ -24,11 +24,10 @@ from hypothesis import strategies as st
 
 from appserve.asgi.scope import asgi_fields
 from appserve.errors import AppMistake
-from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Event, Limits
 from tests.conformance.accounting import account
 from tests.conformance.case import DEFAULT, SMALL, get, head
-from tests.conformance.core import DATE_FIELDS, Outcome, Seen, check_written, run, run_at_once, run_early
+from tests.conformance.core import Outcome, Seen, check_written, make_connection, run, run_at_once
 from tests.conformance.mutations import SOURCES, cut
 from tests.conformance.splits import byte_by_byte
 from tests.conformance.wire import read_response
@@ -71,7 +70,7 @@ def check_sent(sent: Sent) -> None:
     assert whole == run(byte_by_byte(data), eof, limits)
     assert whole == run_at_once(data, eof, limits)
     if not any(seen.expects_continue for seen in whole.requests):
-        early = run_early([data], eof, limits)
+        early = run([data], eof, limits, early=True)
         assert (whole.requests, whole.then) == (early.requests, early.then)
 
 
@@ -85,7 +84,7 @@ NAMES = st.one_of(
     st.binary(max_size=4),
 )
 VALUES = st.one_of(
-    st.sampled_from([b"0", b"2", b"5", b"chunked", b"close", b"keep-alive", b"", b" a "]),
+    st.sampled_from([b"0", b"2", b"5", b"chunked", b"close", b"keep-alive", b"", b" a ", b"a\r\nb: c"]),
     st.binary(max_size=6),
 )
 GOOD_FIELDS = st.sampled_from(
@@ -124,7 +123,7 @@ ANSWERINGS = st.builds(
 
 def check_answered(answered: Answered) -> None:
     """Assert that a strict client reads what is written in one way, or cannot take it for complete."""
-    connection = Http1Connection(DEFAULT, SHARED[DEFAULT], DATE_FIELDS)
+    connection = make_connection(DEFAULT, SHARED[DEFAULT])
     connection.receive_data(answered.request)
     while connection.next_event() is not Event.END:
         pass

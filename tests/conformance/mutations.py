@@ -165,12 +165,39 @@ def framed_requests(draw: st.DrawFn) -> bytes:
     return first + fields + b"\r\n" + body + draw(st.sampled_from([b"", SMUGGLED]))
 
 
+COMBINATIONS = st.builds(
+    lambda method, version, options, framed: (
+        method + b" / HTTP/" + version + b"\r\nHost: a\r\n" + options + framed + SMUGGLED
+    ),
+    METHOD,
+    st.sampled_from([b"1.1", b"1.0"]),
+    st.sampled_from(
+        [
+            b"",
+            b"Connection: close\r\n",
+            b"Connection: keep-alive\r\n",
+            b"Connection: keep-alive, close\r\n",
+            b"Connection: upgrade, keep-alive\r\nUpgrade: h2c\r\n",
+        ]
+    ),
+    st.sampled_from(
+        [
+            b"\r\n",
+            b"Content-Length: 5\r\n\r\nhello",
+            b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ]
+    ),
+)
+"""What decides together where a request ends and whether another follows, each part right by itself."""
+
 CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 SOURCES: dict[str, st.SearchStrategy[bytes]] = {
     "cases of the corpus, edited": nearly_requests(),
     "one case again and again": nearly_repeated(),
     "fields that frame": framed_requests(),
+    "combinations": COMBINATIONS,
     "chunked bodies": st.builds(
         lambda body, rest: CHUNKED_HEAD + body + rest, chunks(), st.sampled_from([b"", SMUGGLED])
     ),

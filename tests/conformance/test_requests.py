@@ -8,7 +8,7 @@ import pytest
 from appserve.asgi.scope import asgi_fields
 from tests.conformance.accounting import account
 from tests.conformance.case import CLOSES, DEFAULT, OPEN, SMALL, UNLIMITED, Case, get, seen_get
-from tests.conformance.core import check, run, run_at_once, run_early
+from tests.conformance.core import check, run, run_at_once
 from tests.conformance.corpus import REQUESTS
 from tests.conformance.splits import byte_by_byte, in_two
 
@@ -87,7 +87,7 @@ def test_an_early_response_does_not_change_what_is_read(case: Case):
     if any(seen.expects_continue for seen in whole.requests):
         return  # then a final response instead of 100 ends the connection, see test_responses.py
 
-    early = run_early([case.sent], case.eof, case.limits)
+    early = run([case.sent], case.eof, case.limits, early=True)
 
     assert (whole.requests, whole.then) == (early.requests, early.then)
 

@@ -11,7 +11,7 @@ from appserve.http.messages import Event, Limits
 from appserve.wsgi.environ import CgiVariable, Header, cgi_fields
 from tests.conformance.answer import Answer, Mistake
 from tests.conformance.case import CLOSES, get, head, post
-from tests.conformance.core import DATE_FIELDS
+from tests.conformance.core import DATE_FIELDS, make_connection
 from tests.conformance.corpus import ANSWERS
 from tests.conformance.wire import Response, read_response
 
@@ -20,7 +20,7 @@ SHARED = asgi_fields()
 
 def connection_after(request: bytes) -> Http1Connection[Field, Field]:
     """A connection that has read this request, up to its END if it is all there."""
-    connection = Http1Connection(Limits(), SHARED, DATE_FIELDS)
+    connection = make_connection(Limits(), SHARED)
     connection.receive_data(request)
     pull(connection)
     return connection
