@@ -97,6 +97,11 @@ class Schedule:
         else:
             actor.turn.acquire()
 
+    def is_inside(self, function: Callable[..., object]) -> bool:
+        """Whether the thread that runs now was added to call this function."""
+        actor = self._current
+        return actor is not None and getattr(actor.function, "__func__", actor.function) is function
+
     def _pass_on(self) -> "_Actor | None":
         able = [one for one in self._actors if not one.is_over and (one.waits_for is None or one.waits_for())]
         if not able:

@@ -6,7 +6,7 @@ took from when they were due, with the new connection that some of them need. Th
 waits are counted too: a connection is a proxy's, most likely, and the next request somebody else's.
 
 A connection that is kept by a worker waits for whatever that worker does. `off` is without the remedy
-(appserve/wsgi/keepalive_policy.py), `on` is with it; an asgi worker needs none as long as its application
+(appserve/workers/keepalive_policy.py), `on` is with it; an asgi worker needs none as long as its application
 does not block.
 The second half is told apart: a worker lets its clients go only once it has made some of them wait.
 """
@@ -35,9 +35,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 LAUNCHER = """
 import sys
-from appserve.wsgi import keepalive_policy
+from appserve.workers import keepalive_policy
 if sys.argv.pop(1) == "off":
-    keepalive_policy.TOO_LONG = float("inf")
+    keepalive_policy.LONG_NS = 1 << 63
 from appserve.cli.main import main
 main()
 """

@@ -85,7 +85,7 @@ def test_one_that_was_removed_can_be_watched_once_again(poller: Poller, pair: Pa
     client.send(b"hello")
     poller.remove(ours.fileno())
     assert told(poller, 0) == []
-    poller.watch_once(ours.fileno(), READ | WRITE)
+    poller.add_once(ours.fileno(), READ | WRITE)
     assert told(poller, 5) == [(ours.fileno(), READ | WRITE)]
 
 

@@ -5,6 +5,7 @@ The poller keeps to epoll's rules: a descriptor that is closed is forgotten, one
 of again before it is asked for, and a closed number may be the next one's.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +18,10 @@ from appserve.observe.tally import Counts
 from appserve.workers import pool
 from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.wsgi.connection import Next
-from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from tests.interleaving import Lock, Queue, Schedule
 
 LISTENER = 0
-DELICATE = ("", "_work", "_end", "_close", "_mind_door", "_hand_over", "settle", "serve")
+DELICATE = ("", "_work", "_end", "_close", "_pause_or_accept", "_hand_over", "settle", "serve")
 
 
 class Kernel(SimpleNamespace):
@@ -117,7 +117,9 @@ class FakePoller:
         self.watched[fd] = (client, events)
 
     def watch_once(self, fd: int, events: int) -> None:
-        self.watched[fd] = (self._client(fd), events)
+        client = self._client(fd)
+        assert self.watched.get(fd, (None, 0))[0] is client, "not watched"
+        self.watched[fd] = (client, events)
 
     def remove(self, fd: int) -> None:
         if fd in self.kernel.open and self.watched.get(fd, (None, 0))[0] is self.kernel.open[fd]:
@@ -137,6 +139,7 @@ class FakeConnection:
     """Serves a client's requests, and lets others go on in the middle of it."""
 
     out: list[None]
+    is_watched: bool
 
     def __init__(self, client: Client) -> None:
         self.socket, self.fd = client, client.fd
@@ -218,27 +221,28 @@ class Fleet:
         self,
         seed: int,
         monkeypatch: Any,
-        module: Any = pool,
         threads: int = 2,
         clients: int = 7,
+        make_pool: "type[pool.Pool]" = pool.Pool,
+        make_poller: "type[FakePoller]" = FakePoller,
     ) -> None:
-        self.schedule = schedule = Schedule(seed, [pool], pressure=0.02, delicate=DELICATE)
+        modules = [pool, sys.modules[make_pool.__module__]]
+        self.schedule = schedule = Schedule(seed, modules, pressure=0.02, delicate=DELICATE)
         self.kernel = Kernel()
-        self.poller = FakePoller(schedule, self.kernel)
-        monkeypatch.setattr(module, "SimpleQueue", lambda: Queue(schedule))
-        monkeypatch.setattr(module, "Thread", self.make_thread)
-        monkeypatch.setattr(module.sys, "setswitchinterval", lambda seconds: None)
+        self.poller = make_poller(schedule, self.kernel)
+        monkeypatch.setattr(pool, "SimpleQueue", lambda: Queue(schedule))
+        monkeypatch.setattr(pool, "Thread", self.make_thread)
+        monkeypatch.setattr(pool.sys, "setswitchinterval", lambda seconds: None)
         self.logged: list[str] = []
         self.row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
         service: Any = SimpleNamespace(
             tally=Counts(),
             access=None,
-            keep_alive_policy=KeepAlivePolicy(),
             log=SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace)),
             counted_by=lambda tally: None,
         )
         guard = Lock(schedule)
-        self.pool: pool.Pool = module.Pool(
+        self.pool = make_pool(
             service,
             cast(Any, self.poller),
             self.on_own,
@@ -257,7 +261,8 @@ class Fleet:
         self.clients_left = clients
         self.lost: list[Client] = []
         self.sleeps = False
-        self.now = 0.0
+        self.now = 1000.0  # no call has ended of late
+        self.pool.turned(self.now)
         schedule.add(self.turn)
         schedule.add(self.visit)
 
@@ -299,13 +304,23 @@ class Fleet:
 
     @property
     def wakes(self) -> Any:
-        """Whether the loop has something to do, or has said that it will look again very soon."""
-        return self.poller.rung or self.poller.ready() or self.pool.turn_within <= pool.PROMPT
+        """Whether the loop has something to do."""
+        return self.poller.rung or self.poller.ready()
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to happen."""
         return not self.clients_left and not self.pool._busy and not self.poller.ready()
+
+    def turned(self, later: float = 0.0) -> None:
+        """The loop has turned, so many seconds after it did so last."""
+        self.now += later
+        self.pool.turned(self.now)
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the loop watches the listener."""
+        return LISTENER in self.poller.watched
 
     def turn(self) -> None:
         while not self.is_over:
@@ -315,8 +330,7 @@ class Fleet:
             if self.is_over:
                 break
             self.pool.serve(self.poller.wait())
-            self.now += self.schedule.random.choice((0.0, pool.PROMPT))
-            self.pool.turned(self.now)
+            self.turned()
             if self.schedule.random.random() < 0.7:
                 self.sweep()
         # One that does not read its response is not listened to either.

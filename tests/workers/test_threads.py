@@ -206,7 +206,7 @@ def test_it_works_with_the_poller_that_every_system_has(serve: Serve, gate: Gate
     assert worker.log == ""
 
 
-# ── the door ──
+# ── accepting ──
 
 
 def test_without_a_free_thread_it_accepts_nobody(serve: Serve, gate: Gate, reached: Gate):
@@ -214,6 +214,7 @@ def test_without_a_free_thread_it_accepts_nobody(serve: Serve, gate: Gate, reach
     for _ in range(5):
         worker.ask()
     waiting = begin_to_wait(worker, reached, 2)
+    worker.await_sweeps()
     late = worker.connect()
     late.send(GET)
     worker.await_sweeps()
@@ -246,6 +247,7 @@ def test_who_asks_again_and_again_keeps_nobody_outside(serve: Serve, gate: Gate,
     (waiting,) = begin_to_wait(worker, reached, 1)
     for client in kept:
         client.send(get("/wait"))
+    worker.await_sweeps()
     late = worker.connect()
     late.send(GET)
     worker.await_sweeps()

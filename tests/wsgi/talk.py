@@ -19,9 +19,8 @@ from appserve.observe.scoreboard import Scoreboard, size_for
 from appserve.observe.tally import Tally
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WRITE, Next, WsgiConnection
 from appserve.wsgi.environ import ServerFacts, cgi_fields, make_template
-from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from appserve.wsgi.proxied import Proxies
-from appserve.wsgi.service import WsgiService
+from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 from tests.conformance.wire import Response, read_response
 
@@ -83,7 +82,7 @@ class Talk:
             log=Log(self.log.fd, level),
             access=self._access_log,
             tally=self.tally,
-            keep_alive_policy=KeepAlivePolicy(),
+            keep_alive=KeepAlive(),
             refusals=Refusals(Log(self.log.fd, Level.INFO), self.row),
             greetings=greetings,
             proxies=proxies,

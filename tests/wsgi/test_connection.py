@@ -760,7 +760,7 @@ def test_a_stalled_reader_for_whom_the_application_waits_is_given_up(talk_to: Ta
 @pytest.mark.parametrize("outcome", ["a list", "a generator", "an error"])
 def test_a_worker_that_begins_to_leave_during_a_call_says_so_in_its_answer(talk_to: TalkTo, outcome: str):
     def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
-        talk.service.keep_alive_policy.end()
+        talk.service.keep_alive.closes = True
         if outcome == "an error":
             raise ValueError("a mistake")
         start_response("200 OK", [])

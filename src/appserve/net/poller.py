@@ -69,12 +69,12 @@ class Poller(ABC):
 
     @abstractmethod
     def add_once(self, fd: int, events: int = READ) -> None:
-        """Watch a new descriptor for one event, whatever it is; after that, for nothing."""
+        """Watch a new descriptor for one event, whatever it is; after that, for nothing. Any thread may call
+        it while another waits."""
 
     @abstractmethod
     def watch_once(self, fd: int, events: int) -> None:
-        """Watch a descriptor for one more event, also if it was removed. Any thread may call it, and is heard
-        while another one waits."""
+        """Watch a descriptor of add_once() for one more event. Any thread may call it while another waits."""
 
     @abstractmethod
     def hang_bell(self) -> None:
@@ -124,10 +124,7 @@ class EpollPoller(Poller):
         self._epoll.register(fd, events | _ONCE)
 
     def watch_once(self, fd: int, events: int) -> None:
-        try:
-            self._epoll.modify(fd, events | _ONCE)
-        except FileNotFoundError:
-            self._epoll.register(fd, events | _ONCE)
+        self._epoll.modify(fd, events | _ONCE)
 
     def hang_bell(self) -> None:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -212,8 +209,7 @@ class PollPoller(Poller):
             pass
 
     def add_once(self, fd: int, events: int = READ) -> None:
-        self._once.add(fd)
-        self._poll.register(fd, events)
+        self.watch_once(fd, events)
 
     def watch_once(self, fd: int, events: int) -> None:
         self._asked.append((fd, events))

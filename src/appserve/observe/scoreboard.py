@@ -63,7 +63,7 @@ LATENCY: Final = 32  # a histogram of the durations of requests, see connection/
 LATENCY_BUCKETS: Final = 32
 
 # A word that the worker writes for its siblings.
-EXPECTED_WAIT_NS: Final = 64  # WSGI: for how long a request would find it occupied (wsgi/keepalive_policy.py)
+HELD_UP_NS: Final = 64  # WSGI: when requests were last held up for long (workers/keepalive_policy.py)
 
 # More of what the worker is doing now.
 PROGRESS_NS: Final = 65  # sync: when the application last handed over a piece of a response

@@ -46,6 +46,7 @@ class Counts:
     progressed   when the application last handed over a piece of a response, in this call or an earlier one
     ended    when the last call ended
     calls    how many have ended
+    held_up  for how long other requests were held up at most, since take_held_up()
     busy_ns  how long all of them have taken
     label    the request line of the current or the last call, without its query
     """
@@ -59,6 +60,7 @@ class Counts:
         "bytes_out",
         "calls",
         "ended",
+        "held_up",
         "label",
         "latency",
         "progressed",
@@ -76,6 +78,7 @@ class Counts:
         self.since = 0
         self.progressed = 0
         self.ended = 0
+        self.held_up = 0
         self.label = b""
         self.accepted = 0
         self.requests = 0
@@ -110,6 +113,11 @@ class Counts:
         """Since when the current call has made no progress."""
         return max(self.since, self.progressed)
 
+    def take_held_up(self) -> int:
+        """For how long other requests were held up at most, in nanoseconds, since the last call."""
+        longest, self.held_up = self.held_up, 0
+        return longest
+
     def rest(self) -> None:
         """Whatever happened to the call, the application has this thread no longer."""
         self.since = 0
@@ -140,6 +148,7 @@ class Tally(Counts):
         nanoseconds = now_ns - self.since
         self.busy_ns += nanoseconds
         self.calls += 1
+        self.held_up = max(self.held_up, nanoseconds)
         return nanoseconds
 
     def progress(self) -> None:

@@ -131,6 +131,10 @@ class Executor(ABC):
     def look(self, now_ns: int) -> None:
         """Once a second, and at the end: show what was done."""
 
+    @abstractmethod
+    def take_held_up(self) -> int:
+        """For how long requests were held up at most since the last call, in nanoseconds."""
+
     def disown(self) -> None:
         """Runs in a process that the application forked: it would keep connections open that we close."""
         self._is_forked = True
@@ -304,6 +308,9 @@ class Inline(Executor):
 
     def look(self, now_ns: int) -> None:
         self._tally.publish(now_ns, len(self.connections), 0)
+
+    def take_held_up(self) -> int:
+        return self._tally.take_held_up()
 
 
 NEXT_READ = Next.READ  # hot: see http.messages.END.

@@ -26,12 +26,12 @@ While the list is not empty, the loop leaves the connection alone.
 
 Slow readers take no thread: what is left of a response is sent by the loop when the client takes it.
 
-A worker whose threads all have something to do does not accept: its siblings may have one that is free. It
-looks at its listeners again when the threads have less to do than there are of them; the thread that sees it
-rings the poller's bell. One who has just come in counts as somebody who needs a thread, for as long as his
-request may take to be here: else the worker would take in the next one with it, for whom no thread is left.
-Those who are here may keep all threads busy for as long as they like; so one newcomer comes in for each round
-of requests that they had (without that, behind 64 busy ones, he waited for 100 ms in the median and not 2).
+A new connection goes to a thread before it is watched: its request is there already, most likely. So one rule
+decides about accepting: a worker whose threads are all busy, and have ended no call of late, does not accept;
+a sibling may have a thread that is free. It accepts again when one of its own is; the thread that sees it
+rings the poller's bell. Where calls end all the time a new connection has its turn soon, and connections that
+are kept alive could keep all threads busy for as long as they like; there as many new connections may wait as
+there are threads.
 
 Alternatives, measured: threads that share one epoll have a long tail (p99 30 ms against 2); an epoll for each
 thread makes connections wait for one while others are idle; to run quick requests in the loop's own thread
@@ -41,7 +41,6 @@ saves 2 µs a request, and stalls everybody when one is not quick.
 import math
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread, get_ident
@@ -55,15 +54,15 @@ from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.workers.executor import EVENTS, Executor, Guard, ReadyEvents
 from appserve.workers.thread_state import SlowRequests, ThreadState
 from appserve.wsgi.connection import Next, WsgiConnection
-from appserve.wsgi.keepalive_policy import BRIEF
 from appserve.wsgi.service import WsgiService
 
 BREATH = 0.05
 """Seconds after which the loop shows what the threads have done: the access log's lines, and which request
 runs. Not each turn: that would be a system call for a request."""
 
-PROMPT = 0.005
-"""Seconds for which a thread is kept free for who has just come in; most clients send at once."""
+LULL = 0.005
+"""Threads that are all busy are about to be free, unless none has ended a call in so many seconds before the
+loop's last turn."""
 
 SWITCH = 0.001
 """Seconds after which a thread that computes lets another one go on. Python's own 5 ms come four times in a
@@ -110,14 +109,12 @@ class Pool(Executor):
         ]
         self._stuck = SlowRequests(self.desks, limit, service.log, slot)
         self._acceptor: Acceptor | None = None
-        self._expected: dict[WsgiConnection, float] = {}  # who has just come in, and until when that counts
-        self._barred_at = -1  # how many requests were served when the door was barred; -1 while it is not
         self._is_awaited = False  # the loop wants to know when a thread is free
         self._has_ended = False  # a thread has closed a connection, and the loop was not told yet
         self._in_flight = 0
         self._show_at = 0.0
-        self._last_start = 0  # when a request that had to wait for a thread got one
-        self._blocked: deque[tuple[int, int]] = deque()  # nobody got a thread: for how long, until when (ns)
+        self._new: dict[WsgiConnection, None] = {}  # those that wait for their first turn
+        self._turned_at = 0.0  # when the loop has turned last; monotonic seconds
 
     def start(self, acceptor: Acceptor) -> None:
         """Start the threads: all of them at once, because who cannot have them should not begin to serve."""
@@ -136,9 +133,10 @@ class Pool(Executor):
 
     def add(self, connection: WsgiConnection) -> None:
         connection.out = []
-        self._poller.add_once(connection.fd)
+        connection.is_watched = False
         self.connections[connection.fd] = connection
-        self._expected[connection] = math.inf
+        self._new[connection] = None
+        self._hand_over(connection, True, time.monotonic_ns())
 
     def is_out(self, connection: WsgiConnection) -> bool:
         return bool(connection.out)
@@ -165,8 +163,6 @@ class Pool(Executor):
         connection.out.append(None)
         busy = self._busy
         busy.append(None)
-        if self._expected:
-            self._expected.pop(connection, None)
         if self._queue_limit:
             connection.note_arrival(now, self._queue_limit, reads)
         self._queue.put((connection, reads, now if len(busy) > self._size else 0))
@@ -181,7 +177,7 @@ class Pool(Executor):
             elif needed is Next.CLOSE:
                 self.drop(connection)
             else:
-                self._poller.watch_once(connection.fd, EVENTS[needed])
+                self._watch(connection, EVENTS[needed])
         except Exception:
             self.give_up(connection)
 
@@ -197,10 +193,12 @@ class Pool(Executor):
         if needed is Next.CLOSE:
             self.drop(connection)
         elif needed is Next.AGAIN:
-            self._poller.remove(connection.fd)  # it is watched, and its next event would be another thread's
+            # It is watched, and its next event would be another thread's.
+            self._poller.remove(connection.fd)
+            connection.is_watched = False
             self._hand_over(connection, False, time.monotonic_ns())
         else:
-            self._poller.watch_once(connection.fd, EVENTS[needed])
+            self._watch(connection, EVENTS[needed])
 
     def ask(self, connection: WsgiConnection, what: Callable[[WsgiConnection], Next]) -> None:
         connection.served_by(self._service)
@@ -211,7 +209,6 @@ class Pool(Executor):
         if self.connections.get(fd) is not connection:
             return
         try:
-            self._expected.pop(connection, None)
             self._poller.remove(fd)
             connection.release()
         finally:
@@ -223,16 +220,13 @@ class Pool(Executor):
         if resting or now >= self._show_at:
             self._show_at = now + BREATH
             self._show()
-        while self._blocked:
-            spell, until = self._blocked.popleft()
-            self._service.keep_alive_policy.blocked(spell / 1e9, until / 1e9)
         if self._has_ended:
             self._has_ended = False
             self._departed()
         self.turn_within = math.inf if resting else BREATH
-        if self._expected:
-            self._mind_expected(now)
-        self._mind_door()
+        if self._acceptor is not None:
+            self._pause_or_accept(self._acceptor)
+        self._turned_at = now
 
     def _show(self) -> None:
         access = self._service.access
@@ -243,51 +237,30 @@ class Pool(Executor):
         )
         self._in_flight = self._showcase.look(self.desks)
 
-    def _mind_expected(self, now: float) -> None:
-        """Forget those who came in and sent nothing so far; they may stay silent for long."""
-        expected = self._expected
-        for connection, until in list(expected.items()):
-            if until == math.inf:
-                expected[connection] = now + PROMPT
-            elif now >= until:
-                del expected[connection]
-        if expected:
-            self.turn_within = min(self.turn_within, PROMPT)
-
-    def _mind_door(self) -> None:
-        """Accept while a thread is free, and else now and then."""
-        if self._acceptor is None:
-            return
-        busy, size = self._busy, self._size - len(self._expected)
-        is_free = len(busy) < size
-        if not is_free:
-            # First say that it is awaited, then look again: so either the thread that becomes free in between
-            # sees it and rings, or it is seen here.
-            self._is_awaited = True
-            is_free = len(busy) < size
-            if not (is_free or self._is_turn_of_newcomer()):
-                self._acceptor.pause(PauseReason.NO_THREAD)
-                return
-            self._is_awaited = False
-        if is_free:
-            self._barred_at = -1
-        self._acceptor.resume(PauseReason.NO_THREAD)
-
-    def _is_turn_of_newcomer(self) -> bool:
-        """Whether as many requests as there are threads were served since nobody could come in. Those who are
-        here may ask again and again; who waits outside shall not wait for all of them to have enough."""
-        served = sum([thread_state.calls for thread_state in self.desks])
-        if self._barred_at < 0:
-            self._barred_at = served
-        if served - self._barred_at < self._size:
-            return False
-        self._barred_at = served
-        return True
+    def _pause_or_accept(self, acceptor: Acceptor) -> None:
+        """Accept while a thread is free, or is about to be (LULL) and few new connections wait for it."""
+        busy, size = self._busy, self._size
+        if len(busy) >= size:
+            last_end = max([thread_state.ended for thread_state in self.desks])
+            if len(self._new) >= size or last_end / 1e9 + LULL < self._turned_at:
+                # First say that it is awaited, then look again: so either the thread that becomes free in
+                # between sees it and rings, or it is seen here.
+                self._is_awaited = True
+                if len(busy) >= size:
+                    acceptor.pause(PauseReason.NO_THREAD)
+                    return
+                self._is_awaited = False
+            else:
+                self.turn_within = LULL
+        acceptor.resume(PauseReason.NO_THREAD)
 
     def look(self, now_ns: int) -> None:
         self._stuck.look(now_ns)
         self._show()  # also at the end: what stays in the row then is a request that the process dies with
         publish(self._row, (self._service.tally, *self.desks), now_ns, len(self.connections), self._in_flight)
+
+    def take_held_up(self) -> int:
+        return max([thread_state.take_held_up() for thread_state in self.desks])
 
     def close(self) -> None:
         for connection in list(self.connections.values()):
@@ -305,22 +278,20 @@ class Pool(Executor):
         # hot: bench threads-hello.
         thread_state.ident = get_ident()
         take, busy, size, service = self._queue.get, self._busy, self._size, thread_state.service
-        watch_once = self._poller.watch_once
         while (job := take()) is not None:
             connection, reads, waits_since = job
             thread_state.connection = connection
             if waits_since:
-                self._note_start(waits_since)
+                thread_state.held_up = max(thread_state.held_up, time.monotonic_ns() - waits_since)
             try:
                 connection.served_by(service)
+                if not connection.is_watched:
+                    self._new.pop(connection, None)
                 needed = connection.on_readable() if reads else connection.proceed()
                 if self._is_forked:
                     forked.leave(None)
                 if needed is NEXT_READ or needed is NEXT_WRITE:
-                    out = connection.out
-                    watch_once(connection.fd, READ if needed is NEXT_READ else WRITE)
-                    # From here on it may be somebody else's.
-                    out.pop()
+                    self._give_back(connection, READ if needed is NEXT_READ else WRITE)
                 elif needed is Next.AGAIN:
                     self._queue.put((connection, False, 0))  # behind the others, and still out
                     continue
@@ -335,25 +306,24 @@ class Pool(Executor):
                 self._is_awaited = False
                 self._poller.ring()
 
-    def _note_start(self, since: int) -> None:
-        """A request gets a thread that had to wait for it: since it began to wait, or since another one got a
-        thread, none was free.
+    def _give_back(self, connection: WsgiConnection, events: int) -> None:
+        """Let the connection wait for its next event."""
+        out = connection.out
+        self._watch(connection, events)
+        out.pop()  # another thread may have it by now
 
-        Threads may be in here together; then a spell counts twice or not at all, which an estimate can bear.
-        """
-        now = time.monotonic_ns()
-        if now - since > BRIEF:
-            spell = now - max(since, self._last_start)
-            if spell > BRIEF:
-                self._blocked.append((spell, now))
-        self._last_start = now
+    def _watch(self, connection: WsgiConnection, events: int) -> None:
+        if connection.is_watched:
+            self._poller.watch_once(connection.fd, events)
+        else:
+            connection.is_watched = True
+            self._poller.add_once(connection.fd, events)
 
     def _end(self, connection: WsgiConnection) -> None:
         """Close a connection that is out."""
         if self.connections.get(connection.fd) is not connection:
             return
         try:
-            self._poller.remove(connection.fd)
             connection.release()
         except Exception:
             self._report()

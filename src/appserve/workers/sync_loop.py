@@ -21,7 +21,7 @@ from appserve.connection.waiting import DeadlineQueue
 from appserve.http.date import DateFields
 from appserve.net.poller import Poller, make_poller
 from appserve.observe.refusals import Refusals
-from appserve.observe.scoreboard import EXPECTED_WAIT_NS, WorkerState
+from appserve.observe.scoreboard import WorkerState
 from appserve.observe.tally import Counts, Tally
 from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.workers.application import Application
@@ -35,12 +35,12 @@ from appserve.workers.context import (
     thread_count,
 )
 from appserve.workers.executor import Executor, Inline
+from appserve.workers.keepalive_policy import KeepAlivePolicy
 from appserve.workers.master_link import MasterLink, Phase
 from appserve.wsgi.connection import WsgiConnection
 from appserve.wsgi.environ import ServerFacts, cgi_fields, make_template
-from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from appserve.wsgi.proxied import Proxies
-from appserve.wsgi.service import WsgiService
+from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 
 SWEEP = 1.0
@@ -83,10 +83,12 @@ class WsgiWorker:
         self._context = context
         self._log = context.log
         self._date_fields = DateFields(time.time())
+        self._keep_alive = KeepAlive(closes=settings.keep_alive <= 0)
         self._keep_alive_policy = KeepAlivePolicy(
-            keep_alive=settings.keep_alive > 0,
-            siblings=settings.workers - 1,
-            is_one=not threads,
+            self._keep_alive,
+            context.board,
+            context.row,
+            has_one_thread=not threads,
             is_tls=bool(settings.certfile),
         )
         self._poller: Poller = make_poller()
@@ -129,7 +131,7 @@ class WsgiWorker:
             timeouts=make_timeouts(settings),
             quota=self._quota,
             waiting=self._waiting,
-            keep_alive_policy=self._keep_alive_policy,
+            keep_alive=self._keep_alive,
             log=context.log,
             access=context.access,
             tally=self._tally,
@@ -280,9 +282,10 @@ class WsgiWorker:
         self._attention += min(now - self._swept, ATTENTION)
         self._swept = now
         self._date_fields.renew(time.time())
-        self._mind_pace(now)
         self._link.tick()
-        self._executor.look(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        self._keep_alive_policy.update(now_ns, self._executor.take_held_up())
+        self._executor.look(now_ns)
         self._look_at_waits(self._attention)
         self._departed()
         if len(self._connections) >= self._most:
@@ -309,16 +312,6 @@ class WsgiWorker:
                     waiting.rest(connection, connection.due(now))
             except Exception:
                 executor.give_up(connection)
-
-    def _mind_pace(self, now: float) -> None:
-        """Tell siblings how long a request would wait here, and see how long it would there."""
-        keep_alive_policy, row = self._keep_alive_policy, self._context.row
-        keep_alive_policy.look(now)
-        row.words[EXPECTED_WAIT_NS] = int(keep_alive_policy.expected * 1e9)
-        siblings = self._context.board.siblings(row)
-        keep_alive_policy.hear(
-            [(one.words[EXPECTED_WAIT_NS] / 1e9, one.busy_seconds(now)) for one in siblings]
-        )
 
     def _tell_shortage(self, now: float) -> None:
         """The spool had no room: uploads are refused, and responses wait for their readers."""

@@ -21,7 +21,6 @@ from appserve.observe.tally import CLIENT_LEFT
 from appserve.tracebacks import application_traceback
 from appserve.wsgi.body import RequestBody
 from appserve.wsgi.environ import CgiVariable, Environ, Header, gather, make_environ
-from appserve.wsgi.keepalive_policy import BRIEF
 from appserve.wsgi.outbox import Outbox
 from appserve.wsgi.proxied import Proxies, tell_origin
 from appserve.wsgi.response import Response
@@ -51,12 +50,14 @@ class Exchanges:
         "_since",
         "_template",
         "_took_long",
+        "is_watched",
         "late_at",
         "out",
     )
 
     out: list[None]
-    """For whoever lends the connection to threads (workers/pool.py)."""
+    is_watched: bool
+    """For a pool, which lends the connection to threads (workers/pool.py)."""
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class Exchanges:
             self._turn_away(head)
             return
         http = self._http
-        if service.keep_alive_policy.closes:
+        if service.keep_alive.closes:
             http.close_after_response()
         tally = service.tally
         tally.begin(head.line.label, begun)
@@ -179,15 +180,14 @@ class Exchanges:
         else:
             record.end(head.line, status, http.body_sent, now)
             self._since = now
-        if spent > BRIEF:
-            self._took_long = spent > LONG
-            service.keep_alive_policy.called(spent / 1e9, now / 1e9)
+        if spent > LONG:
+            self._took_long = True
 
     def _call(self, environ: Environ, response: Response) -> None:
         """Call the application and send what it gives; also the iteration and close() are its code."""
         service = self._service
         result = service.application(environ, response.start_response)
-        if service.keep_alive_policy.closes and not response.started:
+        if service.keep_alive.closes and not response.started:
             self._http.close_after_response()  # the worker began to leave in the meantime
         response.finish(result)
 
@@ -227,7 +227,7 @@ class Exchanges:
     def _answer(self, status: int, *fields: Header) -> int:
         """Answer in the application's stead; gives the status that the request ends with."""
         http = self._http
-        if self._service.keep_alive_policy.closes:
+        if self._service.keep_alive.closes:
             http.close_after_response()
         text = f"{REASONS[status]}\n".encode()
         answer = http.respond(status, [("Content-Type", "text/plain; charset=utf-8"), *fields], text)

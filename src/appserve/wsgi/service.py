@@ -16,7 +16,6 @@ from appserve.observe.log import Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.tally import Counts
 from appserve.wsgi.environ import CgiVariable, Environ, Header
-from appserve.wsgi.keepalive_policy import KeepAlivePolicy
 from appserve.wsgi.proxied import Proxies
 from appserve.wsgi.spool import Quota
 
@@ -24,6 +23,15 @@ if TYPE_CHECKING:  # read by those workers only that need it
     from appserve.net.greeting import Greetings
     from appserve.net.tls_socket import TlsSocket
     from appserve.wsgi.connection import WsgiConnection
+
+
+class KeepAlive:
+    """Whether responses end their connections: written by the worker's loop, read for each response."""
+
+    __slots__ = ("closes",)
+
+    def __init__(self, closes: bool = False) -> None:
+        self.closes = closes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class WsgiService:
     date_fields: DateFields
     timeouts: Timeouts
     quota: Quota
-    keep_alive_policy: KeepAlivePolicy
+    keep_alive: KeepAlive
     log: Log
     access: AccessLog | None
     tally: Counts

@@ -1,0 +1,59 @@
+"""Responses that are their connection's last because the worker says so, and requests that came too late."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from appserve.wsgi.connection import READ
+from tests.wsgi.talk import GET, Talk, hello, post
+
+TalkTo = Callable[..., Talk]
+
+
+def test_an_answer_tells_a_client_that_it_better_comes_again(talk_to: TalkTo):
+    talk = talk_to(hello)
+    assert not talk.ask(GET).closes
+    talk.service.keep_alive.closes = True
+
+    assert talk.ask(GET).closes
+    assert talk.connection.lingers
+
+
+def late(talk: Talk) -> None:
+    """What comes next has waited for too long."""
+    talk.connection.late_at = 0
+
+
+@pytest.mark.parametrize("request_", [GET, post(b"body"), post(b"a" * 300_000)])
+def test_who_has_waited_too_long_is_asked_to_come_again(talk_to: TalkTo, request_: bytes):
+    called: list[Any] = []
+
+    def application(environ: Any, start_response: Any) -> Any:
+        called.append(environ)
+        return hello(environ, start_response)
+
+    talk = talk_to(application)
+    late(talk)
+    talk.push(request_)
+    (answer,) = talk.responses("GET")
+
+    assert (answer.status, answer.values(b"retry-after"), answer.closes) == (503, [b"1"], False)
+    assert called == []
+    assert talk.needed is READ
+    assert ' 503 20 "' in talk.access.text
+    talk.tally.publish(1, 0, 0)
+    assert talk.row.totals().responses == (0, 0, 0, 0, 1)
+    assert talk.row.stall_reference_ns == 1, "it looks as if the application had been called"
+    talk.connection.late_at = 1 << 62
+    assert talk.ask(GET).status == 200, "the connection goes on"
+
+
+def test_who_has_waited_too_long_and_left_is_recorded_as_such(talk_to: TalkTo):
+    talk = talk_to(hello)
+    late(talk)
+    talk.client.sendall(GET)
+    talk.client.close()
+    talk.turn()
+
+    assert ' 499 20 "' in talk.access.text
