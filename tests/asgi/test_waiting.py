@@ -134,7 +134,7 @@ async def test_a_body_that_does_not_come_is_answered_408_and_its_application_tol
     await clock.run(2)
     assert told == [{"type": "http.disconnect"}]
     assert client.sent.startswith(b"HTTP/1.1 408 ")
-    assert client.sent.endswith(b"408 nothing of the request body for 40 s (--body-timeout)\n")
+    assert client.sent.endswith(b"408 no data of the request body for 40 s (--body-timeout)\n")
     assert statuses(scene) == ["408"]
     assert "ERROR" not in scene.log
 

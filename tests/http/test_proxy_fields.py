@@ -10,9 +10,7 @@ def test_one_family_is_fine(headers: tuple[str, ...]):
 
 @pytest.mark.parametrize("header", ALL_HEADERS[:-1])
 def test_the_families_exclude_each_other(header: str):
-    with pytest.raises(
-        ValueError, match=r"^expected either forwarded or fields of the x-forwarded- family: "
-    ):
+    with pytest.raises(ValueError, match=r"^expected either forwarded or x-forwarded-.* fields: "):
         check_headers([header, "forwarded"])
 
 

@@ -159,7 +159,7 @@ def test_what_is_answered_names_the_wait_that_was_too_long_and_its_setting():
     head, body = WaitFor.HEAD, WaitFor.BODY
     late = "408 request head incomplete after 30 s (--head-timeout)"
     assert answered([(head, 0, 0.0), (head, 0, 31.0)]) == late
-    silent = "408 nothing of the request body for 2 s (--body-timeout)"
+    silent = "408 no data of the request body for 2 s (--body-timeout)"
     assert answered([(body, 0, 0.0), (body, 0, 3.0)]) == silent
     assert answered([(body, 0, 0.0), (body, 9000, 1.0), (body, 9000, 4.0)]) == silent
     slow = "408 request body slower than 1000 bytes a second (--body-rate)"

@@ -766,7 +766,7 @@ def test_an_interim_status_is_no_answer(talk_to: TalkTo, status: str):
     talk = talk_to(returns([b"hello"], status=status))
 
     assert talk.ask().status == 500
-    assert "no status of a final response" in talk.log.text
+    assert "not the status of a final response" in talk.log.text
     assert talk.ask().status == 500, "the connection goes on"
 
 

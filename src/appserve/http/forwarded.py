@@ -50,8 +50,8 @@ def check_headers(headers: Iterable[str]) -> None:
         raise ValueError(f"expected {', '.join(ALL_HEADERS[:-1])} or {ALL_HEADERS[-1]}")
     if "forwarded" in chosen and len(chosen) > 1:
         raise ValueError(
-            "expected either forwarded or fields of the x-forwarded- family: a proxy that sets the one "
-            "passes on what a client wrote into the other"
+            "expected either forwarded or x-forwarded-* fields: a proxy that sets one kind passes on the "
+            "other as the client sent it"
         )
 
 
@@ -400,7 +400,7 @@ def _read_scheme(value: bytes) -> str:
         return ""
     scheme = SCHEMES.get(value)
     if scheme is None:
-        raise Rejected(400, "a proxy told a scheme that is neither http nor https", Cause.FORWARDED)
+        raise Rejected(400, "unsupported forwarded scheme: only http and https", Cause.FORWARDED)
     return scheme
 
 
@@ -408,7 +408,7 @@ def _read_port(value: bytes) -> int:
     if not value:
         return 0
     if not value.isdigit() or len(value) > 5 or not 1 <= int(value) <= 65535:
-        raise Rejected(400, "X-Forwarded-Port is no port", Cause.FORWARDED)
+        raise Rejected(400, "X-Forwarded-Port is not a port", Cause.FORWARDED)
     return int(value)
 
 
@@ -418,13 +418,13 @@ def _read_host(value: bytes, told: int, scheme: str) -> tuple[str, int]:
         return "", told
     name, own = split_authority(value.decode("ascii")) if is_valid_authority(value) else ("", None)
     if not name or own == 0:
-        raise Rejected(400, "a proxy told a malformed host (RFC 9110 §7.2)", Cause.FORWARDED)
+        raise Rejected(400, "malformed forwarded host (RFC 9110 §7.2)", Cause.FORWARDED)
     if own is None:
         return with_port(name, told, scheme), told
     if told and told != own:
         raise Rejected(
             400,
-            "contradiction: the port in the host that a proxy told is not X-Forwarded-Port",
+            "contradiction: the forwarded host and X-Forwarded-Port have different ports",
             Cause.FORWARDED,
         )
     return f"{name}:{own}", own
@@ -434,14 +434,14 @@ def _read_prefix(value: bytes) -> str:
     if not value:
         return ""
     if PREFIX.fullmatch(value) is None:
-        raise Rejected(400, "X-Forwarded-Prefix is no plain absolute path (RFC 3986 §3.3)", Cause.FORWARDED)
+        raise Rejected(400, "X-Forwarded-Prefix is not an absolute path (RFC 3986 §3.3)", Cause.FORWARDED)
     path = ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode("ascii")), value)
     try:
         decoded = path.decode("utf-8")
     except UnicodeDecodeError:
-        raise Rejected(400, "X-Forwarded-Prefix is not in UTF-8", Cause.FORWARDED) from None
+        raise Rejected(400, "X-Forwarded-Prefix is not UTF-8", Cause.FORWARDED) from None
     if UNFIT.search(path) is not None or path.count(b"/") != value.count(b"/") or not decoded.isprintable():
         raise Rejected(
-            400, "X-Forwarded-Prefix holds what a path prefix must not: path traversal", Cause.FORWARDED
+            400, "X-Forwarded-Prefix has a dot segment or a backslash: path traversal", Cause.FORWARDED
         )
     return decoded.rstrip("/")

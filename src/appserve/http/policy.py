@@ -78,7 +78,7 @@ def mark_of(special: Special) -> int:
     return LENGTH if kind == FieldKind.CONTENT_LENGTH else ODD
 
 
-PLAIN_ON_TLS = "plain HTTP on a port that speaks HTTPS: begin the address with https://"
+PLAIN_ON_TLS = "plain HTTP request on an HTTPS port: use https://"
 """Why a request without TLS is refused where TLS is spoken."""
 
 
@@ -137,9 +137,7 @@ def read_rules(line: RequestLine, specials: Sequence[Special], limits: Limits) -
 def _check_options(options: set[bytes]) -> None:
     for option in options:
         if option in NOT_AN_OPTION or option.startswith(b"x-forwarded-"):
-            reason = (
-                "Connection names a field that is not its sender's alone: hop-by-hop abuse (RFC 9110 §7.6.1)"
-            )
+            reason = "Connection names a field that must not be removed: hop-by-hop abuse (RFC 9110 §7.6.1)"
             raise Rejected(400, reason, Cause.CONNECTION)
 
 
@@ -165,7 +163,7 @@ def _body_length(is_1_1: bool, lengths: list[bytes], codings: list[bytes], limit
         raise _bad_framing("Content-Length is not one decimal number: request smuggling (RFC 9112 §6.3)")
     digits = lengths[0].lstrip(b"0") or b"0"
     if len(digits) > 18:
-        raise _bad_framing("Content-Length is beyond any body: integer overflow (RFC 9110 §8.6)")
+        raise _bad_framing("Content-Length is too large: integer overflow (RFC 9110 §8.6)")
     length = int(digits)
     if limits.body and length > limits.body:
         raise limits.body_too_long()
@@ -177,7 +175,7 @@ def _read_transfer_encoding(codings: list[bytes]) -> int:
         return CHUNKED
     names = [coding.strip(b" \t").lower() for value in codings for coding in value.split(b",")]
     if names[-1] != b"chunked" or names.count(b"chunked") > 1 or not all(_is_coding(name) for name in names):
-        raise _bad_framing("the body's end cannot be known from Transfer-Encoding (RFC 9112 §6.3)")
+        raise _bad_framing("chunked is not the last transfer coding, once (RFC 9112 §6.3)")
     raise Rejected(501, "unsupported transfer coding: only chunked (RFC 9112 §6.1)", Cause.CODING)
 
 

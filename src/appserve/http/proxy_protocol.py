@@ -177,7 +177,7 @@ def _read_block(data: bytes) -> tuple[ProxyHeader, int] | None:
     # With LOCAL all that follows is ignored, the family too (§2.2).
     family = data[13] if command == _PROXY else _UNSPECIFIED
     if family in _DATAGRAMS:
-        raise Rejected(400, "a PROXY header for datagrams, which carry no HTTP/1.1 (PROXY protocol §2.2)")
+        raise Rejected(400, "unsupported PROXY transport: datagrams (PROXY protocol §2.2)")
     if family not in _ADDRESS_SIZES:
         raise Rejected(400, "a PROXY header of unknown family or transport (PROXY protocol §2.2)")
     if len(data) < _FIXED:
@@ -217,7 +217,7 @@ def _is_over_tls(block: bytes, at: int) -> bool:
         begin = at + 3
         end = begin + int.from_bytes(block[at + 1 : begin], "big")
         if end > len(block):
-            raise Rejected(400, "a PROXY header whose vectors do not fit (PROXY protocol §2.2)")
+            raise Rejected(400, "a PROXY header with a malformed TLV length (PROXY protocol §2.2)")
         if block[at] == _TYPE_SSL:
             if is_seen or end - begin < _SSL_FIXED:
                 raise Rejected(

@@ -47,7 +47,9 @@ def read_request_line(line: bytes) -> RequestLine:
     if method is None:
         raise Rejected(501, "unknown method (RFC 9110 §9.1)", Cause.METHOD)
     if method == "CONNECT":
-        raise Rejected(501, "CONNECT: this server is no proxy (RFC 9110 §9.3.6)", Cause.METHOD)
+        raise Rejected(
+            501, "unsupported method CONNECT: this server is not a proxy (RFC 9110 §9.3.6)", Cause.METHOD
+        )
     if target[:1] == b"/" and b"#" not in target:  # hot: bench sync-real
         path, _, query = target.partition(b"?")
         authority = b""
@@ -70,10 +72,10 @@ def _read_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
         return target, b"", b""
     match = ABSOLUTE.fullmatch(target)
     if match is None:
-        raise _bad_target("the request target is in no form that its method allows (RFC 9112 §3.2)")
+        raise _bad_target("malformed request target for this method (RFC 9112 §3.2)")
     scheme, authority, rest = match.groups()
     if scheme.lower() not in {b"http", b"https"}:
-        raise _bad_target("absolute-form target of another scheme than http (RFC 9112 §3.2.2)")
+        raise _bad_target("unsupported scheme in the request target (RFC 9112 §3.2.2)")
     # An empty host is invalid in an http URI (RFC 9110 §4.2.1), userinfo is a spoofing device (§4.2.4).
     if not authority or authority[:1] == b":" or not is_valid_authority(authority):
         raise _bad_target("malformed authority in the request target (RFC 9110 §4.2)")

@@ -182,7 +182,7 @@ class ResponseWriter(Generic[F, R]):
         if self.writing is not WRITING_HEAD:
             raise AppMistake("the response has started already")
         if not 200 <= status <= 999:
-            raise AppMistake(f"{status} is no status of a final response (RFC 9110 §15)")
+            raise AppMistake(f"{status} is not the status of a final response (RFC 9110 §15)")
         length = -1
         if self._head_closes:  # it was in a head that this one replaces
             self._head_closes = False
@@ -382,6 +382,4 @@ class ResponseWriter(Generic[F, R]):
 
 
 def _too_long(left: int) -> str:
-    return (
-        f"the response body is longer than its Content-Length: {left} bytes were left, and no more were sent"
-    )
+    return f"the response body is longer than its Content-Length: only the remaining {left} bytes were sent"

@@ -134,7 +134,7 @@ class WaitTimer:
         if self._waiting is not WaitFor.BODY:
             return Rejected(408, f"request head incomplete after {timeouts.head:g} s (--head-timeout)")
         if self._is_silent:
-            return Rejected(408, f"nothing of the request body for {timeouts.body:g} s (--body-timeout)")
+            return Rejected(408, f"no data of the request body for {timeouts.body:g} s (--body-timeout)")
         rate = timeouts.body_rate
         return Rejected(408, f"request body slower than {rate} bytes a second (--body-rate)")
 

@@ -35,7 +35,7 @@ class Greeting:
         except BlockingIOError:
             return None
         if not seen:
-            raise ConnectionAbortedError("the peer left before the end of its PROXY header")
+            raise ConnectionAbortedError("the peer disconnected before the end of its PROXY header")
         found = read_proxy_header(self._taken + seen, self._version)
         if found is None:
             # All of it is the header's. Left where it is, it would wake us again and again until more comes.
@@ -50,7 +50,7 @@ class Greeting:
         while size:
             data = self._socket.recv(size)
             if not data:
-                raise ConnectionAbortedError("the peer left before the end of its PROXY header")
+                raise ConnectionAbortedError("the peer disconnected before the end of its PROXY header")
             self._taken += data
             size -= len(data)
 
@@ -68,5 +68,5 @@ class Greetings:
         Raises Rejected (403) for a peer that is not among the proxies: it could say that it is anybody.
         """
         if not self.allowed.trusts(show_peer(peer)):
-            raise Rejected(403, "it may not send a PROXY header (PROXY protocol §2; see proxy_allow_from)")
+            raise Rejected(403, "its address is not in --proxy-allow-from (PROXY protocol §2)")
         return Greeting(client, self.version)

@@ -342,7 +342,7 @@ def _explain_tcp(error: OSError, rival: str) -> tuple[str, str]:
         case errno.EADDRNOTAVAIL:
             return "no interface of this machine has this address", "0.0.0.0 means all of them"
         case errno.EAFNOSUPPORT:
-            return "this machine has no such address family", "is IPv6 switched off?"
+            return "this machine does not support this address family", "is IPv6 switched off?"
     return (error.strerror or str(error)).lower(), ""
 
 

@@ -109,8 +109,8 @@ def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
         context.set_ciphers(ciphers)
     except ssl.SSLError as error:
         raise TlsError(
-            f"ciphers {_quote(ciphers)}: OpenSSL finds none that it has in this "
-            "(`openssl ciphers` shows what there is; those of TLS 1.3 are not chosen here)"
+            f"ciphers {_quote(ciphers)}: OpenSSL supports none of these (`openssl ciphers` lists the names; "
+            "TLS 1.3 ciphers cannot be selected)"
         ) from error
 
 
@@ -173,9 +173,9 @@ def _check_cert_reqs(files: TlsFiles, warn: Warn) -> None:
             f"cert_reqs {_quote(files.cert_reqs)} needs ca_certs: the authorities of client certificates"
         )
     if files.ciphers and files.version == "1.3":
-        warn("ciphers have no effect: they are those of TLS 1.2, and tls_version is 1.3")
+        warn("ciphers has no effect: it selects TLS 1.2 ciphers, and tls_version is 1.3")
     if files.cert_reqs == "none" and files.ca_certs:
-        warn("ca_certs have no effect: clients are asked for a certificate only with cert_reqs")
+        warn("ca_certs has no effect: set cert_reqs to request client certificates")
 
 
 def _read(path: str, setting: str) -> bytes:

@@ -73,7 +73,7 @@ class TlsSocket:
         data = self._tls.recv(size)
         # `ssl` hands plain bytes on if it found the socket unconnected, as after a reset (CVE-2023-40217).
         if data and not self._is_secure:
-            raise ConnectionAbortedError(errno.ECONNABORTED, "the client left before the handshake")
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the client disconnected before the handshake")
         self._read = self._tls.recv
         return data
 
