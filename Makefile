@@ -16,9 +16,12 @@ PYTEST := -m pytest --numprocesses $(TESTERS) --dist loadfile
 PIP := -m pip install --quiet --disable-pip-version-check
 COMPILED_TESTS := tests/http tests/wsgi tests/asgi tests/conformance \
                   tests/cli/test_command.py tests/integration/test_frameworks.py
+# Each of these takes the number of its rounds from tests/soak.py.
+SOAKED := tests/master/test_roster_fuzz.py tests/conformance/test_fuzz.py tests/conformance/test_nginx.py \
+          tests/integration/test_reload.py
 COMPILED_BUILD := $(if $(COMPILED),$(if $(shell command -v cc),$(COMPILED)/.installed))
 
-.PHONY: help run test test-compiled lint check format docs fuzz bench bench-tls build wheel clean
+.PHONY: help run test test-compiled soak lint check format docs fuzz bench bench-tls build wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +32,7 @@ help:
 	@echo "make format   let ruff rewrite what it can"
 	@echo "make docs     write the generated pages again"
 	@echo "make fuzz     a minute of random requests against the HTTP core (ARGS='--seconds 600' for longer)"
+	@echo "make soak     the tests that try random things, for an hour: roster, corpus, Nginx, reloads"
 	@echo "make bench    compare with granian, uvicorn, gunicorn, bjoern (ARGS='--quick' for a short look)"
 	@echo "make bench-tls   the same over TLS (needs wrk)"
 	@echo "make build    the wheel and the source distribution, in dist/"
@@ -61,6 +65,9 @@ docs: $(VENV)/.tools
 
 fuzz: $(VENV)/.tools
 	@$(VENV)/bin/python -m tests.conformance.fuzz $(ARGS)
+
+soak: $(VENV)/.tools
+	@SOAK=1 $(VENV)/bin/python $(PYTEST) $(SOAKED) $(ARGS)
 
 bench: $(BENCH)/.installed $(COMPILED_BUILD)
 	@exec $(BENCH)/venv/bin/python -m tests.benchmarks --results $(BENCH) $(COMPILED_BUILD:%/.installed=--compiled %) $(ARGS)

@@ -86,9 +86,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(scope="module")
 def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("installed")
-    venv.create(folder / "venv", with_pip=True)
+    venv.create(folder / "venv")
     binaries = folder / "venv" / "bin"
-    run([binaries / "python", "-m", "pip", "install", "--quiet", built.wheel], folder)
+    pip = [sys.executable, "-m", "pip", "--python", binaries / "python"]
+    run([*pip, "install", "--quiet", "--no-compile", built.wheel], folder)
     empty = folder / "empty"
     empty.mkdir()
     return Installed(binaries / "python", binaries / "appserve", empty)

@@ -10,21 +10,27 @@ from tests.conformance.case import DEFAULT, SMALL, SMUGGLED, get, head
 from tests.conformance.core import check, run
 from tests.conformance.fuzz import PROPERTIES, SHARED, Sent, as_case, report, try_property
 from tests.conformance.mutations import SOURCES, cut
+from tests.soak import rounds
 
-EXAMPLES = {"cases of the corpus, edited": 300}
-"""Of the others there are fewer."""
+EXAMPLES = rounds(100, 5000)
+EDITED = rounds(200, 20_000)
+"""Of the cases of the corpus, edited, there are more."""
 
 # Nothing here waits for anything, so it takes as long as the machine is busy.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(rounds(600, 7200))
 
 quick = settings(
-    max_examples=120, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_property(name: str):
-    failure = try_property(name, 0, EXAMPLES.get(name, 120))
+    failure = try_property(name, 0, EDITED if name == "cases of the corpus, edited" else EXAMPLES)
 
     assert failure is None, report(failure)
 

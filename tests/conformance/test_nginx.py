@@ -26,8 +26,9 @@ from tests.conformance.served import PROJECT, WORKERS
 from tests.conformance.tee import Tee
 from tests.integration.peers import Port, await_port, find_program, nginx
 from tests.integration.server import PATIENCE, Server, command
+from tests.soak import rounds
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(rounds(120, 1200))]
 
 KINDS = ("sync", "threads", "asgi on uvloop")
 BUFFERING = ("on", "off")
@@ -36,7 +37,7 @@ INVENTED = ("fields that frame", "chunked bodies")
 LAST = head("GET /last HTTP/1.1", "Host: a.example", "Connection: close")
 """Sent after each case, so that Nginx ends the connection when it has understood all of it."""
 
-AT_ONCE = 200
+AT_ONCE = 400
 """Connections; most wait for a time-out of Nginx."""
 
 LOG = '{"id": "$request_id", "line": "$request", "status": "$status", "upstream": "$upstream_status"}'
@@ -152,7 +153,11 @@ async def _send_all(ports: list[int]) -> None:
                 writer.close()
 
     inputs = [(case.sent if case.eof else case.sent + LAST, case.eof) for case in REQUESTS]
-    inputs += [(data + LAST, False) for name in INVENTED for data in make_examples(SOURCES[name], 0, 150)]
+    inputs += [
+        (data + LAST, False)
+        for name in INVENTED
+        for data in make_examples(SOURCES[name], 0, rounds(60, 1000))
+    ]
     await asyncio.gather(*(send(port, data, ends) for data, ends in inputs for port in ports))
 
 
@@ -174,7 +179,7 @@ def test_every_request_that_was_forwarded_and_not_refused_is_seen(kind: str, run
     run = runs[kind]
     served = {line["id"] for line in run.forwarded if line["upstream"] == "200"}
 
-    assert len(served) > 1000
+    assert len(served) > 500
     assert served <= {entry["id"] for entry in run.seen}
 
 

@@ -9,8 +9,9 @@ from appserve.master.events import Decision, Exit
 from appserve.master.respawn import Budget
 from appserve.master.worker_table import LIFE, ROLL, STANDING, Life, Roll, Standing, Worker
 from tests.master.simulated import Steps, WatchedRoster, WorkerHandles
+from tests.soak import rounds
 
-RUNS = 1000
+RUNS = rounds(400, 20_000)
 STEPS = 150
 
 
