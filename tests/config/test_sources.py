@@ -332,9 +332,9 @@ def test_web_concurrency_stands_for_the_default_of_workers(folder, arguments, en
         ({"bind": (":1", "x:y")}, '--bind x:y: expected a port from 0 to 65535, not "y"'),
         ({"worker_class": ("gevent",)}, "--worker-class gevent: expected auto, sync, threads or asgi"),
         ({"loop": ("uvlop",)}, '--loop uvlop: expected auto, uvloop or asyncio (did you mean "uvloop"?)'),
-        ({"application": ("",)}, 'APPLICATION "": expected a text that is not empty'),
+        ({"application": ("",)}, 'APPLICATION "": expected a text, not an empty value'),
         ({"backlog": ("\udcff\x1b[31m",)}, "--backlog \\udcff\\x1b[31m: expected a whole number"),
-        ({"access_logfile": ("",)}, '--access-logfile "": expected a text that is not empty'),
+        ({"access_logfile": ("",)}, '--access-logfile "": expected a text, not an empty value'),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told_with_its_flag(folder, arguments, problem):
@@ -386,7 +386,7 @@ def test_a_folder_that_is_not_there_is_told_with_its_source(folder):
 def test_a_folder_that_is_gone_at_a_reload_is_told(folder):
     gone = folder / "gone"
 
-    assert problems(gone) == [f"{gone}, where the server was started: no such folder"]
+    assert problems(gone) == [f"{gone} (where the server was started): no such folder"]
 
 
 def test_workers_go_to_their_folder_by_its_whole_path(folder):
@@ -502,7 +502,7 @@ def test_fields_of_one_family_are_none(folder, headers):
 def test_to_believe_everybody_is_warned_of(folder, arguments, environ, file, place):
     (warning,) = resolved(folder, arguments, environ, file).warnings
 
-    assert warning.startswith(f"{place}: whoever reaches this server can choose the address ")
+    assert warning.startswith(f"{place}: any client can choose the address ")
 
 
 @pytest.mark.parametrize(
@@ -522,8 +522,8 @@ def test_to_believe_proxies_is_not_warned_of(folder, arguments):
         (
             {"limit_spool": ("1G",)},
             "limit_request_body (1073741824) is more than a quarter of limit_spool (1073741824): sync and "
-            "threads workers keep a body until it is complete, and answer 413 to one of more than 268435456 "
-            "bytes",
+            "threads workers store a body until it is complete, and answer 413 to a body longer than "
+            "268435456 bytes",
         ),
         ({"limit_request_body": ("1025M",)}, "limit_request_body (1074790400) is more than a quarter of "),
         ({"limit_request_body": ("0",)}, "limit_request_body (0, no limit) is more than a quarter of "),

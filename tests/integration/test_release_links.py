@@ -134,6 +134,6 @@ def test_a_folder_that_is_gone_is_told_and_the_old_generation_goes_on(start: Sta
     server = start()
     os.remove(site / "current")
 
-    reload(server, rf"reload: {site}/current, where the server was started: no such folder$")
+    reload(server, rf"reload: {site}/current \(where the server was started\): no such folder$")
     server.await_line("reload refused")
     assert server.get().text == str(site / "one")

@@ -21,7 +21,7 @@ from appserve.errors import ConfigError, ExitCode, StartupError
 from appserve.version import __version__
 
 _ACTIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "check_config": (("--check-config",), "Check the settings, say what is wrong with them, and exit."),
+    "check_config": (("--check-config",), "Check the settings, report all problems, and exit."),
     "print_config": (
         ("--print-config",),
         "Print every setting, its value and where it comes from, and exit.",
@@ -46,8 +46,8 @@ _ENVIRONMENT = (
 )
 
 _EXIT_CODES = (
-    "0 clean, 3 the application failed to start, 4 it could not be imported, 5 settings, 6 an address "
-    "cannot be listened on, 70 gave up, 71 internal"
+    "0 clean, 3 the application failed to start, 4 it could not be imported, 5 settings, 6 cannot listen on "
+    "an address, 70 gave up, 71 internal error"
 )
 
 

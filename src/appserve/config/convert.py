@@ -163,7 +163,7 @@ class Size:
         if size < self.at_least:
             raise ValueError(f"expected a number of bytes that is at least {self.at_least}")
         if size > 2**62:
-            raise ValueError("expected a number of bytes that a file can have")
+            raise ValueError("expected a number of bytes that is at most 2^62")
         return size
 
     def show(self, value: int) -> str:
@@ -257,7 +257,7 @@ class Text:
 
     def read(self, text: str) -> str:
         if not text:
-            raise ValueError("expected a text that is not empty")
+            raise ValueError("expected a text, not an empty value")
         if not text.isprintable():
             raise ValueError("expected a text without control characters")
         return text if self.refine is None else self.refine(text)

@@ -1,6 +1,6 @@
-"""docs/settings.md and conf/appserve.toml, written from the table of settings.
+"""docs/settings.md and conf/appserve.toml, generated from the table of settings.
 
-`python -m appserve.config.document` in the project's folder writes both anew; a test compares them.
+`python -m appserve.config.document` in the project's folder writes both; a test compares them.
 """
 
 import sys
@@ -15,19 +15,19 @@ _INTRODUCTION = """\
 
 <!-- Written by `python -m appserve.config.document` from src/appserve/config/settings.py: do not edit. -->
 
-A setting can be given in four places. Each wins over those above it, and a list replaces the whole list:
+A setting can be given in four places. Each overrides those above it; a list replaces the whole list:
 
-1. its default (`PORT` and `WEB_CONCURRENCY`, which hosting platforms set, stand for the default of
-   `bind` and of `workers`);
+1. its default (`PORT`, `WEB_CONCURRENCY` and `FORWARDED_ALLOW_IPS`, which hosting platforms set, replace
+   the defaults of `bind`, `workers` and `forwarded_allow_ips`);
 2. `appserve.toml` in the current folder, or the file that `--config` names;
 3. the environment: `APPSERVE_` and the setting's name, such as `APPSERVE_KEEP_ALIVE`; an empty variable
-   is as good as unset;
+   counts as unset;
 4. the command line.
 
-`appserve --print-config` prints every setting, its value and where it comes from. `appserve --check-config`
-tells what is wrong, all at once, and exits with 5 then; so does the server itself. A name that is not a
-setting is an error in the file and on the command line, and a warning in the environment. (What Kubernetes
-puts into the environment for a Service called `appserve` is not meant for us, and is ignored.)
+`appserve --print-config` prints every setting, its value and its source. `appserve --check-config` and the
+server itself report all problems at once and exit with 5. A name that is not a setting is an error in the
+file and on the command line, and a warning in the environment. (The variables that Kubernetes sets for a
+Service called `appserve` are ignored.)
 
 [conf/appserve.toml](../conf/appserve.toml) is an example file with every setting and its default.
 """
@@ -37,8 +37,8 @@ _EXAMPLE_INTRODUCTION = """\
 # Written by `python -m appserve.config.document`.
 #
 # Copy what you need to appserve.toml where the server is started, or name the file with --config. The
-# environment (APPSERVE_KEEP_ALIVE) and the command line (--keep-alive) win over the file. SIGHUP reads it
-# again; docs/settings.md tells which changes need a restart.
+# environment (APPSERVE_KEEP_ALIVE) and the command line (--keep-alive) override the file. SIGHUP reads it
+# again; docs/settings.md lists which changes need a restart.
 # Seconds can also be "500ms", "5m" or "1h", bytes "64K", "10M" or "1G".
 """
 

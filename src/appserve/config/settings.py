@@ -1,4 +1,4 @@
-"""Every setting, one row each (config/rows.py tells what a row holds).
+"""Every setting, one row each (config/rows.py defines a row).
 
 The dataclass `Settings` is the table. From a row follow its flag, its environment variable, its key in
 appserve.toml, its place in --help, in docs/settings.md and in conf/appserve.toml, how it is checked, and
@@ -35,7 +35,7 @@ def _refine_access_logfile(text: str) -> str:
 
 
 def _refine_logfile(text: str) -> str:
-    """What names a standard stream by way of a descriptor cannot be opened: it is a symbolic link."""
+    """Refuse the path of a standard stream's descriptor: it is a symbolic link and cannot be opened."""
     stream = re.fullmatch(r"/(?:dev|proc/(?:self|thread-self|[0-9]+))/fd/([12])", text)
     if stream:
         name = "standard output" if stream[1] == "1" else "standard error"
@@ -52,7 +52,7 @@ def _refine_root_path(text: str) -> str:
 
 
 def _refine_peers(text: str) -> str:
-    from appserve.http.forwarded import TrustList  # only who says something pays for ipaddress
+    from appserve.http.forwarded import TrustList  # ipaddress is imported only if the setting is given
 
     TrustList((text,))
     return text
@@ -67,7 +67,7 @@ _PEERS = Text("PEERS", "an address (`10.0.0.7`), a network (`10.0.0.0/8`), `unix
 APPLICATION = "Application"
 ADDRESSES = "Addresses"
 PROCESSES = "Workers"
-PATIENCE = "Timeouts"
+TIMEOUTS = "Timeouts"
 LIMITS = "Limits on requests"
 PROXIES = "Behind a proxy"
 TLS = "TLS"
@@ -95,7 +95,7 @@ class Settings:
         False,
         Boolean(),
         APPLICATION,
-        "The attribute is a function that makes the application: call it without arguments.",
+        "Call the attribute without arguments to make the application.",
         more="With a module alone, its `create_app` or `make_app` is called.",
         applies=Applies.WORKERS,
     )
@@ -104,18 +104,19 @@ class Settings:
         _FOLDER,
         APPLICATION,
         "Change to this folder before importing the application.",
-        more="The folder is also where modules are looked for. Relative paths of `app_dir` start from it, "
-        "those of every other setting start from where the server was started.",
+        more="Modules are searched in this folder too. Relative paths of `app_dir` start from it; relative "
+        "paths "
+        "of every other setting start from the folder that the server was started in.",
         applies=Applies.WORKERS,
-        empty="where the server was started",
+        empty="the folder that the server was started in",
         example="/srv/shop",
     )
     app_dir: tuple[str, ...] = setting(
         (),
         Several(_FOLDER),
         APPLICATION,
-        "Look for modules in this folder first. Can be given again.",
-        more="The current folder is always looked in, after these.",
+        "Search modules in this folder first. Repeatable.",
+        more="The current folder is always searched, after these.",
         applies=Applies.WORKERS,
         example=("src",),
     )
@@ -123,9 +124,10 @@ class Settings:
         "auto",
         Choice(("auto", "wsgi", "asgi")),
         APPLICATION,
-        "The interface that the application speaks; auto tells them apart without calling it.",
+        "Interface of the application; auto detects it without calling the application.",
         more="A coroutine function, or an object whose `__call__` is one, is ASGI; a callable that takes two "
-        "arguments is WSGI, one that takes three is ASGI. The log says at start what was found, and why.",
+        "arguments is WSGI, a callable that takes three is ASGI. The log has the result and its reason at "
+        "start.",
         applies=Applies.WORKERS,
     )
 
@@ -133,9 +135,10 @@ class Settings:
         ("127.0.0.1:8000",),
         Several(_BIND),
         ADDRESSES,
-        "Listen on host:port, [ipv6]:port or unix:path. Can be given again.",
-        more="A host name is listened on at all its addresses, so `localhost:8000` is IPv4 and IPv6. "
-        "Port 0 takes a free port, which the log tells. A unix socket is not world-writable, and its file "
+        "Listen on host:port, [ipv6]:port or unix:path. Repeatable.",
+        more="For a host name the server listens on all of its addresses, so `localhost:8000` is IPv4 and "
+        "IPv6. "
+        "Port 0 takes a free port, which the log shows. A unix socket is not world-writable, and its file "
         "is removed at the end.",
         applies=Applies.LISTENERS,
         short="-b",
@@ -145,7 +148,7 @@ class Settings:
         2048,
         Whole(1),
         ADDRESSES,
-        "How many connections may wait to be accepted, for each address.",
+        "Let this many connections wait to be accepted, for each address.",
         more="The kernel caps it silently at `net.core.somaxconn`.",
         applies=Applies.LISTENERS,
     )
@@ -154,7 +157,7 @@ class Settings:
         1,
         _WORKERS,
         PROCESSES,
-        "How many worker processes serve.",
+        "Run this many worker processes.",
         applies=Applies.WORKERS,
         short="-w",
         platform=FromPlatform("WEB_CONCURRENCY", _WORKERS.read, "$WEB_CONCURRENCY when that is set"),
@@ -163,9 +166,10 @@ class Settings:
         0,
         Whole(0, 1024),
         PROCESSES,
-        "During a reload, start up to this many workers more than `workers`. "
+        "Start up to this many workers above `workers` during a reload. "
         "0 is a quarter of the workers, at least 1.",
-        more="More of them make a reload shorter and take more memory. Old workers that still finish "
+        more="A higher value makes a reload shorter and takes more memory. Old workers that finish their "
+        "last "
         "requests are not counted (docs/reload.md).",
         applies=Applies.WORKERS,
         example=2,
@@ -174,9 +178,10 @@ class Settings:
         "auto",
         Choice(("auto", "sync", "threads", "asgi")),
         PROCESSES,
-        "How a worker serves: sync (WSGI, one request at a time), threads (WSGI, a pool of threads), "
-        "asgi (an event loop), or auto, which follows from the application.",
-        more="A WSGI application gets `sync`, or `threads` if `threads` is above 1; an ASGI one `asgi`.",
+        "Serve with sync (WSGI, one request at a time), threads (WSGI, a pool of threads) or asgi (an event "
+        "loop) workers; auto chooses by the application.",
+        more="A WSGI application gets `sync`, or `threads` if `threads` is above 1; an ASGI application "
+        "`asgi`.",
         applies=Applies.WORKERS,
         short="-k",
     )
@@ -184,7 +189,7 @@ class Settings:
         0,
         Whole(0, 4096),
         PROCESSES,
-        "How many threads of one worker call a WSGI application; more than 1 makes it a threads worker. "
+        "Call a WSGI application in this many threads per worker; more than 1 selects threads workers. "
         "0 is 1, or 8 if the worker class is threads.",
         applies=Applies.WORKERS,
         example=8,
@@ -193,104 +198,107 @@ class Settings:
         1000,
         Whole(1),
         PROCESSES,
-        "How many connections one worker holds open; further ones wait in the backlog.",
+        "Hold at most this many open connections per worker; further connections wait in the backlog.",
         applies=Applies.WORKERS,
     )
     loop: str = setting(
         "auto",
         Choice(("auto", "uvloop", "asyncio")),
         PROCESSES,
-        "The event loop of asgi workers; auto is uvloop.",
+        "Run asgi workers on this event loop; auto is uvloop.",
         applies=Applies.WORKERS,
     )
     lifespan: str = setting(
         "auto",
         Choice(("auto", "on", "off")),
         PROCESSES,
-        "ASGI startup and shutdown events: auto uses them if the application does, "
-        "on demands that it does, off sends none.",
+        "Send ASGI lifespan events: auto sends them if the application supports them, on requires that it "
+        "does, off sends none.",
         applies=Applies.WORKERS,
     )
 
     timeout: float = setting(
         30.0,
         Seconds(),
-        PATIENCE,
-        "Kill and replace a worker that makes no progress for this long; 0 disables.",
+        TIMEOUTS,
+        "Kill and replace a worker that makes no progress for this long. 0 disables.",
         more="In a sync worker each piece of a response that the application hands over is progress (a block "
-        "that it yields, a call of `write()`, early hints), so this limits the time without any, not the "
-        "whole request. A wait for a client that has to take some of the response first does not count: "
-        "`write_timeout` limits it. In a threads worker a request without progress for this long is logged, "
-        "and the worker is replaced only if its loop stands still. In an asgi worker it is how long the "
-        "event loop may be blocked. The log then has the request, how long it has been running, and what "
-        "every thread was doing.",
+        "that it yields, a call of `write()`, early hints), so this does not limit the whole request. Time "
+        "spent waiting for a client that reads its response slowly does not count: `write_timeout` limits "
+        "it. In a threads worker a request without progress for this long is logged, and the worker is "
+        "replaced only if its loop is blocked. In an asgi worker this limits how long the event loop is "
+        "blocked. The log then has the request, how long it has been running, and the stack of every thread.",
         applies=Applies.WORKERS,
         short="-t",
     )
     graceful_timeout: float = setting(
         25.0,
         Seconds(),
-        PATIENCE,
-        "How long requests may still run when a worker has to leave.",
-        more="At a stop as at a reload. Keep it below what the supervisor above allows: "
-        "Kubernetes kills after 30 seconds by default.",
+        TIMEOUTS,
+        "Let requests run for this long when a worker retires or stops, then close them. 0 closes them at "
+        "once.",
+        more="Keep it below the stop timeout of the supervisor: Kubernetes kills after 30 seconds by "
+        "default.",
         applies=Applies.WORKERS,
     )
     keep_alive: float = setting(
         75.0,
         Seconds(),
-        PATIENCE,
-        "How long a connection may stay open without a request; 0 closes it after each response.",
-        more="Have it longer than the same setting of a proxy or load balancer in front.",
+        TIMEOUTS,
+        "Close a connection that has no request for this long. 0 closes it after each response.",
+        more="Set it longer than the same timeout of the proxy or load balancer.",
         applies=Applies.WORKERS,
     )
     first_byte_timeout: float = setting(
         30.0,
         Seconds(),
-        PATIENCE,
-        "How long a new connection may be silent before its first request; 0 is for ever.",
-        more="A TLS handshake and a PROXY header are part of that time.",
+        TIMEOUTS,
+        "Close a new connection that sends no request for this long. 0 disables.",
+        more="The time of the TLS handshake and of the PROXY header counts.",
         applies=Applies.WORKERS,
     )
     head_timeout: float = setting(
         30.0,
         Seconds(),
-        PATIENCE,
-        "How long a client may take to send the head of a request; 0 is for ever.",
+        TIMEOUTS,
+        "Answer 408 to a request whose head is incomplete after this long. 0 disables.",
         applies=Applies.WORKERS,
     )
     body_timeout: float = setting(
         60.0,
         Seconds(),
-        PATIENCE,
-        "How long a client may be silent within a request's body; 0 is for ever.",
+        TIMEOUTS,
+        "Answer 408 to a request if no data of its body arrives for this long. 0 disables.",
         applies=Applies.WORKERS,
     )
     body_rate: int = setting(
         100,
         Size(),
-        PATIENCE,
-        "How many bytes of a body have to come in each second; 0 is any.",
-        more="Averaged over the last one to three times `body_timeout`, and judged only once a body has been "
-        "coming in for longer than that. So a client may pause, and a burst pays for nothing later.",
+        TIMEOUTS,
+        "Answer 408 to a request whose body arrives slower than this many bytes per second. 0 disables.",
+        more="The average over the last one to three times `body_timeout`, checked only after the body has "
+        "been "
+        "arriving for longer than that. So a client can pause, and an early burst does not excuse a slow "
+        "rest.",
         applies=Applies.WORKERS,
     )
     write_timeout: float = setting(
         60.0,
         Seconds(),
-        PATIENCE,
-        "How long a client may take nothing of a response; 0 is for ever.",
+        TIMEOUTS,
+        "Abort a response if the client reads nothing for this long. 0 disables.",
         applies=Applies.WORKERS,
     )
     queue_timeout: float = setting(
         0.0,
         Seconds(),
-        PATIENCE,
-        "Answer 503 to a request that has waited for the application for longer than this; 0 never does.",
-        more="For sync and threads workers, whose requests wait for their turn. A client that has waited so "
-        "long has often given up, and its request would only make the next ones later. The answer has "
-        "`Retry-After`. Of a TCP connection on Linux the time in the backlog counts as well; of others (a "
-        "unix socket) nobody knows it, and only the time since the worker has seen the request does.",
+        TIMEOUTS,
+        "Answer 503 to a request that has waited this long for the application. 0 disables.",
+        more="Applies to sync and threads workers, whose requests wait in a queue. A client that has waited "
+        "this "
+        "long has often given up, and its request would only delay the next ones. The answer has "
+        "`Retry-After`. For a TCP connection on Linux the time in the backlog counts; for others (a unix "
+        "socket) it is unknown, and the time counts from when the worker received the request.",
         applies=Applies.WORKERS,
         example=10.0,
     )
@@ -299,21 +307,21 @@ class Settings:
         8190,
         Size(1),
         LIMITS,
-        "The longest request line; a longer one is answered 414.",
+        "Answer 414 to a request line longer than this many bytes.",
         applies=Applies.WORKERS,
     )
     limit_request_fields: int = setting(
         100,
         Whole(1),
         LIMITS,
-        "The most header fields of a request; more are answered 431.",
+        "Answer 431 to a request with more than this many header fields.",
         applies=Applies.WORKERS,
     )
     limit_request_field_size: int = setting(
         8190,
         Size(1),
         LIMITS,
-        "The longest header field of a request; a longer one is answered 431.",
+        "Answer 431 to a request with a header field longer than this many bytes.",
         applies=Applies.WORKERS,
         also=("--limit-request-field_size",),
     )
@@ -321,18 +329,19 @@ class Settings:
         1 << 30,
         Size(),
         LIMITS,
-        "The longest body of a request; a longer one is answered 413; 0 is no limit.",
-        more="Sync and threads workers keep a body until it is complete, and can keep a quarter of "
-        "`limit_spool` at most.",
+        "Answer 413 to a request body longer than this many bytes. 0 disables.",
+        more="Sync and threads workers store a body until it is complete, and store at most a quarter of "
+        "`limit_spool` for one body.",
         applies=Applies.WORKERS,
     )
     limit_concurrency: int = setting(
         0,
         Whole(),
         LIMITS,
-        "The most requests that an asgi worker has under way; further ones are answered 503; 0 is no limit.",
-        more="The answer has `Retry-After`. Sync and threads workers have as many under way as they have "
-        "threads; see `queue_timeout` for those that wait.",
+        "Answer 503 to a request when an asgi worker has this many in progress. 0 disables.",
+        more="The answer has `Retry-After`. Sync and threads workers have as many requests in progress as "
+        "they "
+        "have threads; `queue_timeout` limits how long requests wait.",
         applies=Applies.WORKERS,
         example=200,
     )
@@ -340,13 +349,14 @@ class Settings:
         4 << 30,
         Size(),
         LIMITS,
-        "The most bytes that one sync or threads worker keeps in memory and on disk for slow clients.",
-        more="Request bodies until they are complete, and responses until they are read: 64 KiB of each in "
-        "memory, the rest in files without a name in `$TMPDIR` or `/tmp`; up to 16 KiB are not counted. One "
-        "body or response may hold a quarter of it, and no more than it leaves free, so there is always room "
-        "for others. A body over a quarter is answered 413, one for which there is no room now 503; a "
-        "response waits for its reader. The default is four times that of `limit_request_body`: the "
-        "largest body has room while others are served. Raise both together.",
+        "Store at most this many bytes per sync or threads worker, in memory and on disk, for slow clients.",
+        more="Request bodies are stored until they are complete, responses until the client has read them: "
+        "64 KiB "
+        "of each in memory, the rest in unnamed files in `$TMPDIR` or `/tmp`; up to 16 KiB are not counted. "
+        "One body or response may use a quarter of the limit, and no more than it leaves free, so there is "
+        "always room for others. A body over a quarter is answered 413, a body for which there is no room "
+        "503; a response waits for its client. The default is four times `limit_request_body`, so that the "
+        "largest body fits while others are served. Raise both together.",
         applies=Applies.WORKERS,
     )
 
@@ -354,9 +364,10 @@ class Settings:
         "",
         Text("PATH", "a path", _refine_root_path),
         PROXIES,
-        "The path that the application is mounted at: SCRIPT_NAME in WSGI, root_path in ASGI.",
-        more="A path of a request that begins with it is split there; one that does not is left as it is, "
-        "because some proxies strip the path and some do not.",
+        "Mount the application at this path: SCRIPT_NAME in WSGI, root_path in ASGI.",
+        more="A request path that begins with it is split there; any other path is left as it is, because "
+        "some "
+        "proxies strip the prefix and some do not.",
         applies=Applies.WORKERS,
         example="/shop",
     )
@@ -364,41 +375,42 @@ class Settings:
         ("127.0.0.1", "::1", "unix"),
         Several(_PEERS, commas=True),
         PROXIES,
-        "The proxies whose X-Forwarded-* or Forwarded fields are believed.",
-        more="`unix` is every client of a unix socket. `*` believes everybody, so anybody can choose the "
-        "address that the application sees: only where no client can reach the server but through the proxy.",
+        "Trust the X-Forwarded-* or Forwarded fields of these proxies.",
+        more="`unix` is every client of a unix socket. `*` trusts every client, so any client can choose the "
+        "address that the application sees: use it only if every connection comes through the proxy.",
         applies=Applies.WORKERS,
         platform=FromPlatform(
             "FORWARDED_ALLOW_IPS", Several(_PEERS, commas=True).read, "$FORWARDED_ALLOW_IPS when that is set"
         ),
-        empty="nobody",
+        empty="no client",
     )
     forwarded_headers: tuple[str, ...] = setting(
         USUAL_HEADERS,
         Several(Choice(ALL_HEADERS, metavar="FIELD"), commas=True),
         PROXIES,
-        "Which fields of a proxy are heeded; the others are left to the application.",
-        more="`forwarded` (RFC 7239) and the `x-forwarded-` family exclude each other: a proxy that sets one "
-        "of them passes on what a client wrote into the other.",
+        "Apply these fields of a proxy; the application receives the others unchanged.",
+        more="`forwarded` (RFC 7239) and the `x-forwarded-` fields exclude each other: a proxy that sets one "
+        "kind passes on the other as the client sent it.",
         applies=Applies.WORKERS,
     )
     proxy_protocol: str = setting(
         "off",
         Choice(("off", "v1", "v2", "auto")),
         PROXIES,
-        "Expect each connection to begin with a PROXY header, as HAProxy and load balancers send it.",
-        more="auto takes both versions. Every connection has to have one then, on every address: who may "
-        "reach the server directly could otherwise say that it is somebody else.",
+        "Require a PROXY header at the start of each connection, as HAProxy and load balancers send it.",
+        more="auto accepts both versions. A connection without a header is closed, on every address: a "
+        "client "
+        "that reaches the server directly could otherwise choose its address.",
         applies=Applies.WORKERS,
     )
     proxy_allow_from: tuple[str, ...] = setting(
         ("127.0.0.1", "::1", "unix"),
         Several(_PEERS, commas=True),
         PROXIES,
-        "The proxies that may send a PROXY header; connections of others are closed.",
+        "Trust the PROXY header of these proxies, and close the connections of all other peers.",
         applies=Applies.WORKERS,
         also=("--proxy-allow-ips",),
-        empty="nobody",
+        empty="no client",
     )
 
     certfile: tuple[str, ...] = setting(
@@ -406,7 +418,7 @@ class Settings:
         Several(_FILE),
         TLS,
         "Serve HTTPS with this certificate (PEM, with its chain).",
-        more="One file, for all addresses and all clients. A certificate may hold several names.",
+        more="One file for all addresses. A certificate can hold several names.",
         applies=Applies.WORKERS,
         also=("--ssl-certfile",),
         example=("/etc/ssl/shop.pem",),
@@ -415,7 +427,7 @@ class Settings:
         (),
         Several(_FILE),
         TLS,
-        "The private key of the certificate, when it is not in the same file.",
+        "Read the private key of the certificate from this file, if it is not in the certificate's.",
         applies=Applies.WORKERS,
         also=("--ssl-keyfile",),
         example=("/etc/ssl/shop.key",),
@@ -424,8 +436,8 @@ class Settings:
         "",
         Text("PASSWORD", secret=True),
         TLS,
-        "What the private key is encrypted with.",
-        more="On a command line every user of the machine can read it: better in the environment or a file.",
+        "Decrypt the private key with this password.",
+        more="Every user of the machine can read a command line: set it in the environment or in a file.",
         applies=Applies.WORKERS,
         also=("--ssl-keyfile-password",),
         example="secret",
@@ -434,25 +446,25 @@ class Settings:
         "1.2",
         Choice(("1.2", "1.3")),
         TLS,
-        "The lowest version of TLS that is spoken.",
+        "Accept this version of TLS and later.",
         applies=Applies.WORKERS,
     )
     ciphers: str = setting(
         "",
         Text("CIPHERS", "a list as `openssl ciphers` takes it"),
         TLS,
-        "The ciphers of TLS 1.2.",
-        more="Those of TLS 1.3 are all good, and OpenSSL chooses.",
+        "Use these ciphers for TLS 1.2.",
+        more="OpenSSL chooses the ciphers of TLS 1.3, which are all secure.",
         applies=Applies.WORKERS,
         also=("--ssl-ciphers",),
-        empty="forward secret ones, as Python chooses them",
+        empty="Python's forward secret ciphers",
         example="ECDHE+AESGCM",
     )
     cert_reqs: str = setting(
         "none",
         Choice(("none", "optional", "required"), also={"0": "none", "1": "optional", "2": "required"}),
         TLS,
-        "Whether clients have to show a certificate that ca_certs vouch for.",
+        "Request a client certificate issued by ca_certs (optional), or require it (required).",
         applies=Applies.WORKERS,
         also=("--ssl-cert-reqs",),
     )
@@ -460,7 +472,7 @@ class Settings:
         "",
         _FILE,
         TLS,
-        "The authorities that vouch for the certificates of clients (PEM).",
+        "Verify client certificates with these CA certificates (PEM).",
         applies=Applies.WORKERS,
         also=("--ssl-ca-certs",),
         example="/etc/ssl/clients.pem",
@@ -470,17 +482,16 @@ class Settings:
         "-",
         Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile, is_path=True),
         LOGS,
-        "Where each request is recorded: - is standard output, none turns it off.",
-        more="A file is opened anew by `USR1` and by a reload, so that it can be renamed (docs/observe.md).",
+        "Log requests to this file: - is standard output, none disables.",
+        more="`USR1` and a reload reopen the file, so that it can be rotated (docs/observe.md).",
         applies=Applies.WORKERS,
     )
     error_logfile: str = setting(
         "-",
         Text("FILE", "`-` for standard error, or a path", _refine_logfile, is_path=True),
         LOGS,
-        "Where what happens to the server is recorded: - is standard error.",
-        more="A file is opened anew by `USR1` and by a reload. What the application prints goes to standard "
-        "error as before.",
+        "Log server events to this file: - is standard error.",
+        more="`USR1` and a reload reopen the file. Output of the application stays on its standard streams.",
         applies=Applies.WORKERS,
         also=("--log-file",),
     )
@@ -488,14 +499,14 @@ class Settings:
         "info",
         Choice(("debug", "info", "warning", "error", "critical")),
         LOGS,
-        "What the error log leaves out: everything below this level.",
+        "Log events of this level and above.",
         applies=Applies.RESTART,
     )
     name: str = setting(
         "",
         Text("NAME"),
         LOGS,
-        "What ps and top show of this server's processes.",
+        "Show this name for the processes in ps and top.",
         applies=Applies.RESTART,
         short="-n",
         empty="the application",
@@ -507,12 +518,11 @@ class Settings:
         Text("FILE", "a path"),
         FILES,
         "Read settings from this TOML file.",
-        more="Without it, `appserve.toml` in the current folder is read when it is there; "
-        "a file that is named has to be there.",
+        more="Default: `appserve.toml` in the current folder, if it exists. A file that is named must exist.",
         applies=Applies.RESTART,
         short="-c",
         in_file=False,
-        empty="appserve.toml, if it is there",
+        empty="appserve.toml, if it exists",
     )
 
 
@@ -523,7 +533,7 @@ GROUPS: tuple[str, ...] = tuple(dict.fromkeys(row.group for row in ROWS))
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Settings, where each value came from, and what should be said about it in the log."""
+    """Settings, the source of each value, and warnings to log."""
 
     settings: Settings
     sources: Mapping[str, str]
@@ -531,7 +541,7 @@ class Resolved:
 
 
 def changes(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the settings that differ: those that new workers bring, those that need a restart."""
+    """Names of the settings that differ: those that new workers apply, those that need a restart."""
     changed = [row for row in ROWS if getattr(old, row.name) != getattr(new, row.name)]
     return (
         tuple(row.name for row in changed if row.applies is Applies.WORKERS),

@@ -205,7 +205,7 @@ def _check_folders(cwd: str, given: _Given, problems: list[str]) -> None:
     chdir, source = given["chdir"]
     start = os.path.join(cwd, chdir) if chdir else cwd
     if start and not os.path.isdir(start):
-        where = f"{_place(source, 'chdir', chdir)}: " if chdir else f"{cwd}, where the server was started: "
+        where = f"{_place(source, 'chdir', chdir)}: " if chdir else f"{cwd} (where the server was started): "
         problems.append(f"{where}no such folder")
         return
     folders, source = given["app_dir"]
@@ -226,8 +226,8 @@ def _check_proxies(given: _Given, problems: list[str], warnings: list[str]) -> N
         peers, source = given[name]
         if any(peer == "*" or peer.endswith("/0") for peer in peers):
             warnings.append(
-                f"{_place(source, name, ','.join(peers))}: whoever reaches this server can choose the "
-                "address that the application sees (name the proxies, unless nothing else can reach it)"
+                f"{_place(source, name, ','.join(peers))}: any client can choose the address that the "
+                "application sees (list the proxies, unless only they can reach this server)"
             )
 
 
@@ -250,8 +250,8 @@ def _check_spool(given: _Given, warnings: list[str]) -> None:
     if worker_class != "asgi" and not 0 < body <= spool // SHARES:
         allowed = f"limit_request_body ({body})" if body else "limit_request_body (0, no limit)"
         warnings.append(
-            f"{allowed} is more than a quarter of limit_spool ({spool}): sync and threads workers keep a "
-            f"body until it is complete, and answer 413 to one of more than {spool // SHARES} bytes"
+            f"{allowed} is more than a quarter of limit_spool ({spool}): sync and threads workers store a "
+            f"body until it is complete, and answer 413 to a body longer than {spool // SHARES} bytes"
         )
 
 
