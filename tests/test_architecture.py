@@ -316,9 +316,9 @@ def test_no_test_module_has_a_shapeless_name() -> None:
     [
         (
             "worker_class='sync'",
-            {"asyncio", "uvloop", "ssl", "appserve.asgi.protocol", "appserve.workers.pool"},
+            {"asyncio", "uvloop", "ssl", "appserve.asgi.http1", "appserve.workers.pool"},
         ),
-        ("worker_class='threads'", {"asyncio", "uvloop", "ssl", "appserve.asgi.protocol"}),
+        ("worker_class='threads'", {"asyncio", "uvloop", "ssl", "appserve.asgi.http1"}),
         ("worker_class='asgi'", {"appserve.workers.sync_loop", "appserve.wsgi.environ"}),
         ("worker_class='asgi', loop='asyncio'", {"uvloop"}),
     ],
@@ -362,7 +362,7 @@ BAD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (machine_in_the_pure_floors, "http/timeouts.py", "from asyncio import TimerHandle"),
     (machine_in_the_pure_floors, "http/http1.py", "def now():\n    import os.path"),
     (httptools_outside_http1, "http/policy.py", "from httptools import HttpRequestParser"),
-    (httptools_outside_http1, "asgi/protocol.py", "import httptools.parser"),
+    (httptools_outside_http1, "asgi/http1.py", "import httptools.parser"),
     (event_loops_outside_asgi, "workers/base.py", "def run():\n    import asyncio"),
     (event_loops_outside_asgi, "workers/sync_loop.py", "from uvloop import new_event_loop"),
     (process_control_outside_process, "workers/base.py", "import os\nos.kill(pid, 9)"),

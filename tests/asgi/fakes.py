@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.http1 import Http1Driver
 from appserve.asgi.registry import Registry
-from appserve.asgi.scope import asgi_fields
+from appserve.asgi.scope import Address, asgi_fields
+from appserve.asgi.stream import Stream
 from appserve.connection.service import Service
 from appserve.http.date import DateFields
 from appserve.http.messages import Limits
@@ -75,7 +76,7 @@ async def turns(count: int = 5) -> None:
 class FakeTransport(asyncio.Transport):
     """Keeps what is written. With `holds`, the client reads nothing until `take`."""
 
-    def __init__(self, protocol: asyncio.Protocol, *, holds: bool = False) -> None:
+    def __init__(self, protocol: Any, *, holds: bool = False) -> None:
         super().__init__()
         self.protocol = protocol
         self.holds = holds
@@ -238,7 +239,13 @@ class Scene:
 
     def connect(self, *, holds: bool = False) -> FakeTransport:
         """A new connection."""
-        return FakeTransport(HttpProtocol(self.registry, ("192.0.2.7", 4711), ("192.0.2.1", 80)), holds=holds)
+        return FakeTransport(self.stream(("192.0.2.7", 4711), ("192.0.2.1", 80)), holds=holds)
+
+    def stream(self, client: Address | None, server: Address | None) -> Stream:
+        """What the transport of a new connection speaks with."""
+        stream = Stream(self.registry)
+        Http1Driver(stream, self.registry, client, server)
+        return stream
 
     @property
     def log(self) -> str:

@@ -1,7 +1,7 @@
 """One exchange: what an application may receive and send, apart from any wire."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -31,27 +31,27 @@ class FakeWire:
     def begin(self, exchange: Exchange) -> None:
         self.calls.append(("begin",))
 
-    def make_head(self, status: int, fields: tuple[Field, ...]) -> None:
+    def make_head(self, exchange: Exchange, status: int, fields: Iterable[Field]) -> None:
         if self.mistake:
             raise self.mistake
-        self.head = (status, fields)
+        self.head = (status, tuple(fields))
 
-    def respond(self, body: bytes) -> None:
+    def respond(self, exchange: Exchange, body: bytes) -> None:
         if self.mistake:
             raise self.mistake
         self.calls.append(("respond", *self.head, body))
 
-    def start_response(self, body: bytes) -> None:
+    def start_response(self, exchange: Exchange, body: bytes) -> None:
         if self.mistake:
             raise self.mistake
         self.calls.append(("start", *self.head, body))
 
-    def send_body(self, data: bytes, more: bool) -> None:
+    def send_body(self, exchange: Exchange, data: bytes, more: bool) -> None:
         if self.mistake:
             raise self.mistake
         self.calls.append(("body", data, more))
 
-    def want_body(self) -> None:
+    def want_body(self, exchange: Exchange) -> None:
         self.wanted += 1
         self.on_want()
 
@@ -67,7 +67,7 @@ def make(body_length: int = 0) -> tuple[Exchange, FakeWire]:
         [],
         Rules("1.1", False, False, body_length, expects_continue=False, upgrade=b"", may_be_held=False),
     )
-    return Exchange(wire, head, {"type": "http"}), wire
+    return Exchange(wire, head, {"type": "http"}, 0), wire
 
 
 def body(data: bytes = b"", more: bool = False) -> dict[str, Any]:
@@ -344,9 +344,6 @@ async def test_a_body_may_be_any_kind_of_bytes(kind: type) -> None:
         {"type": "http.response.start", "status": True},
         {"type": "http.response.start", "status": 100},
         {"type": "http.response.start", "status": 1000},
-        {"type": "http.response.start", "status": 200, "headers": [("a", "b")]},
-        {"type": "http.response.start", "status": 200, "headers": [(b"a", 1)]},
-        {"type": "http.response.start", "status": 200, "headers": {"a": "b"}},
         {"type": "http.response.start", "status": 200, "headers": None},
         {"type": "http.response.body", "body": b"before the start"},
         {"type": "http.response.body", "body": b"before the start", "more_body": True},

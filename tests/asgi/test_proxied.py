@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.proxied import Proxied, make_proxied
 from appserve.asgi.scope import make_template
 from appserve.http.forwarded import ALL_HEADERS, Forwarding, TrustList
@@ -217,7 +216,7 @@ async def test_a_client_of_a_unix_socket_is_believed_as_unix() -> None:
     scene = Scene(witness)
     for trusted in ("unix", "127.0.0.1"):
         scene.change(forwarding=Forwarding(TrustList([trusted]), ["x-forwarded-for"]))
-        client = FakeTransport(HttpProtocol(scene.registry, None, ("/run/s", None)))
+        client = FakeTransport(scene.stream(None, ("/run/s", None)))
         client.feed(request("X-Forwarded-For: 198.51.100.7"))
         await turns()
 

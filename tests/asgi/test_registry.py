@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.stream import Stream
 from tests.asgi.fakes import Scene, on_both_loops, turns
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -37,15 +37,15 @@ async def test_the_clients_clock_never_goes_back() -> None:
     assert registry.attended == pytest.approx(0.5)
 
 
-def count_sweeps(monkeypatch: pytest.MonkeyPatch) -> list[HttpProtocol]:
-    seen: list[HttpProtocol] = []
-    sweep = HttpProtocol.sweep
+def count_sweeps(monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
+    seen: list[Stream] = []
+    sweep = Stream.sweep
 
-    def count(protocol: HttpProtocol, now: float) -> None:
+    def count(protocol: Stream, now: float) -> None:
         seen.append(protocol)
         sweep(protocol, now)
 
-    monkeypatch.setattr(HttpProtocol, "sweep", count)
+    monkeypatch.setattr(Stream, "sweep", count)
     return seen
 
 

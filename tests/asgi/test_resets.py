@@ -120,7 +120,7 @@ async def reach(house: House, caller: Caller, phase: Phase, site: Site) -> None:
         await caller.read_to(phase.reads)
     if phase.floods:
         sending = asyncio.create_task(caller.send(b"x" * 50_000_000))
-        await until(lambda: connection._reading_paused, "enough of it waits")
+        await until(lambda: connection.reading_paused, "enough of it waits")
         sending.cancel()
         await asyncio.wait([sending])
     if phase.fills:
@@ -163,7 +163,7 @@ def is_noticed(house: House, phase: Phase, way: str) -> bool:
     an end cannot be seen, only a reset can."""
     for connection in tuple(house.registry.connections):
         connection.sweep(house.registry.attended)
-    return all(one._ended or (phase.floods and way != "RST") for one in house.registry.connections)
+    return all(one.ended or (phase.floods and way != "RST") for one in house.registry.connections)
 
 
 @pytest.mark.parametrize("way", WAYS)

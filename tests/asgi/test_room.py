@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.protocol import HttpProtocol
 from appserve.asgi.room import Room
+from appserve.asgi.stream import Stream
 from appserve.http.messages import Limits
 from tests.asgi.calls import Caller, House, until
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
@@ -144,7 +144,7 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
         scene = Scene(hello)
         clients = [scene.connect() for _ in range(64)]
         for age, client in enumerate(clients):
-            assert isinstance(client.protocol, HttpProtocol)
+            assert isinstance(client.protocol, Stream)
             client.protocol.sweep(float(age))
         scene.registry.attended = 64.0
 
@@ -182,7 +182,7 @@ async def test_only_connections_without_a_request_make_room() -> None:
     unread = states["unread"] = scene.connect()
     unread.peer.send(b"G")
     held = states["held"] = scene.connect(holds=True)
-    held.protocol._write(b"x")  # type: ignore[attr-defined]  # as if a response were still to be taken
+    held.protocol.write(b"x")  # type: ignore[attr-defined]  # as if a response were still to be taken
     await turns()
     new = scene.connect()
     used = scene.connect()

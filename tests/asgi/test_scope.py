@@ -1,9 +1,6 @@
 """The scope of an HTTP request."""
 
-import pytest
-
-from appserve.asgi.scope import asgi_fields, check_headers, make_scope, make_template
-from appserve.errors import AppMistake
+from appserve.asgi.scope import asgi_fields, make_scope, make_template
 from appserve.http.date import DateFields
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Limits, RequestHead
@@ -133,36 +130,3 @@ def test_a_connection_on_a_unix_socket_has_a_path_for_a_server_and_no_client() -
     scope = make_scope(template, read_head("GET / HTTP/1.1", "Host: a"), None)
 
     assert (scope["client"], scope["server"]) == (None, ("/run/a.sock", None))
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [("content-type", "text/plain")],
-        [(b"content-type", "text/plain")],
-        [("content-type", b"text/plain")],
-        [(b"a", b"b", b"c")],
-        [(b"a",)],
-        [b"ab"],
-        [1],
-        5,
-        None,
-        [(b"a", None)],
-        [(bytearray(b"a"), b"b")],
-    ],
-    ids=repr,
-)
-def test_headers_that_are_no_pairs_of_bytes_are_refused(headers: object) -> None:
-    with pytest.raises(AppMistake):
-        check_headers(headers)
-
-
-@pytest.mark.parametrize("shape", [list, tuple, iter])
-def test_headers_may_be_any_iterable_of_pairs(shape: type) -> None:
-    pairs = [[b"a", b"1"], (b"set-cookie", b"x"), (b"set-cookie", b"y")]
-
-    assert [tuple(pair) for pair in check_headers(shape(pairs))] == [
-        (b"a", b"1"),
-        (b"set-cookie", b"x"),
-        (b"set-cookie", b"y"),
-    ]

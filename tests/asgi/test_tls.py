@@ -496,8 +496,8 @@ async def test_an_upload_waits_for_an_application_that_does_not_receive() -> Non
     await until_it_stands_still(lambda: sent)
     assert sent < 32 << 20
     (connection,) = house.registry.connections
-    assert connection._exchange is not None
-    assert connection._exchange.unread < 2 * 65536 + 65536
+    assert connection.driver._exchange is not None
+    assert connection.driver._exchange.unread < 2 * 65536 + 65536
 
     gate.set()
     await uploading

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.protocol import HttpProtocol
-from appserve.asgi.requests import DISCARD_BOUND
-from appserve.asgi.transport import READ_BOUND
+from appserve.asgi.http1 import DISCARD_BOUND
+from appserve.asgi.stream import READ_BOUND, Stream
 from appserve.http.timeouts import LINGER_LONGEST, LINGER_SILENCE, Timeouts
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 
@@ -41,7 +40,7 @@ class Clock:
     """Sweeps a connection once a second."""
 
     def __init__(self, client: FakeTransport) -> None:
-        assert isinstance(client.protocol, HttpProtocol)
+        assert isinstance(client.protocol, Stream)
         self.protocol = client.protocol
         self.client = client
         self.now = 1000.0
@@ -432,7 +431,7 @@ async def test_an_idle_connection_with_unread_input_is_not_closed_as_idle() -> N
     scene = Scene(hello)
     client = scene.connect()
     client.peer.send(GET)
-    assert isinstance(client.protocol, HttpProtocol)
+    assert isinstance(client.protocol, Stream)
 
     assert not client.protocol.close_if_idle()
     assert not client.closing

@@ -1,6 +1,6 @@
 """What becomes of a connection that was accepted: which protocols it is given, and in which order.
 
-    PROXY header (gate.py) ─► TLS (tls.py) ─► HTTP (protocol.py)
+    PROXY header (gate.py) ─► TLS (tls.py) ─► HTTP (stream.py, http1.py)
 
 The first two only where they are asked for. The HTTP connection is there from the accept on, so it is
 counted, swept and closed like any other while it still waits for what comes before it.
@@ -9,12 +9,13 @@ counted, swept and closed like any other while it still waits for what comes bef
 import asyncio
 import socket
 import ssl
-from typing import Any
+from typing import Any, cast
 
 from appserve.asgi.gate import Gate
-from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.http1 import Http1Driver
 from appserve.asgi.registry import Registry
 from appserve.asgi.scope import Address
+from appserve.asgi.stream import Stream
 from appserve.asgi.tls import TlsSite, TlsTransport
 from appserve.errors import Rejected
 from appserve.net.address import show_peer
@@ -48,18 +49,21 @@ class ConnectionFactory:
             except Rejected as rejected:
                 self._refusals.add(show_peer(peer), rejected.reason)
                 return None
-        http = self._make_http(connection, peer, listener)
-        following = http if self._tls is None else TlsTransport(self._tls, http)
+        stream = Stream(self._registry)
+        driver = self._make_driver(stream, connection, peer, listener)
+        following = stream if self._tls is None else TlsTransport(self._tls, stream, driver)
         if greetings is None:
-            return following
-        return Gate(http, following, greetings.version, show_peer(peer), self._refusals)
+            return cast("asyncio.Protocol", following)  # it has the methods, and no base class
+        return Gate(driver, following, greetings.version, show_peer(peer), self._refusals)
 
-    def _make_http(self, connection: socket.socket, peer: Any, listener: Listener) -> HttpProtocol:
+    def _make_driver(
+        self, stream: Stream, connection: socket.socket, peer: Any, listener: Listener
+    ) -> Http1Driver:
         if listener.unix_path is not None:
-            return HttpProtocol(self._registry, None, (listener.unix_path, None))
+            return Http1Driver(stream, self._registry, None, (listener.unix_path, None))
         server = self._servers.get(listener)
         if server is None:
             server = connection.getsockname()[:2]
             if listener.socket.getsockname()[:2] == server:
                 self._servers[listener] = server  # not a wildcard: all its connections have this address
-        return HttpProtocol(self._registry, (peer[0], peer[1]), server)
+        return Http1Driver(stream, self._registry, (peer[0], peer[1]), server)

@@ -18,11 +18,11 @@ small request runs from its first to its last line in one turn of the event loop
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from typing import Any, Protocol
 
-from appserve.asgi.scope import Field, Scope, check_headers
+from appserve.asgi.scope import Field, Scope
 from appserve.errors import AppMistake, ClientDisconnected
 from appserve.http.messages import RequestHead
 
@@ -61,25 +61,26 @@ CONNECTED, HALF_CLOSED, CLOSED = ClientState
 class Wire(Protocol):
     """What carries an exchange. Its methods write and return; none of them waits."""
 
-    paused: bool
-    """The client takes less than it is sent, and enough of it waits in memory."""
+    @property
+    def paused(self) -> bool:
+        """Whether the client takes less than it is sent, and enough of it waits in memory."""
 
     def begin(self, exchange: "Exchange") -> None:
         """The application is about to be called."""
 
-    def make_head(self, status: int, fields: tuple[Field, ...]) -> None:
+    def make_head(self, exchange: "Exchange", status: int, fields: Iterable[Field]) -> None:
         """Make the head of the response, which is kept. Raises AppMistake, and then another may be made."""
 
-    def respond(self, body: bytes) -> None:
+    def respond(self, exchange: "Exchange", body: bytes) -> None:
         """The head, and all of the body. Raises AppMistake, and then writes nothing."""
 
-    def start_response(self, body: bytes) -> None:
+    def start_response(self, exchange: "Exchange", body: bytes) -> None:
         """The head, and the first part of a body that goes on. Raises AppMistake; see `respond`."""
 
-    def send_body(self, data: bytes, more: bool) -> None:
+    def send_body(self, exchange: "Exchange", data: bytes, more: bool) -> None:
         """A further part. Raises AppMistake if it is more than was announced, and then writes nothing."""
 
-    def want_body(self) -> None:
+    def want_body(self, exchange: "Exchange") -> None:
         """The application waits for the request body."""
 
     def finish(self, exchange: "Exchange", error: BaseException | None) -> None:
@@ -87,7 +88,18 @@ class Wire(Protocol):
 
 
 class Exchange:
-    """The state of one request and its response. `task` runs the application."""
+    """The state of one request and its response.
+
+    task          runs the application
+    called_at     when the application was given to the loop to be called (monotonic ns)
+    continue_due  the client waits for a 100 (Continue) before it sends the body
+
+    Of the response, for the carrier, once its head is made:
+
+    status        as the application gave it
+    head_parts    what the carrier has made of the head
+    length        the Content-Length that the application gave, or -1
+    """
 
     __slots__ = (
         "_body",
@@ -99,20 +111,28 @@ class Exchange:
         "_wire",
         "answer",
         "called_at",
+        "continue_due",
         "disconnect_sent",
         "head",
+        "head_parts",
+        "length",
         "scope",
+        "status",
         "task",
     )
 
     _sent_this_turn: int  # from the first part of a body on
-    task: asyncio.Task[None]  # once the carrier has made it
-    called_at: int  # when its application was given to the loop to be called; monotonic ns
+    task: asyncio.Task[None]  # once it is launched
+    status: int
+    head_parts: list[bytes]
+    length: int
 
-    def __init__(self, wire: Wire, head: RequestHead[Field], scope: Scope) -> None:
+    def __init__(self, wire: Wire, head: RequestHead[Field], scope: Scope, called_at: int) -> None:
         self._wire = wire
         self.head = head
         self.scope = scope
+        self.called_at = called_at
+        self.continue_due = False
         self._body = b""  # what the application has not received yet
         self._more = head.rules.body_length != 0  # more of it is to come
         self._body_delivered = False  # the application has received the last of it
@@ -194,7 +214,7 @@ class Exchange:
                 self._body_delivered = not more
                 return {"type": "http.request", "body": body, "more_body": more}
             if more:
-                self._wire.want_body()
+                self._wire.want_body(self)
                 # What had been held back may be there now, or the client turned out to be gone.
                 if self._body or not self._more or self._client is CLOSED:
                     continue
@@ -229,14 +249,14 @@ class Exchange:
                 self._raise_gone()
             if answer is HELD:
                 if more:
-                    self._wire.start_response(body)
+                    self._wire.start_response(self, body)
                     self.answer = STARTED
                     self._sent_this_turn = 0
                 else:
                     # hot: bench asgi-hello. The usual response; there is nothing to wait for afterwards.
-                    self._wire.respond(body)
+                    self._wire.respond(self, body)
             elif answer is STARTED:
-                self._wire.send_body(body, more)
+                self._wire.send_body(self, body, more)
             else:
                 raise AppMistake("http.response.body before http.response.start")
             if more:
@@ -255,10 +275,12 @@ class Exchange:
                 status = _read_status(status)
             if not 200 <= status <= 999:
                 raise AppMistake(f"http.response.start with status {status}: expected 200 to 999")
-            fields = check_headers(message.get("headers", ()))
+            headers = message.get("headers", ())
+            if type(headers) is not list:
+                headers = _read_headers(headers)
             if self._client is CLOSED:
                 self._raise_gone()
-            self._wire.make_head(status, fields)
+            self._wire.make_head(self, status, headers)
             self.answer = HELD
         else:
             raise AppMistake(f"unknown ASGI message type {kind!r} for an http scope")
@@ -306,6 +328,13 @@ def _read_more(more: object) -> bool:
     if more is None or isinstance(more, int):
         return bool(more)
     raise AppMistake(f"the more_body of http.response.body must be a bool, not {type(more).__name__}")
+
+
+def _read_headers(headers: object) -> list[Field]:
+    try:
+        return list(headers)  # type: ignore[call-overload,no-any-return]  # a TypeError is an answer
+    except (TypeError, ValueError) as error:
+        raise AppMistake(f"response headers must be pairs of bytes: {error}") from None
 
 
 def _read_status(status: object) -> int:

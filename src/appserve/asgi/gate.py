@@ -1,6 +1,6 @@
 """The PROXY header that a connection begins with: it is read here, and the rest handed on.
 
-    socket ── transport of the event loop ── Gate, then TlsTransport or HttpProtocol
+    socket ── transport of the event loop ── Gate, then TlsTransport or Stream
 
 The transport has the bytes already when they are looked at, so what follows the header is kept and given to
 whoever comes next. How long a header may take is the wait for a connection's first byte.
@@ -9,8 +9,9 @@ whoever comes next. How long a header may take is the wait for a connection's fi
 import asyncio
 from typing import cast
 
-from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.http1 import Http1Driver
 from appserve.asgi.scope import Address
+from appserve.asgi.stream import Stream
 from appserve.asgi.tls import TlsTransport
 from appserve.errors import Rejected
 from appserve.http.proxy_protocol import Endpoint, ProxyHeader, read_proxy_header
@@ -29,8 +30,8 @@ class Gate(asyncio.Protocol):
 
     def __init__(
         self,
-        http: HttpProtocol,
-        following: HttpProtocol | TlsTransport,
+        http: Http1Driver,
+        following: Stream | TlsTransport,
         version: str,
         peer: str,
         refusals: Refusals,
@@ -44,7 +45,7 @@ class Gate(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._following.connection_made(transport)
+        self._following.connection_made(self._transport)
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -61,7 +62,7 @@ class Gate(asyncio.Protocol):
             return
         header, size = found
         self._introduce(header)
-        transport.set_protocol(self._following)
+        transport.set_protocol(cast("asyncio.Protocol", self._following))
         if len(self._seen) > size:
             self._following.data_received(self._seen[size:])
 

@@ -4,11 +4,13 @@ import asyncio
 import contextvars
 import math
 import os
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from appserve import forked
 from appserve.asgi.exchange import Exchange
 from appserve.asgi.scope import Field
 from appserve.connection.eviction import Evictable
@@ -43,14 +45,12 @@ class LoopConnection(Protocol):
     def evictable(self) -> tuple[Evictable, float] | None:
         """If it may be closed to make room for others: what it is, and since when."""
 
-    def make_room(self) -> bool:
-        """Close for others, unless a request has come in or is being answered; whether it is closed."""
-
     def close_after_response(self) -> None:
         """Let the response under way, or the next one, be the last."""
 
-    def close_if_idle(self) -> bool:
-        """Close unless a request is coming in or being answered; whether it is closed."""
+    def close_if_idle(self, *, or_lacks_head: bool = False) -> bool:
+        """Close unless a request is coming in or being answered; whether it is closed. With `or_lacks_head`
+        also while a request head is not complete."""
 
     def send_disconnect(self) -> None:
         """If a response is under way, give its application http.disconnect: the server stops."""
@@ -185,6 +185,9 @@ class Registry:
     def ended(self, exchange: Exchange, error: BaseException | None) -> None:
         """The application has returned, or raised `error`: log that unless the end of the connection, or of
         the worker, brought it about."""
+        if self.forked:
+            forked.leave(error)
+        self.service.tally.busy_ns += time.monotonic_ns() - exchange.called_at
         self.exchanges.discard(exchange)
         if self.departed is not None:
             self.departed()

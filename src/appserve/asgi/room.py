@@ -41,7 +41,9 @@ class Room:
         is_full = self.left() <= 0  # else it is for want of descriptors, which is told where that is seen
         candidates = ((*found, one) for one in self._registry.connections if (found := one.evictable()))
         chosen = choose(candidates, max(1, self._most // SHARE))
-        closed = [(kind, connection) for kind, connection in chosen if connection.make_room()]
+        closed = [
+            (kind, connection) for kind, connection in chosen if connection.close_if_idle(or_lacks_head=True)
+        ]
         self._leaving = {connection for _, connection in closed}
         if is_full:
             self._report([kind for kind, _ in closed])

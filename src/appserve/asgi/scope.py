@@ -68,25 +68,17 @@ def make_scope(template: Scope, head: RequestHead[Field], state: Mapping[str, An
     return scope
 
 
-def check_headers(headers: object) -> tuple[Field, ...]:
-    """The headers of a response message as they will be sent: the application may change its list later.
-
-    Raises AppMistake for what is no pair of bytes. What HTTP forbids in them is found when they are written.
-    """
-    try:
-        fields: tuple[Field, ...] = tuple(headers)  # type: ignore[arg-type]  # a TypeError is an answer
-        for name, value in fields:
-            if type(name) is not bytes or type(value) is not bytes:
-                raise AppMistake(f"a response header is a pair of bytes, not {name!r} and {value!r}")
-    except (TypeError, ValueError) as error:
-        raise AppMistake(f"response headers must be pairs of bytes: {error}") from None
-    return fields
-
-
 def _as_is(text: bytes) -> bytes:
     return text
 
 
-def _spell(field: Field) -> tuple[bytes, bytes]:
-    name, value = field
+def _spell(field: Any) -> tuple[bytes, bytes]:
+    """The name and the value of a response header. Without a context: that would be the look-up that did not
+    find it, and its message has the value, which may be a secret."""
+    try:
+        name, value = field
+    except (TypeError, ValueError) as error:
+        raise AppMistake(f"response headers must be pairs of bytes: {error}") from None
+    if type(name) is not bytes or type(value) is not bytes:
+        raise AppMistake(f"a response header is a pair of bytes, not {name!r} and {value!r}") from None
     return name, value

@@ -1,8 +1,8 @@
 """TLS between a transport and an HTTP connection: decrypts what comes in, encrypts what goes out.
 
-    socket ── transport of the event loop ── TlsTransport ── HttpProtocol
+    socket ── transport of the event loop ── TlsTransport ── Stream
 
-To the transport it is a protocol, to the HttpProtocol a transport. So both event loops, and all that an HTTP
+To the transport it is a protocol, to the Stream a transport. So both event loops, and all that an HTTP
 connection does to end in good order, behave on TLS as on plain TCP. The TLS that the loops have themselves
 (`ssl=`) does not: it ends a connection whose client has ended its side (a response is cut), cannot end ours
 and read on (the response to an upload that is refused is lost), and tells failed handshakes in the log.
@@ -17,8 +17,9 @@ import ssl
 from enum import IntEnum
 from typing import Any, cast
 
-from appserve.asgi.protocol import HttpProtocol
+from appserve.asgi.http1 import Http1Driver
 from appserve.asgi.registry import Registry
+from appserve.asgi.stream import Stream
 from appserve.errors import Cause, Rejected
 from appserve.http.policy import PLAIN_ON_TLS
 from appserve.net.tls_socket import PLAIN_HTTP, RECORD, explain
@@ -59,16 +60,17 @@ class TlsSite:
 class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     """One connection."""
 
-    __slots__ = ("_http", "_incoming", "_is_deaf", "_outgoing", "_phase", "_raw", "_site", "_tls")
+    __slots__ = ("_http", "_incoming", "_is_deaf", "_outgoing", "_phase", "_raw", "_site", "_stream", "_tls")
 
     _raw: asyncio.Transport  # from connection_made on
     _tls: ssl.SSLObject  # from the first byte on, as are the two buffers: who is silent costs no memory
     _incoming: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
 
-    def __init__(self, site: TlsSite, http: HttpProtocol) -> None:
+    def __init__(self, site: TlsSite, stream: Stream, http: Http1Driver) -> None:
         super().__init__()
         self._site = site
+        self._stream = stream
         self._http = http
         self._phase = HANDSHAKE
         self._is_deaf = False  # the client has said that nothing more comes
@@ -77,7 +79,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._raw = cast("asyncio.Transport", transport)
-        self._http.connection_made(self)
+        self._stream.connection_made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._site.buffer
@@ -96,28 +98,29 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._shake_hands(data)
         else:
             # It is counted and dropped: nobody reads on after our end.
-            self._http.data_received(bytes(len(data)))
+            self._stream.data_received(bytes(len(data)))
 
     def eof_received(self) -> bool:
         """The client ended its side, with a close_notify before it or without: a request says itself how long
         it is, so one that was cut is not taken for whole."""
-        if self._phase is HANDSHAKE or not self._http.eof_received():
+        if self._phase is HANDSHAKE or not self._stream.eof_received():
             self.close()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        http = self._http
+        stream = self._stream
         self._phase = ENDED
-        for name in ("_tls", "_incoming", "_outgoing", "_http"):  # memory is not to wait for the collector
+        # Memory is not to wait for the collector.
+        for name in ("_tls", "_incoming", "_outgoing", "_http", "_stream"):
             if hasattr(self, name):
                 delattr(self, name)
-        http.connection_lost(error)
+        stream.connection_lost(error)
 
     def pause_writing(self) -> None:
-        self._http.pause_writing()
+        self._stream.pause_writing()
 
     def resume_writing(self) -> None:
-        self._http.resume_writing()
+        self._stream.resume_writing()
 
     # ── what the client said ──
 
@@ -146,7 +149,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         else:
             self._phase = ENDED
             self._flush()  # the alert that says why, which must not be lost to a reset
-            self._http.close()
+            self._stream.close(linger=True)
 
     def _tell(self, error: Exception) -> None:
         client = self._http.endpoints()[0]
@@ -188,8 +191,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 self._raw.abort()
                 return
         if data:
-            self._http.data_received(data)
-        if self._is_deaf and not self._http.eof_received():
+            self._stream.data_received(data)
+        if self._is_deaf and not self._stream.eof_received():
             self.close()
 
     # ── what the HTTP connection asks for ──
@@ -217,14 +220,14 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._break(error)
             return
         encrypted = self._outgoing.read()
-        self._http.written += len(encrypted) - size
+        self._stream.written += len(encrypted) - size
         self._raw.write(encrypted)
 
     def _flush(self) -> None:
         """Send what TLS itself has to say."""
         if self._outgoing.pending:
             data = self._outgoing.read()
-            self._http.written += len(data)
+            self._stream.written += len(data)
             self._raw.write(data)
 
     def _say_goodbye(self) -> None:

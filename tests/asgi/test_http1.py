@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.protocol import HttpProtocol
-from appserve.asgi.requests import DISCARD_BOUND
-from appserve.asgi.transport import READ_BOUND
+from appserve.asgi.http1 import DISCARD_BOUND
+from appserve.asgi.stream import READ_BOUND, Stream
 from appserve.errors import AppMistake, Cause
 from appserve.http.messages import Limits
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
@@ -58,8 +57,8 @@ async def echo(scope: Any, receive: Receive, send: Send) -> None:
     await send(part(body))
 
 
-def protocol_of(transport: FakeTransport) -> HttpProtocol:
-    assert isinstance(transport.protocol, HttpProtocol)
+def protocol_of(transport: FakeTransport) -> Stream:
+    assert isinstance(transport.protocol, Stream)
     return transport.protocol
 
 
@@ -568,7 +567,7 @@ async def test_a_client_that_resets_before_our_end_is_no_error() -> None:
             raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
     scene = Scene(hello)
-    client = Late(HttpProtocol(scene.registry, ("192.0.2.7", 4711), ("192.0.2.1", 80)))
+    client = Late(scene.stream(("192.0.2.7", 4711), ("192.0.2.1", 80)))
     client.feed(post(10 * DISCARD_BOUND) + b"x")
     await turns()
 
@@ -1163,7 +1162,7 @@ async def test_a_refusal_is_logged_and_counted_by_its_cause(
     client: tuple[str, int] | None, shown: str
 ) -> None:
     scene = Scene(hello)
-    FakeTransport(HttpProtocol(scene.registry, client, None)).feed(b"nonsense\r\n\r\n")
+    FakeTransport(scene.stream(client, None)).feed(b"nonsense\r\n\r\n")
     await turns()
 
     assert f"INFO     refused a request from {shown}: 400 malformed request line" in scene.log
@@ -1382,3 +1381,58 @@ async def test_a_request_that_is_cut_is_answered_503() -> None:
 
     assert client.sent.startswith(b"HTTP/1.1 503 ")
     assert "ERROR" not in scene.log
+
+
+# ── headers of responses ──
+
+
+async def start_with(headers: object) -> tuple[bytes, list[Exception]]:
+    """What an application with these headers sends, and what it is told."""
+    raised: list[Exception] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"x"})
+        except Exception as error:
+            raised.append(error)
+
+    client = Scene(application).connect()
+    client.feed(GET)
+    await turns()
+    return client.sent, raised
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("content-type", "text/plain")],
+        [(b"content-type", "text/plain")],
+        [("content-type", b"text/plain")],
+        [(b"a", b"b", b"c")],
+        [(b"a",)],
+        [b"ab"],
+        [1],
+        5,
+        None,
+        [(b"a", None)],
+        [(bytearray(b"a"), b"b")],
+    ],
+    ids=repr,
+)
+@on_both_loops
+async def test_headers_that_are_no_pairs_of_bytes_are_refused(headers: object) -> None:
+    sent, raised = await start_with(headers)
+
+    assert [type(error) for error in raised] == [AppMistake]
+    assert raised[0].__cause__ is None and raised[0].__suppress_context__
+    assert sent.startswith(b"HTTP/1.1 500 ")
+
+
+@pytest.mark.parametrize("shape", [list, tuple, iter])
+@on_both_loops
+async def test_headers_may_be_any_iterable_of_pairs(shape: type) -> None:
+    sent, raised = await start_with(shape([[b"a", b"1"], (b"set-cookie", b"x"), (b"set-cookie", b"y")]))
+
+    assert not raised
+    assert b"a: 1\r\nset-cookie: x\r\nset-cookie: y\r\n" in sent
