@@ -7,6 +7,7 @@ busy favours neither.
 """
 
 import argparse
+import compileall
 import importlib.metadata
 import os
 import shutil
@@ -18,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import appserve
 from tests.benchmarks import generator
 from tests.benchmarks.cases import CASES, Case
 from tests.benchmarks.contenders import COMPILED, Contender, Target, contenders, targets
@@ -93,6 +95,9 @@ def main(arguments: Sequence[str] | None = None, suite: Suite = PLAIN) -> int:
     for one in chosen:
         if one.missing:
             print(f"{one.name} is left out: {one.missing}", file=sys.stderr)
+    # An installation brings compiled bytecode; an editable one may be told not to write any, and would
+    # compile every module at each start.
+    compileall.compile_dir(Path(appserve.__file__).parent, quiet=1)
     put_load, about = suite.prepare(options.results)
     comparison = Comparison(suite, options, [one for one in chosen if not one.missing], put_load)
     conditions = f"{describe(options, comparison.cores)} {about}."
