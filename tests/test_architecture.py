@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "appserve"
 
 FLOORS: tuple[set[str], ...] = (
-    {"version", "tracebacks"},
+    {"version", "tracebacks", "values"},
     {"__init__", "errors", "demo"},
     {"forked"},
     {"http"},  # bytes

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,7 +142,7 @@ def test_without_a_master_to_tell_it_is_logged(tmp_path: Path) -> None:
 
 def test_a_worker_whose_master_died_before_it_began_leaves(tmp_path: Path) -> None:
     context, master = make_context(tmp_path)
-    context = replace(context, master_pid=1 if os.getppid() != 1 else 2)
+    context = context.replace(master_pid=1 if os.getppid() != 1 else 2)
     pid = os.fork()
     if pid == 0:
         os._exit(run_worker(context))

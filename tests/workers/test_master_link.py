@@ -5,7 +5,6 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -226,7 +225,7 @@ def test_orders_that_came_before_the_end_are_still_obeyed(case: Case) -> None:
 
 
 def test_another_parent_is_the_end_of_the_master(tmp_path: Path, case: Case) -> None:
-    context = replace(case.context, master_pid=1 if os.getppid() != 1 else 2)
+    context = case.context.replace(master_pid=1 if os.getppid() != 1 else 2)
     link = MasterLink(context, lambda: NOW)
 
     link.tick()
@@ -238,7 +237,7 @@ def test_another_parent_is_the_end_of_the_master(tmp_path: Path, case: Case) -> 
 
 def test_a_term_with_another_parent_is_the_death_signal(case: Case) -> None:
     case.link.close()
-    link = MasterLink(replace(case.context, master_pid=1 if os.getppid() != 1 else 2), lambda: NOW)
+    link = MasterLink(case.context.replace(master_pid=1 if os.getppid() != 1 else 2), lambda: NOW)
     case.link = link
 
     os.kill(os.getpid(), signal.SIGTERM)

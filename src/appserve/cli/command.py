@@ -5,7 +5,6 @@ a mistake in a flag, in the environment and in the file are all told at once, an
 """
 
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -62,6 +61,8 @@ class _CommandLine:
 
 def version_text() -> str:
     """The version, whether the request path is compiled, and the Python that runs it."""
+    import platform  # only the version pays for it
+
     spec = find_spec("appserve.http.http1")
     is_pure = spec is None or (spec.origin or "").endswith(".py")
     build = "pure Python" if is_pure else "compiled"

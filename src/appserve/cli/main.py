@@ -2,6 +2,7 @@
 
 # Until main() has put sys.path right, a file beside the script or in the current folder is found before the
 # standard library's. So nothing is imported here that is not in every Python process already.
+import gc
 import os
 import sys
 
@@ -19,6 +20,7 @@ _INTERNAL = 71
 
 def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
     """Run the command with these arguments (those of the process by default), and exit with its code."""
+    gc.disable()  # until workers/modules.py switches it on: what is imported now stays
     try:
         _remove_launcher_folder()
         # Imported here, so that a Ctrl-C during the first moments is as quiet as later on.

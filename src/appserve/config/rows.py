@@ -5,11 +5,12 @@ The table itself is in config/settings.py.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, TypeVar
 
 from appserve.config.convert import Boolean, Several, Text, ValueType
+from appserve.values import Value
 
 T = TypeVar("T")
 
@@ -25,8 +26,7 @@ class Applies(Enum):
 _NO_PATHS = ("-", "none")  # of a log: a standard stream, and no log at all
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FromPlatform:
+class FromPlatform(Value):
     """An environment variable that hosting platforms set: it stands for the default."""
 
     variable: str
@@ -34,8 +34,7 @@ class FromPlatform:
     effect: str  # what it makes of the default, for help
 
 
-@dataclass(frozen=True, eq=False)
-class Row:
+class Row(Value):
     """One setting, as everything that is derived from it sees it."""
 
     name: str

@@ -17,6 +17,7 @@ from appserve.config.convert import Boolean, Choice, Seconds, Several, Size, Tex
 from appserve.config.rows import Applies, FromPlatform, Row, setting
 from appserve.http.forwarded import ALL_HEADERS, USUAL_HEADERS
 from appserve.net.address import parse_bind
+from appserve.values import Value
 
 
 def _bind_from_port(port: str) -> tuple[str, ...]:
@@ -531,8 +532,7 @@ BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(row.group for row in ROWS))
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Value):
     """Settings, the source of each value, and warnings to log."""
 
     settings: Settings

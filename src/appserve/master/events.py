@@ -5,19 +5,18 @@ decisions out in the order given. Adding one? Also master.py (`_carry_out`) and 
 simulated family).
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from signal import Signals
 
 from appserve.errors import ExitCode
 from appserve.observe.log import Level
+from appserve.values import Value
 
 #: The most processes at a time, whatever the settings say: a row of the scoreboard for each.
 MOST_PROCESSES = 1024 + 16
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Value):
     """What one generation asks for: how many workers, seconds for requests in flight when one has to leave,
     and how many more than `workers` may boot or serve while workers are replaced."""
 
@@ -26,8 +25,7 @@ class Plan:
     surge: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class RosterTimeouts:
+class RosterTimeouts(Value):
     """The roster's own limits, seconds; tests shorten them."""
 
     give_up: float = 120.0  # an outage this long ends the server
@@ -45,8 +43,7 @@ class RosterTimeouts:
     budget_period: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Value):
     """How a process ended: an exit code, or the signal that ended it.
 
     `served`: whether it answered anything. `orderly`: whether it drained first, because somebody but us
@@ -83,8 +80,7 @@ class Reason(Enum):
     FORCED = "stopped by force"
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(Value):
     """Fork a worker. A request: `spawned(ticket, pid)` or `fork_failed(ticket)` comes later, once."""
 
     ticket: int
@@ -92,8 +88,7 @@ class Spawn:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(Value):
     """Order a worker to accept nothing more, and to finish what it has: idle connections within `linger` s,
     everything within `deadline` s. Others are READY to serve those who wait."""
 
@@ -102,8 +97,7 @@ class Retire:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Value):
     """Order a worker to finish what it has, and its share of those who wait: all workers leave."""
 
     pid: int
@@ -111,72 +105,62 @@ class Stop:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Quit:
+class Quit(Value):
     """Order a worker to leave now, cutting what is in flight after `deadline` seconds."""
 
     pid: int
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(Value):
     """End a worker that is not ready yet: it hears no orders while it imports the application."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dump:
+class Dump(Value):
     """Have a worker leave its stacks in its black box; a Kill follows shortly."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Value):
     """Kill a worker, and say why."""
 
     pid: int
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveBehind:
+class LeaveBehind(Value):
     """This process cannot be ended: do not wait for it."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reread:
+class Reread(Value):
     """Read the settings again, then say `settings_read(plan)` or `settings_refused()`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Value):
     """This generation proved itself: its settings are the server's from now on."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(Value):
     """This generation could not boot: forget its settings."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Value):
     """A line for the log."""
 
     level: Level
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(Value):
     """Everybody is gone: exit with `code`. `reason` is empty after a stop that somebody asked for."""
 
     code: int

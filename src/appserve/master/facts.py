@@ -1,30 +1,27 @@
 """What happens to the master: values of one kind, whether a signal, a message or a death."""
 
 import signal
-from dataclasses import dataclass
 
 from appserve.master.events import Exit
 from appserve.master.worker_handle import WorkerHandle
+from appserve.values import Value
 from appserve.workers.channel import ChannelMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Value):
     """Somebody sent a signal."""
 
     signal: signal.Signals
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Value):
     """A worker sent a message."""
 
     handle: WorkerHandle
     message: ChannelMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(Value):
     """A child has ended and was reaped; it may be none of ours."""
 
     pid: int

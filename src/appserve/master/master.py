@@ -14,7 +14,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode
@@ -311,11 +310,11 @@ class Master:
         record = postmortem.death(handle, how, now)
         drained = handle.row.state in (WorkerState.DRAINING, WorkerState.STOPPING)
         orderly = drained and how.code == ExitCode.CLEAN
-        how = replace(how, served=postmortem.has_served(handle), orderly=orderly)
+        how = how.replace(served=postmortem.has_served(handle), orderly=orderly)
         decisions = self._roster.exited(pid, how, now)
         if not stopping and self._is_stopping():
             # The end of the server: the reason is the last thing to be read, with the exit code once.
-            self._last_words = replace(record, text=record.text.removesuffix(f" ({how})"))
+            self._last_words = record.replace(text=record.text.removesuffix(f" ({how})"))
         elif not stopping or handle.ready:
             record.write(self._log)
         self._record_lost_request(handle, now)
@@ -490,5 +489,5 @@ class Master:
         else:
             before = f"{halt.reason}; the last one: " if halt.code == ExitCode.GAVE_UP else ""
             text = f"exit {halt.code}: {before}{record.text}"
-            replace(record, level=Level.CRITICAL, text=text).write(self._log)
+            record.replace(level=Level.CRITICAL, text=text).write(self._log)
         return int(halt.code)

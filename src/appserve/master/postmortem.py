@@ -6,7 +6,6 @@ sender is named, which is the kernel when memory is short.
 """
 
 import signal
-from dataclasses import dataclass
 
 from appserve.errors import ExitCode
 from appserve.master.events import Exit, Reason
@@ -14,13 +13,13 @@ from appserve.master.worker_handle import WorkerHandle
 from appserve.observe.log import Level, Log
 from appserve.observe.scoreboard import BUSY_SINCE_NS
 from appserve.system import blackbox
+from appserve.values import Value
 
 #: Where a worker's own frames begin, as faulthandler writes it.
 _FIRST_FRAME = " in run_worker"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Value):
     """A line for the log and what stands below it (a traceback, stacks, or nothing)."""
 
     level: Level

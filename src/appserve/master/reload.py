@@ -98,7 +98,7 @@ class Generations:
         if needs_restart:
             self._log.warning(f"reload: {_listed(needs_restart)} not changed: a restart is needed")
         kept = {name: getattr(old, name) for name in needs_restart}
-        return replace(resolved, settings=replace(new, **kept))
+        return resolved.replace(settings=replace(new, **kept))
 
 
 def _shown(name: str, settings: Settings) -> str:

@@ -11,9 +11,9 @@ how much was lost, and no worker is charged for it.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from appserve.observe.scoreboard import BUSY_SINCE_NS, TICK_NS, ScoreboardRow, WorkerState
+from appserve.values import Value
 
 #: How late a turn may be on a busy machine before it counts as a pause; nanoseconds.
 TOLERATED = 1_000_000_000
@@ -25,8 +25,7 @@ _WORKING = (WorkerState.READY, WorkerState.DRAINING)
 _PAUSES_KEPT = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Pause:
+class _Pause(Value):
     ended: int
     lost: int
 

@@ -10,8 +10,9 @@ unix:/run/a.sock  a unix socket; a relative path is relative to the current dire
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from appserve.values import Value
 
 DEFAULT_PORT = 8000
 
@@ -22,8 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
+class TcpAddress(Value):
     """A host (a name or an address; empty for every address of this machine) and a port (0: any free one)."""
 
     host: str
@@ -34,8 +34,7 @@ class TcpAddress:
         return f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(Value):
     """The path of a unix socket, as written."""
 
     path: str

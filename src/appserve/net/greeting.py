@@ -6,12 +6,12 @@ they are the header's.
 """
 
 import socket
-from dataclasses import dataclass
 
 from appserve.errors import Rejected
 from appserve.http.forwarded import TrustList
 from appserve.http.proxy_protocol import LONGEST, ProxyHeader, read_proxy_header
 from appserve.net.address import SocketAddress, show_peer
+from appserve.values import Value
 
 
 class Greeting:
@@ -55,8 +55,7 @@ class Greeting:
             size -= len(data)
 
 
-@dataclass(frozen=True, slots=True)
-class Greetings:
+class Greetings(Value):
     """What all connections of this process have to begin with, and who may connect at all."""
 
     version: str

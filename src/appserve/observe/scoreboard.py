@@ -14,9 +14,10 @@ version refuses it: two versions of the server meet here during an upgrade.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, TypeAlias
+
+from appserve.values import Value
 
 VERSION: Final = 2
 
@@ -91,8 +92,7 @@ class WorkerState(IntEnum):
     STOPPING = 4  # runs the lifespan shutdown
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Value):
     """Counters, of one worker or of all that ever lived.
 
     `responses` are the counts of 1xx to 5xx; `latency[n]` counts the requests of latency_bucket() n;

@@ -14,11 +14,12 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from appserve.errors import AppImportError, AppStartError, UnfitSettings
 from appserve.tracebacks import application_traceback
+from appserve.values import Value
 from appserve.workers import import_errors
 from appserve.workers.interface import Interface, detect_interface
 
@@ -26,8 +27,7 @@ _USUAL_NAMES = ("application", "app")
 _USUAL_FACTORIES = ("create_app", "make_app")
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(Value):
     """A callable that a worker can serve. `reason` says why we think that it speaks `interface`."""
 
     call: Callable[..., Any]
@@ -36,16 +36,14 @@ class Application:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Value):
     """How to call a factory."""
 
     arguments: tuple[Any, ...] = ()
-    keywords: Mapping[str, Any] = field(default_factory=dict)
+    keywords: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(Value):
     """What the operator named: no attributes means the usual names, no call means the object itself."""
 
     module: str

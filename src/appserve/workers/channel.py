@@ -19,7 +19,8 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+
+from appserve.values import Value
 
 VERSION = 1
 
@@ -36,8 +37,7 @@ _INT = array("i").itemsize
 _MOST_FILES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Value):
     """Worker to master: the application is loaded (and its lifespan started); connections could be served.
 
     `why` tells how the worker class was chosen, `reason` how the interface was recognised.
@@ -50,8 +50,7 @@ class Ready:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Value):
     """Worker to master: it cannot start, and is about to exit with `exit_code`; `text` is a traceback or
     empty."""
 
@@ -60,13 +59,11 @@ class Failed:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Value):
     """Master to worker: listen() was called, the listeners can be watched."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetireOrder:
+class RetireOrder(Value):
     """Master to worker: accept no more connections, finish the requests of those that are there, and leave.
 
     The connections that wait in the queue of the listeners are for the other workers. Idle connections wait
@@ -77,8 +74,7 @@ class RetireOrder:
     deadline: float = 25.0
 
 
-@dataclass(frozen=True, slots=True)
-class StopOrder:
+class StopOrder(Value):
     """Master to worker: all workers leave. Accept as before until the queue of the listeners is empty, then
     close them; the rest is as for Retire."""
 
@@ -86,27 +82,23 @@ class StopOrder:
     deadline: float = 25.0
 
 
-@dataclass(frozen=True, slots=True)
-class QuitOrder:
+class QuitOrder(Value):
     """Master to worker: leave now; accept no more connections, and cut what is in flight after `deadline`
     seconds."""
 
     deadline: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Retiring:
+class Retiring(Value):
     """Worker to master: it accepts no more connections, because of a Retire or a SIGTERM."""
 
 
-@dataclass(frozen=True, slots=True)
-class SiblingDied:
+class SiblingDied(Value):
     """Master to worker: a sibling died or retires, and may have taken a wake-up of the listener with it: look
     again."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogFiles:
+class LogFiles(Value):
     """Master to worker: write these logs into the descriptors that come with this message, in this order."""
 
     access: bool = False
@@ -138,7 +130,7 @@ ChannelMessage = (
 def encode(message: ChannelMessage) -> bytes:
     """The packet that carries `message`."""
     values = {
-        name: _cut(value) if isinstance(value, str) else value for name, value in asdict(message).items()
+        name: _cut(value) if isinstance(value, str) else value for name, value in message.fields().items()
     }
     text = json.dumps({"v": VERSION, "kind": _KIND_OF_TYPE[type(message)], **values}, ensure_ascii=False)
     # A lone surrogate (from a file name in a traceback, say) becomes \udc80: JSON's own way to write it.
@@ -158,13 +150,13 @@ def decode(packet: bytes) -> ChannelMessage | None:
     if message_type is None:
         return None
     known = {}
-    for field in fields(message_type):
-        value = values.get(field.name, field.default)
-        if field.type is float and type(value) is int:
+    for name, field_type in message_type.__annotations__.items():
+        value = values.get(name, getattr(message_type, name))
+        if field_type is float and type(value) is int:
             value = float(value)
-        if type(value) is not field.type:
+        if type(value) is not field_type:
             return None
-        known[field.name] = value
+        known[name] = value
     message: ChannelMessage = message_type(**known)
     return message
 

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
 from appserve.observe.scoreboard import Scoreboard, ScoreboardRow
+from appserve.values import Value
 from appserve.workers.channel import Channel, LogFiles
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ LAST_WORDS = 0.5
 """Seconds that the reader of each log has to take a worker's last lines."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerContext:
+class WorkerContext(Value):
     """Everything one worker is born with. `slot` is the number it goes by; `born` is monotonic.
 
     `row` is its own of the `board`; of the others' it only reads.

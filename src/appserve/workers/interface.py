@@ -18,16 +18,16 @@ import functools
 import inspect
 import sys
 import types
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from appserve.values import Value
 
 Interface = Literal["wsgi", "asgi"]
 
 _MOST_WRAPPERS = 50  # a chain of __wrapped__ may be a ring
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value):
     """What an object is: an interface and why; or none, and what to do about it."""
 
     interface: Interface | None

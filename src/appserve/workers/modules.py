@@ -69,11 +69,14 @@ def share_modules(settings: Settings) -> None:
     """As import_modules(), in a process that is going to fork workers.
 
     What is there is frozen: a worker's garbage collector would write to each object that it looks at, and so
-    copy all that is shared.
+    copy all that is shared. At the start, when cli/main.py has switched the collector off,
+    there is next to no garbage, and the search for it would delay the first answer.
     """
     import_modules(settings)
-    gc.collect()
+    if gc.isenabled():
+        gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _of_class(settings: Settings) -> Iterator[str]:
