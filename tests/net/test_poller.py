@@ -23,7 +23,7 @@ needs_epoll = pytest.mark.skipif(not hasattr(select, "epoll"), reason="this syst
 
 @pytest.fixture(params=[pytest.param(False, marks=needs_epoll, id="epoll"), pytest.param(True, id="poll")])
 def poller(request: pytest.FixtureRequest) -> Iterator[Poller]:
-    made = make_poller(portable=request.param)
+    made: Poller = PollPoller() if request.param else EpollPoller()
     assert isinstance(made, PollPoller if request.param else EpollPoller)
     yield made
     made.close()
@@ -255,10 +255,10 @@ StartWorkers = Callable[[socket.socket, str, int], list[subprocess.Popen[bytes]]
 
 _WORKER = """
 import socket, sys
-from appserve.net.poller import make_poller
+from appserve.net.poller import EpollPoller, PollPoller
 listener = socket.socket(fileno=int(sys.argv[1]))
 listener.setblocking(False)
-poller = make_poller(portable=sys.argv[2] == "poll")
+poller = {"epoll": EpollPoller, "poll": PollPoller}[sys.argv[2]]()
 poller.add_listener(listener.fileno())
 print("ready", flush=True)
 while True:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from appserve.net.poller import make_poller
+from appserve.net.poller import PollPoller
 from appserve.observe.scoreboard import ACCEPTED, APP_ERRORS, BUSY_SINCE_NS, CONNECTIONS, IN_FLIGHT, REQUESTS
 from appserve.workers import sync_loop
 from appserve.workers.channel import QuitOrder, RetireOrder
@@ -190,7 +190,7 @@ def test_a_thread_survives_what_the_application_raises(serve: Serve, error: type
 
 def test_it_works_with_the_poller_that_every_system_has(serve: Serve, gate: Gate, reached: Gate):
     def be_portable() -> None:
-        sync_loop.make_poller = lambda: make_poller(portable=True)
+        sync_loop.make_poller = PollPoller
 
     worker = serve(waiting_at(gate, reached), threads=2, prepare=be_portable, sweep=LONG)
     waiting = begin_to_wait(worker, reached, 2)

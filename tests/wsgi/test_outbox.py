@@ -11,10 +11,11 @@ import pytest
 
 from appserve.errors import ClientDisconnected
 from appserve.http.messages import SHARES
+from appserve.net.sendfile import FilePart
 from appserve.observe.scoreboard import BUSY_SINCE_NS, Scoreboard, size_for
 from appserve.observe.tally import Tally
 from appserve.wsgi import outbox as module
-from appserve.wsgi.file_wrapper import FilePart, find_part
+from appserve.wsgi.file_wrapper import find_part
 from appserve.wsgi.outbox import BURST, FILE_PIECE, MEMORY, PIECE, Outbox
 from appserve.wsgi.spool import UNCOUNTED, Quota, Share, Spool
 from tests.wsgi.talk import PATIENCE, open_descriptors

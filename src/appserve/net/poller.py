@@ -236,8 +236,6 @@ class PollPoller(Poller):
         self._bell = self._ringer = -1
 
 
-def make_poller(portable: bool = False) -> Poller:
-    """The best poller of this system; `portable` asks for the one that every system has."""
-    if portable or not hasattr(select, "epoll"):
-        return PollPoller()
-    return EpollPoller()
+def make_poller() -> Poller:
+    """The best poller of this system."""
+    return EpollPoller() if hasattr(select, "epoll") else PollPoller()

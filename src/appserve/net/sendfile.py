@@ -21,13 +21,33 @@ class Destination(Protocol):
     def send(self, data: Any, /) -> int: ...
 
 
-def send_file(client: Destination, fd: int, offset: int, count: int, *, portable: bool = False) -> int:
+class FilePart:
+    """`size` bytes of a regular file from `offset` on, by a descriptor of their own."""
+
+    __slots__ = ("fd", "offset", "size")
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.size = size
+
+    def advance(self, size: int) -> None:
+        """Drop `size` bytes from the front."""
+        self.offset += size
+        self.size -= size
+
+    def close(self) -> None:
+        """Let the descriptor go."""
+        os.close(self.fd)
+
+
+def send_file(client: Destination, fd: int, offset: int, count: int) -> int:
     """Send at most `count` bytes of the file from `offset` on; gives how many went, 0 if it has none there.
 
-    `portable` takes the second way. Raises BlockingIOError when the client takes nothing now, another
-    OSError when it is gone. A file that cannot be read has nothing.
+    Raises BlockingIOError when the client takes nothing now, another OSError when it is gone. A file that
+    cannot be read has nothing.
     """
-    if not portable and type(client) is socket.socket and hasattr(os, "sendfile"):
+    if type(client) is socket.socket and hasattr(os, "sendfile"):
         try:
             return os.sendfile(client.fileno(), fd, offset, count)
         except BlockingIOError:

@@ -15,6 +15,7 @@ from appserve.wsgi.environ import add_addresses
 from appserve.wsgi.exchange import Exchanges
 from appserve.wsgi.outbox import Outbox
 from appserve.wsgi.service import WsgiService
+from appserve.wsgi.sink import ConnectionSink
 
 if TYPE_CHECKING:  # read by those workers only that need it
     from appserve.net.greeting import Greetings
@@ -102,6 +103,7 @@ class Arrival(Exchanges):
         self._waited = silent_for(client)
         self.socket = self._tls = tls = encrypt(client)
         self._outbox = Outbox(tls, service.quota, service.timeouts.write, service.tally)
+        self._sink = ConnectionSink(self._http, self._outbox)
         self._recv = self._shake_hands
 
     def _shake_hands(self, size: int) -> bytes:

@@ -25,6 +25,7 @@ from appserve.wsgi.outbox import Outbox
 from appserve.wsgi.proxied import Proxies, tell_origin
 from appserve.wsgi.response import Response
 from appserve.wsgi.service import WsgiService
+from appserve.wsgi.sink import ConnectionSink
 
 LONG = 10_000_000
 """Nanoseconds of a call of the application after which other connections have their turn."""
@@ -48,6 +49,7 @@ class Exchanges:
         "_sending",
         "_service",
         "_since",
+        "_sink",
         "_template",
         "_took_long",
         "is_watched",
@@ -72,6 +74,7 @@ class Exchanges:
         self._peer: str = template["REMOTE_ADDR"]
         self._http = http
         self._outbox = outbox
+        self._sink = ConnectionSink(http, outbox)
         self._proxies: Proxies | None = None  # if the peer is one of them
         self._origin: Origin | None = None  # what it says of this request
         self._head: RequestHead[CgiVariable] | None = None  # while its body comes in
@@ -160,7 +163,7 @@ class Exchanges:
             # would decode the body again (PEP 3333 "Other HTTP Features": hop-by-hop fields are ours).
             environ["CONTENT_LENGTH"] = str(self._body.size)
             environ.pop("HTTP_TRANSFER_ENCODING", None)
-        response = Response(http, self._outbox)
+        response = Response(self._sink, http.date_fields)
         environ["wsgi.early_hints"] = response.send_early_hints
         try:
             # A context of its own: what the application binds there (a user, for the lines of its log) is not
@@ -171,6 +174,7 @@ class Exchanges:
                 self._report_short(head, http.short)
         except BaseException as error:
             status = self._fail(head, response, error)
+        response.is_over = True
         if self._body is not None:
             self._forget_body()
         now = time.monotonic_ns()
@@ -187,7 +191,7 @@ class Exchanges:
         """Call the application and send what it gives; also the iteration and close() are its code."""
         service = self._service
         result = service.application(environ, response.start_response)
-        if service.keep_alive.closes and not response.started:
+        if service.keep_alive.closes and not self._sink.started:
             self._http.close_after_response()  # the worker began to leave in the meantime
         response.finish(result)
 

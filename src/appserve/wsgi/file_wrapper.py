@@ -10,6 +10,8 @@ import stat
 import tempfile
 from typing import Any, Protocol
 
+from appserve.net.sendfile import FilePart
+
 
 class Readable(Protocol):
     """What an application may hand to the wrapper."""
@@ -57,27 +59,6 @@ class FileWrapper:
             close()
 
 
-class FilePart:
-    """`size` bytes of a regular file from `offset` on, by a descriptor of their own."""
-
-    __slots__ = ("fd", "name", "offset", "size")
-
-    def __init__(self, fd: int, offset: int, size: int, name: str) -> None:
-        self.fd = fd
-        self.offset = offset
-        self.size = size
-        self.name = name
-
-    def advance(self, size: int) -> None:
-        """Drop `size` bytes from the front."""
-        self.offset += size
-        self.size -= size
-
-    def close(self) -> None:
-        """Let the descriptor go."""
-        os.close(self.fd)
-
-
 def find_part(file: object) -> FilePart | None:
     """What `file` would give if it were read to its end, None if only reading can tell.
 
@@ -93,7 +74,7 @@ def find_part(file: object) -> FilePart | None:
         # A file of /proc says that it is empty, and is not.
         if not stat.S_ISREG(status.st_mode) or size <= 0:
             return None
-        return FilePart(os.dup(fd), offset, size, _name(file))
+        return FilePart(os.dup(fd), offset, size)
     except (OSError, ValueError):
         return None  # closed, detached, or there is no descriptor left
 
@@ -113,8 +94,3 @@ def _position(file: Any) -> tuple[int, int] | None:
     if type(file) is not io.FileIO and type(file.raw) is not io.FileIO:
         return None
     return (file.fileno(), file.tell()) if file.readable() else None
-
-
-def _name(file: Any) -> str:
-    name = getattr(file, "name", None)
-    return name if isinstance(name, str) else "a file without a name"

@@ -17,9 +17,8 @@ from typing import Any, NoReturn
 
 from appserve.errors import ClientDisconnected
 from appserve.net.kernel_queues import count_untaken
-from appserve.net.sendfile import Destination, send_file
+from appserve.net.sendfile import Destination, FilePart, send_file
 from appserve.observe.tally import Counts
-from appserve.wsgi.file_wrapper import FilePart
 from appserve.wsgi.spool import UNCOUNTED, Quota, Share, Spool
 
 MEMORY = 64 * 1024
@@ -247,9 +246,9 @@ class Outbox:
     def _send_from(self, file: FilePart) -> None:
         """Send a piece of the file. Raises OSError."""
         sent = send_file(self._client, file.fd, file.offset, min(file.size, FILE_PIECE))
+        file.advance(sent)
         self.taken += sent
         self.tally.bytes_out += sent
-        file.advance(sent)
         if not sent:
             self.missing = file.size
             self._forget_file()

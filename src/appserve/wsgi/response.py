@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from appserve.errors import AppMistake, ClientDisconnected
-from appserve.http.http1 import Http1Connection
-from appserve.http.messages import Writing
+from appserve.errors import AppMistake
+from appserve.http.date import DateFields
 from appserve.http.status import STATUS_LINES
-from appserve.wsgi.environ import CgiVariable, Header
+from appserve.wsgi.environ import Header
 from appserve.wsgi.file_wrapper import FileWrapper, find_part
-from appserve.wsgi.outbox import Outbox
-
-WRITING_HEAD = Writing.HEAD  # hot: see messages.END.
+from appserve.wsgi.sink import ResponseSink
 
 STATUS = re.compile(r"([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 
@@ -35,23 +32,19 @@ def read_status(status: object) -> tuple[int, bytes]:
 
 
 class Response:
-    """What one application call has said so far. `code` is 0 until start_response."""
+    """What one application call has said so far.
 
-    __slots__ = ("_connection", "_cycle", "_length", "_outbox", "_parts", "code")
+    code     0 until start_response
+    is_over  the call has ended: nothing may reach the answer to the next request
+    """
 
-    _parts: list[bytes]  # of the head, as http.response has begun it
-    _length: int
+    __slots__ = ("_date_fields", "_sink", "code", "is_over")
 
-    def __init__(self, connection: Http1Connection[CgiVariable, Header], outbox: Outbox) -> None:
-        self._connection = connection
-        self._cycle = connection.cycle
-        self._outbox = outbox
+    def __init__(self, sink: ResponseSink, date_fields: DateFields) -> None:
+        self._sink = sink
+        self._date_fields = date_fields
         self.code = 0
-
-    @property
-    def started(self) -> bool:
-        """Whether something of it was sent."""
-        return self._connection.writing is not WRITING_HEAD
+        self.is_over = False
 
     def start_response(
         self, status: object, headers: Iterable[Header], exc_info: Any = None
@@ -64,36 +57,28 @@ class Response:
         types: none is narrower than what is judged here.
         """
         if exc_info:
-            if self._is_over or self.started:
+            if self.is_over or self._sink.started:
                 try:
                     _raise_again(exc_info)
                 finally:
                     exc_info = None  # else the traceback would hold the frame that holds it
         elif self.code:
             raise AppMistake("start_response() was called a second time without exc_info (PEP 3333)")
-        connection = self._connection
-        date_fields = connection.date_fields
+        date_fields = self._date_fields
         now = time.time()
         if now >= date_fields.until:
             # The application may have been at it for longer than the loop's last turn is ago.
             date_fields.renew(now)
         try:
             code, line = read_status(status)
-            parts = [line, date_fields.date_server]
-            self._length = connection.write_fields(parts, code, headers)
+            self._sink.head(code, line, headers)
         except TypeError:
             kinds = f"{type(status).__name__} and {type(headers).__name__}"
             raise AppMistake(
                 f"start_response() got {kinds}, not a str and a list of tuples (PEP 3333)"
             ) from None
-        self._parts = parts
         self.code = code
         return self.write
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether the connection has gone on to another request; nothing may reach that one's answer."""
-        return self._cycle != self._connection.cycle
 
     def send_early_hints(self, headers: Iterable[Header]) -> None:
         """`wsgi.early_hints`: send a 103 with these headers now, a `Link` or several (RFC 8297).
@@ -101,37 +86,17 @@ class Response:
         Hints are worth nothing once the response has begun, and HTTP/1.0 has none: then nothing is sent.
         Raises AppMistake for headers that cannot stand in a response, ClientDisconnected.
         """
-        if not self._is_over and not self.started:
-            self._outbox.tally.progress()
-            self._put(self._connection.send_informational(103, headers))
+        if not self.is_over and not self._sink.started:
+            self._sink.hints(headers)
 
     def write(self, data: object) -> None:
         """The imperative way to send a piece of the body (PEP 3333 "The write() Callable")."""
         piece = data if type(data) is bytes else _as_bytes(data)
-        if self._is_over:
+        if self.is_over:
             raise AppMistake("write() was called after its request had been answered")
         if piece:
-            self.send(piece)
-
-    def send(self, data: bytes) -> None:
-        """Send a non-empty piece of the body, with the head before the first. Raises ClientDisconnected."""
-        self._outbox.tally.progress()
-        if self.started:
-            framed = self._connection.send_body(data, True)
-        else:
             self._check_started("before the body")
-            framed = self._connection.start_with(self._parts, self.code, self._length, data)
-        self._put(framed)
-
-    def _put(self, framed: bytes) -> None:
-        if not framed:
-            return
-        try:
-            self._outbox.write(framed)
-        except ClientDisconnected:
-            # The application may handle an OSError and go on; the connection may not.
-            self._connection.abandon_response()
-            raise
+            self._sink.body(piece)
 
     def finish(self, result: Any) -> None:
         """Send what the application returned; an iterable that has close() is closed in any case.
@@ -140,14 +105,11 @@ class Response:
         """
         # hot: bench sync-hello. A list's pieces are all there, so they may leave together with the head.
         kind = type(result)
-        if (kind is list or kind is tuple) and self._connection.writing is WRITING_HEAD:
+        if (kind is list or kind is tuple) and not self._sink.started:
             if not self.code:
                 self._check_started("before the body")
             body = result[0] if len(result) == 1 else b"".join(map(_as_bytes, result))
-            if type(body) is not bytes:
-                body = _as_bytes(body)
-            framed = self._connection.respond_with(self._parts, self.code, self._length, body)
-            self._outbox.write(framed)
+            self._sink.end(body if type(body) is bytes else _as_bytes(body))
             return
         try:
             if isinstance(result, FileWrapper):
@@ -160,6 +122,7 @@ class Response:
                 close()
 
     def _iterate(self, result: Any) -> None:
+        sink = self._sink
         try:
             pieces = iter(result)
         except TypeError:
@@ -168,7 +131,7 @@ class Response:
             raise AppMistake(
                 f"the application returned {result!r}, which is not an iterable of bytes"
             ) from None
-        if not self.started and hasattr(type(result), "__len__") and _has_one_piece(result):
+        if not sink.started and hasattr(type(result), "__len__") and _has_one_piece(result):
             # It says that there is no second piece, so the length is known with the first (PEP 3333 "Handling
             # the Content-Length Header").
             self._end(b"".join(map(_as_bytes, pieces)))
@@ -177,18 +140,16 @@ class Response:
             if type(data) is not bytes:
                 data = _as_bytes(data)
             if data:
-                self.send(data)
-                if self._connection.is_bodiless:
-                    break  # no one will see the rest, and a stream may be endless
+                self._check_started("before the body")
+                sink.body(data)
+                if sink.is_bodiless:
+                    break  # no client will see the rest, and a stream may be endless
         self._end(b"")
 
     def _end(self, data: bytes) -> None:
         """Send the last of the body, which may be all of it."""
-        if self.started:
-            self._put(self._connection.send_body(data, False))
-        else:
-            self._check_started("before the application's end")
-            self._put(self._connection.respond_with(self._parts, self.code, self._length, data))
+        self._check_started("before the application's end")
+        self._sink.end(data)
 
     def _send_wrapped(self, wrapper: FileWrapper) -> None:
         """Send what `wsgi.file_wrapper` made, up to the Content-Length: a file as it is, anything else in
@@ -196,46 +157,24 @@ class Response:
         part = find_part(wrapper.file) if type(wrapper) is FileWrapper else None
         if part is None:
             self._send_blocks(wrapper)
-            return
-        connection = self._connection
-        try:
-            head = b""
-            if not self.started:
-                self._check_started("before the body")
-                head = connection.start_with(self._parts, self.code, self._length, b"", part.size)
-            before, part.size, after = connection.frame_file(part.size, False)
-        except BaseException:
+        elif self.code:
+            self._sink.file(part)
+        else:
             part.close()
-            raise
-        if not part.size:
-            part.close()
-            self._put(head + before + after)
-            return
-        try:
-            self._outbox.send_file(head + before, part, after)
-        except ClientDisconnected:
-            connection.abandon_response()
-            raise
-        if self._outbox.missing:
-            connection.fall_short(self._outbox.missing)
-            self._outbox.missing = 0
+            self._check_started("before the body")
 
     def _send_blocks(self, wrapper: FileWrapper) -> None:
-        connection = self._connection
+        sink = self._sink
         blocks: Iterable[Any] = wrapper  # what a file gives is not always bytes
         for data in blocks:
             if type(data) is not bytes:
                 data = _as_bytes(data)
             if not data:
                 continue
-            head = b""
-            if not self.started:
-                self._check_started("before the body")
-                head = connection.start_with(self._parts, self.code, self._length)
-            left = connection.left_to_write
-            self._outbox.tally.progress()
-            self._put(head + connection.send_body(data if left < 0 else data[:left], True))
-            if 0 <= left <= len(data):
+            self._check_started("before the body")
+            left = sink.left
+            sink.body(data if left < 0 else data[:left])
+            if sink.is_bodiless or 0 <= left <= len(data):
                 break
         self._end(b"")
 
