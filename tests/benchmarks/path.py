@@ -82,14 +82,14 @@ def calls_of(worker_class: str, folder: Path, varied: bool = False) -> list[tupl
     path = folder / "calls"
     options = ["--worker-class", worker_class, "--bind", "127.0.0.1:0", "--app-dir", str(ROOT)]
     options += ["--access-logfile", str(folder / "access.log")]
-    target = f"tests.benchmarks.path:{CLASSES[worker_class]}"
-    server = Server(command(target, *options), folder, {"WATCH_PATH": str(path)})
+    application = f"tests.benchmarks.path:{CLASSES[worker_class]}"
+    server = Server(command(application, *options), folder, {"WATCH_PATH": str(path)})
     try:
         server.await_ready()
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         for number in range(WARM + 1):
-            page = number if varied else 0
-            connection.request("GET", f"/items?page={page}", headers={"Cookie": f"seen={page}"})
+            target, seen = (f"/items?page={number}", number) if varied else ("/items", 0)
+            connection.request("GET", target, headers={"Cookie": f"seen={seen}"})
             connection.getresponse().read()
             time.sleep(PAUSE)  # what is watched is told apart by this wait
         await_fact(path.exists, "the calls are written")
