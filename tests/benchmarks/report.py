@@ -80,13 +80,39 @@ def verdicts(samples: Sequence[Sample], targets: Iterable[Target]) -> list[Verdi
 def markdown(
     samples: Sequence[Sample], cases: Mapping[str, Case], targets: Sequence[Target], conditions: str
 ) -> str:
-    """The whole result as a page: for each case its servers and its ratios; then memory and start."""
-    lines = ["# Benchmark", "", conditions, ""]
+    """The whole result as a page: the targets, `real` first; then for each case its servers and what else is
+    compared; then memory and start."""
+    found = verdicts(samples, targets)
+    lines = ["# Benchmark", "", *_summary(samples, found), "", "## Details", "", conditions, ""]
     for case in dict.fromkeys(sample.case for sample in samples):
-        lines += [f"## {case}: {cases[case].about}", ""]
+        lines += [f"### {case}: {cases[case].about}", ""]
         lines += [*_costs([sample for sample in samples if sample.case == case]), ""]
-        lines += [*_ratios(verdicts(samples, [one for one in targets if one.case == case])), ""]
-    return "\n".join([*lines, "## Memory and start", "", *_sizes(samples), ""])
+        lines += _ratios([one for one in found if one.target.case == case and one.target.at_most is None])
+    return "\n".join([*lines, "### Memory and start", "", *_sizes(samples), ""])
+
+
+def _summary(samples: Sequence[Sample], found: Sequence[Verdict]) -> list[str]:
+    """What has a target: CPU for a request, ours and the peer's."""
+    limited = [one for one in found if one.target.at_most is not None]
+    if not limited:
+        return ["Nothing that has a target was compared."]
+    cost = {
+        (server, case): median(one.cost for one in of if one.case == case) * 1e6
+        for server, of in _by_server(samples)
+        for case in {one.case for one in of}
+    }
+    rows = [
+        "| case | server | CPU µs/request | peer | µs | ratio | least … greatest | at most | |",
+        "|---|---|---:|---|---:|---:|---:|---:|---|",
+    ]
+    for one in sorted(limited, key=lambda one: one.target.case != "real"):
+        target = one.target
+        ours, peer = cost[target.ours, target.case], cost[target.peer, target.peer_case or target.case]
+        rows.append(
+            f"| {target.case} | {target.ours} | {ours:.1f} | {target.compared_with} | {peer:.1f} "
+            f"| {one.ratio:.2f} | {one.least:.2f} … {one.greatest:.2f} | {target.at_most:.2f} | {one} |"
+        )
+    return rows
 
 
 def _costs(samples: Sequence[Sample]) -> list[str]:
@@ -127,22 +153,19 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _ratios(found: Sequence[Verdict]) -> list[str]:
+    """What is compared and has no target."""
     if not found:
-        return ["Nothing to compare."]
+        return []
     rows = [
-        "| CPU of | as a share of | median | least … greatest | at most | |",
-        "|---|---|---:|---:|---:|---|",
+        "| CPU of | as a share of | median | least … greatest |",
+        "|---|---|---:|---:|",
     ]
     rows += [
         f"| {one.target.ours} | {one.target.compared_with} | {one.ratio:.2f} "
-        f"| {one.least:.2f} … {one.greatest:.2f} | {_limit(one.target)} | {one} |"
+        f"| {one.least:.2f} … {one.greatest:.2f} |"
         for one in found
     ]
-    return rows
-
-
-def _limit(target: Target) -> str:
-    return "" if target.at_most is None else f"{target.at_most:.2f}"
+    return [*rows, ""]
 
 
 def describe_machine(cores: tuple[int | None, int | None]) -> str:

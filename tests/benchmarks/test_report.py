@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.__main__ import main
+from tests.benchmarks.__main__ import PLAIN, is_not_compiled, main, read_options
 from tests.benchmarks.cases import CASES
-from tests.benchmarks.contenders import COMPILED, LIMITS, PEERS, Target, targets
+from tests.benchmarks.contenders import COMPILED, LIMITS, PEERS, Target, contenders, targets
 from tests.benchmarks.report import Sample, markdown, ratios, verdicts
 
 OURS = Sample(
@@ -61,9 +61,21 @@ def test_a_target_that_is_missed_is_called_so() -> None:
     assert "| 0.85 | 0.85 … 0.85 | 0.80 | MISSED |" in page
 
 
+def test_a_page_begins_with_the_targets_and_real_is_the_first() -> None:
+    wanted = [TARGET, replace(TARGET, case="real"), replace(TARGET, case="real", at_most=None)]
+    samples = [OURS, PEER, replace(OURS, case="real"), replace(PEER, case="real")]
+    lines = markdown(samples, CASES, wanted, "a machine").splitlines()
+    summary = lines[: lines.index("## Details")]
+    assert [line for line in summary if line.startswith("| ")][1:] == [
+        "| real | appserve-sync | 10.0 | granian-wsgi | 20.0 | 0.50 | 0.50 … 0.50 | 0.80 | met |",
+        "| hello | appserve-sync | 10.0 | granian-wsgi | 20.0 | 0.50 | 0.50 … 0.50 | 0.80 | met |",
+    ]
+    assert "| appserve-sync | granian-wsgi | 0.50 | 0.50 … 0.50 |" in lines
+
+
 def test_cases_are_in_the_order_in_which_they_were_measured() -> None:
     page = markdown([replace(OURS, case="real"), OURS], CASES, [], "a machine")
-    assert page.index("## real") < page.index("## hello")
+    assert page.index("### real") < page.index("### hello")
     assert next(iter(CASES)) == "real"
 
 
@@ -82,9 +94,26 @@ def test_a_run_measures_every_case_and_writes_its_page(
     arguments = ["--servers", "appserve-sync", "--rounds", "1", "--seconds", "0.1", "--connections", "4"]
     assert main([*arguments, "--results", str(tmp_path)]) == 0, capsys.readouterr()
     page = (tmp_path / "results.md").read_text()
-    assert [line for line in page.splitlines() if line.startswith("| appserve-sync | appserve-sync, real |")]
+    assert [line for line in page.splitlines() if line.startswith("| logged | appserve-sync | ")]
     for case, details in CASES.items():
-        assert f"## {case}: {details.about}" in page
+        assert f"### {case}: {details.about}" in page
+
+
+def test_an_environment_is_found_from_where_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers are started elsewhere."""
+    python = tmp_path / "compiled" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho /compiled/http1.so\n")
+    python.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    options = read_options(["--compiled", "compiled"], PLAIN)
+    monkeypatch.chdir("/")
+    assert options.compiled == tmp_path / "compiled"
+    assert is_not_compiled(options.compiled) == ""
+    (server,) = (one for one in contenders(options.compiled) if one.name == "appserve-sync" + COMPILED)
+    assert server.command(8000, None)[0].startswith(str(tmp_path))
 
 
 def test_an_environment_without_the_compiled_build_is_refused(
