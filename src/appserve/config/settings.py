@@ -84,7 +84,7 @@ class Settings:
         "",
         Text("MODULE:ATTRIBUTE", "`MODULE:ATTRIBUTE`, `MODULE` or `MODULE:FACTORY(...)`"),
         APPLICATION,
-        "The application: module:attribute, a module alone (its `application` or `app`), "
+        "Serve this application: module:attribute, a module alone (its `application` or `app`), "
         "or a call of a factory, 'module:make_app()'.",
         more="The arguments of a call have to be literals: `'shop:make_app(\"production\", debug=False)'`. "
         "Attributes can be dotted (`shop.web:site.app`).",
@@ -125,7 +125,7 @@ class Settings:
         "auto",
         Choice(("auto", "wsgi", "asgi")),
         APPLICATION,
-        "Interface of the application; auto detects it without calling the application.",
+        "Select the interface of the application; auto detects it without calling the application.",
         more="A coroutine function, or an object whose `__call__` is one, is ASGI; a callable that takes two "
         "arguments is WSGI, a callable that takes three is ASGI. The log has the result and its reason at "
         "start.",
