@@ -149,7 +149,7 @@ def event_loops_outside_asgi(sources: Sources) -> Iterable[str]:
     return _imports_outside(
         {"asyncio", "uvloop"},
         sources,
-        lambda path: path.startswith("asgi/") or path == "workers/asgi_loop.py",
+        lambda path: path.startswith("asgi/") or path in {"workers/asgi_loop.py", "workers/loop_acceptor.py"},
     )
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from appserve.asgi.accept import LoopAcceptor
 from appserve.asgi.door import ConnectionFactory
 from appserve.asgi.room import Room
 from appserve.http.forwarded import TrustList
 from appserve.net.greeting import Greetings
 from appserve.net.listeners import bind_all
 from appserve.net.tls_context import TlsFiles, make_context
+from appserve.workers.loop_acceptor import LoopAcceptor
 from tests.asgi.fakes import Scene
 from tests.certificates import certificates
 
@@ -50,7 +50,7 @@ class House:
         (self._listener,) = bind_all(["127.0.0.1:0"])
         self._listener.listen(100)
         self.address = self._listener.socket.getsockname()
-        self.room = Room(scene.registry, most, lambda: len(self.acceptor.arriving), "worker 1")
+        self.room = Room(scene.registry, most, lambda: self.acceptor.arriving, "worker 1")
         self.acceptor = LoopAcceptor(
             scene.registry.loop,
             [self._listener],

@@ -204,7 +204,7 @@ async def test_a_peer_that_is_no_proxy_is_closed_before_it_says_anything() -> No
         await caller.until_closed()
         await leave(house, caller)
 
-    assert "proxy_allow_from" in house.scene.log
+    assert "--proxy-allow-from" in house.scene.log
     assert witness.scopes == []
 
 

@@ -27,7 +27,6 @@ from collections.abc import Callable
 from threading import current_thread, main_thread
 
 from appserve import forked
-from appserve.asgi.accept import LoopAcceptor, make_fair_epoll
 from appserve.asgi.door import ConnectionFactory
 from appserve.asgi.lifespan import Lifespan
 from appserve.asgi.registry import Registry
@@ -49,6 +48,7 @@ from appserve.workers.context import (
     make_timeouts,
     make_tls,
 )
+from appserve.workers.loop_acceptor import LoopAcceptor, make_fair_epoll
 from appserve.workers.master_link import MasterLink, Phase
 
 TICK = 0.25
@@ -276,7 +276,7 @@ class _Worker:
             await self._hear()
 
     def _arriving(self) -> int:
-        return len(self._acceptor.arriving) if self._acceptor is not None else 0
+        return self._acceptor.arriving if self._acceptor is not None else 0
 
     def _room_left(self) -> int:
         """How many more connections may be held. Without room it is watched for."""

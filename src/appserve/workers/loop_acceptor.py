@@ -18,7 +18,8 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from appserve.connection.accepting import EXHAUSTED, AcceptErrors, is_queue_empty
@@ -40,6 +41,8 @@ FULL_PAUSE = 0.01
 PROBE_SECONDS = 1.0
 
 _EXCLUSIVE_READ = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLEXCLUSIVE", 0)
+
+Making = Coroutine[asyncio.Future[None], None, object]
 
 Admit = Callable[[socket.socket, Any, Listener], asyncio.BaseProtocol | None]
 """(connection, the client's address as accept() gives it, where it was accepted) → its protocol, or None if
@@ -139,8 +142,7 @@ class LoopAcceptor:
         self._watching = False  # opened, and there is room
         self._is_withheld = False  # not watched, whatever room there is
         self.is_closed = False
-        # Accepted, and not given to the loop yet; a loop holds its tasks by weak references only.
-        self.arriving: dict[socket.socket, asyncio.Task[None]] = {}
+        self.arriving = 0  # how many were accepted and are not with their protocols yet
         self.accepted = 0
 
     @property
@@ -276,21 +278,37 @@ class LoopAcceptor:
             self._unwatch()
             return False
         self.accepted += 1
-        self.arriving[connection] = self._loop.create_task(self._adopt(connection, address, listener))
-        return True
-
-    async def _adopt(self, connection: socket.socket, address: Any, listener: Listener) -> None:
         try:
             connection.setblocking(False)
             protocol = self._admit(connection, address, listener)
             if protocol is None:
                 connection.close()
-            else:
-                await self._loop.connect_accepted_socket(lambda: protocol, connection)
-        except OSError:
-            connection.close()  # the client left meanwhile
-        except Exception:
-            connection.close()
+                return True
+            making = self._loop.connect_accepted_socket(lambda: protocol, connection)
+        except Exception as error:
+            self._drop(connection, error)
+            return True
+        self.arriving += 1
+        self._go_on(connection, making)
+        return True
+
+    def _go_on(self, connection: socket.socket, making: Making, _: object = None) -> None:
+        """Run the loop's coroutine that makes the transport, up to where it waits, and from there when it
+        need not wait any more."""
+        # hot: bench close. A task of its own would take two more turns of the loop.
+        try:
+            awaited = making.send(None)
+        except StopIteration:
+            pass
+        except Exception as error:
+            self._drop(connection, error)
+        else:
+            awaited.add_done_callback(partial(self._go_on, connection, making))
+            return
+        self.arriving -= 1
+
+    def _drop(self, connection: socket.socket, error: Exception) -> None:
+        """It cannot be served; an OSError is that the client left meanwhile."""
+        connection.close()
+        if not isinstance(error, OSError):
             self._errors.log_internal()
-        finally:
-            del self.arriving[connection]

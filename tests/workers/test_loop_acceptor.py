@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.accept import BATCH, FairEpoll, LoopAcceptor, make_fair_epoll
 from appserve.net.listeners import Listener, bind_all
 from appserve.workers.asgi_loop import make_loop
+from appserve.workers.loop_acceptor import BATCH, FairEpoll, LoopAcceptor, make_fair_epoll
 from tests.asgi.fakes import LOOPS, MemoryLog, giving_back, turns
 
 needs_epoll = pytest.mark.skipif(not hasattr(select, "EPOLLEXCLUSIVE"), reason="no epoll here")
@@ -60,7 +60,7 @@ class Hall:
             [listener],
             epoll,
             lambda connection, address, listener: Held(self, address),
-            lambda: self.room - len(self.held) - len(self.acceptor.arriving),
+            lambda: self.room - len(self.held) - self.acceptor.arriving,
             self.make_room,
             self.log,
             has_siblings=True,
