@@ -1,6 +1,5 @@
 """What the log says at the start."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -34,7 +33,7 @@ def test_addresses_are_told_as_a_person_would_type_them(listeners):
 
 
 def test_with_tls_they_are_https(listeners):
-    settings = dataclasses.replace(SETTINGS, certfile=("a.pem",))
+    settings = SETTINGS.replace(certfile=("a.pem",))
     tcp, unix = (listener.url for listener in listeners)
 
     for text in (lines(settings, listeners), booting(settings, listeners, 7)):
@@ -45,14 +44,14 @@ def test_with_tls_they_are_https(listeners):
 
 @pytest.mark.parametrize(("version", "words"), [("v2", "(PROXY header v2)"), ("auto", "(PROXY header)")])
 def test_what_has_to_come_before_http_is_told(listeners, version, words):
-    settings = dataclasses.replace(SETTINGS, proxy_protocol=version)
+    settings = SETTINGS.replace(proxy_protocol=version)
 
     assert lines(settings, listeners).count(words) == len(listeners)
 
 
 @pytest.mark.parametrize(("threads", "count"), [(4, 4), (0, 8)])
 def test_the_threads_of_a_worker_are_counted(listeners, threads, count):
-    settings = dataclasses.replace(SETTINGS, threads=threads)
+    settings = SETTINGS.replace(threads=threads)
 
     assert f"2 threads workers of {count} threads" in lines(settings, listeners, "threads")
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def make_case(tmp_path: Path, new: Settings, warnings: tuple[str, ...] = ()) -> 
 
 
 def test_new_settings_are_for_the_new_generation_until_it_is_committed(tmp_path: Path) -> None:
-    new = replace(OLD, workers=5, keep_alive=3.0)
+    new = OLD.replace(workers=5, keep_alive=3.0)
     case = make_case(tmp_path, new)
 
     assert case.generations.read() == Plan(5, OLD.graceful_timeout)
@@ -46,7 +45,7 @@ def test_new_settings_are_for_the_new_generation_until_it_is_committed(tmp_path:
 
 
 def test_what_changes_is_told(tmp_path: Path) -> None:
-    case = make_case(tmp_path, replace(OLD, workers=5), warnings=("beware",))
+    case = make_case(tmp_path, OLD.replace(workers=5), warnings=("beware",))
     case.generations.read()
 
     assert "reload: workers = 5 (was 2)" in case.log
@@ -54,7 +53,7 @@ def test_what_changes_is_told(tmp_path: Path) -> None:
 
 
 def test_an_abandoned_generation_leaves_nothing(tmp_path: Path) -> None:
-    case = make_case(tmp_path, replace(OLD, workers=5))
+    case = make_case(tmp_path, OLD.replace(workers=5))
     case.generations.read()
     case.generations.abandon()
 
@@ -64,11 +63,11 @@ def test_an_abandoned_generation_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_only_a_restart_can_change_stays_and_is_named(tmp_path: Path) -> None:
-    new = replace(OLD, bind=("127.0.0.1:9",), backlog=7, workers=3)
+    new = OLD.replace(bind=("127.0.0.1:9",), backlog=7, workers=3)
     case = make_case(tmp_path, new)
     case.generations.read()
 
-    assert case.generations.settings_for(2, in_charge=1) == replace(OLD, workers=3)
+    assert case.generations.settings_for(2, in_charge=1) == OLD.replace(workers=3)
     assert "WARNING  reload: bind, backlog not changed: a restart is needed" in case.log
 
 
@@ -103,4 +102,4 @@ def test_a_fault_of_ours_in_reading_refuses_the_reload_and_is_told_in_full(tmp_p
 def test_the_surge_is_a_quarter_of_the_workers_unless_it_is_given(
     workers: int, given: int, surge: int
 ) -> None:
-    assert plan_of(replace(OLD, workers=workers, surge=given)).surge == surge
+    assert plan_of(OLD.replace(workers=workers, surge=given)).surge == surge

@@ -5,9 +5,8 @@ The table itself is in config/settings.py.
 
 import os
 from collections.abc import Callable
-from dataclasses import field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from appserve.config.convert import Boolean, Several, Text, ValueType
 from appserve.values import Value
@@ -51,6 +50,13 @@ class Row(Value):
     platform: FromPlatform | None
     empty: str  # what an empty default means, for people
     example: Any  # what the example file shows when the default is empty
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.__dict__["name"] = name
+
+    def __get__(self, settings: object, owner: type) -> Any:
+        """The default, of settings that were given no other value; the row itself, of the table."""
+        return self if settings is None else self.default
 
     @property
     def flag(self) -> str:
@@ -122,19 +128,20 @@ def setting(
     empty: str = "none",
     example: T | None = None,
 ) -> T:
-    metadata = {
-        "default": default,
-        "kind": kind,
-        "group": group,
-        "help": text,
-        "more": more,
-        "applies": applies,
-        "short": short,
-        "also": also,
-        "positional": positional,
-        "in_file": in_file,
-        "platform": platform,
-        "empty": empty,
-        "example": default if example is None else example,
-    }
-    return field(default=default, metadata=metadata)
+    row = Row(
+        name="",  # __set_name__ knows it
+        default=default,
+        kind=kind,
+        group=group,
+        help=text,
+        more=more,
+        applies=applies,
+        short=short,
+        also=also,
+        positional=positional,
+        in_file=in_file,
+        platform=platform,
+        empty=empty,
+        example=default if example is None else example,
+    )
+    return cast("T", row)  # as an attribute of settings it is its default

@@ -1,6 +1,6 @@
 """Every setting, one row each (config/rows.py defines a row).
 
-The dataclass `Settings` is the table. From a row follow its flag, its environment variable, its key in
+The class `Settings` is the table. From a row follow its flag, its environment variable, its key in
 appserve.toml, its place in --help, in docs/settings.md and in conf/appserve.toml, how it is checked, and
 what a reload must renew for a change to take effect. Nothing else has to be written to add a setting:
 
@@ -11,7 +11,6 @@ A row that is listed works. Durations are float seconds, sizes are bytes, lists 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 
 from appserve.config.convert import Boolean, Choice, Seconds, Several, Size, Text, Whole
 from appserve.config.rows import Applies, FromPlatform, Row, setting
@@ -76,8 +75,7 @@ LOGS = "Logs and names"
 FILES = "Settings"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Value):
     """What the server runs with. Immutable; a reload makes a new one."""
 
     application: str = setting(
@@ -527,7 +525,7 @@ class Settings:
     )
 
 
-ROWS: tuple[Row, ...] = tuple(Row(name=one.name, **one.metadata) for one in fields(Settings))
+ROWS: tuple[Row, ...] = tuple(getattr(Settings, name) for name in Settings.__match_args__)
 BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(row.group for row in ROWS))
 

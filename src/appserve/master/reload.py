@@ -6,7 +6,6 @@ a restart can change is named and left as it is.
 
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from appserve.config.settings import BY_NAME, Resolved, Settings, changes
 from appserve.errors import ConfigError
@@ -98,7 +97,7 @@ class Generations:
         if needs_restart:
             self._log.warning(f"reload: {_listed(needs_restart)} not changed: a restart is needed")
         kept = {name: getattr(old, name) for name in needs_restart}
-        return resolved.replace(settings=replace(new, **kept))
+        return resolved.replace(settings=new.replace(**kept))
 
 
 def _shown(name: str, settings: Settings) -> str:
