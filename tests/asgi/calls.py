@@ -7,25 +7,22 @@ import ssl
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from appserve.asgi.door import ConnectionFactory
+from appserve.asgi.preamble_transport import ConnectionFactory
 from appserve.asgi.room import Room
+from appserve.connection.preamble import PreambleRules
 from appserve.http.forwarded import TrustList
-from appserve.net.greeting import Greetings
 from appserve.net.listeners import bind_all
-from appserve.net.tls_context import TlsFiles, make_context
+from appserve.net.tls_session import TlsSession
 from appserve.workers.loop_acceptor import LoopAcceptor
 from tests.asgi.fakes import Scene
 from tests.certificates import certificates
+from tests.net.tls_visit import serving
 
 #: Seconds that any fact may take on a busy machine.
 PATIENCE = 20.0
-
-
-def server_context() -> ssl.SSLContext:
-    shop = certificates().shop
-    return make_context(TlsFiles(shop.certfile, shop.keyfile))
 
 
 class House:
@@ -43,10 +40,12 @@ class House:
     ) -> None:
         self.scene = scene
         self.registry = scene.registry
-        greetings = Greetings(proxy_protocol, TrustList(proxies)) if proxy_protocol != "off" else None
+        version, allowed = ("", None) if proxy_protocol == "off" else (proxy_protocol, TrustList(proxies))
         if tls:
-            scene.change(scheme="https")
-            context = context or server_context()
+            context = context or serving()
+        make_session = partial(TlsSession, context) if context is not None else None
+        if version or make_session:
+            scene.change(preamble=PreambleRules(version, allowed, make_session))
         (self._listener,) = bind_all(["127.0.0.1:0"])
         self._listener.listen(100)
         self.address = self._listener.socket.getsockname()
@@ -55,7 +54,7 @@ class House:
             scene.registry.loop,
             [self._listener],
             None,
-            ConnectionFactory(scene.registry, context, greetings).admit,
+            ConnectionFactory(scene.registry).admit,
             self.room.left,
             self.room.make,
             scene.error_log,

@@ -16,8 +16,9 @@ import pytest
 
 from appserve.asgi.http1 import Http1Driver
 from appserve.asgi.registry import Registry
-from appserve.asgi.scope import Address, asgi_fields
+from appserve.asgi.scope import asgi_fields
 from appserve.asgi.stream import Stream
+from appserve.connection.origin import Address, Endpoints
 from appserve.connection.service import Service
 from appserve.http.date import DateFields
 from appserve.http.messages import Limits
@@ -244,7 +245,7 @@ class Scene:
     def stream(self, client: Address | None, server: Address | None) -> Stream:
         """What the transport of a new connection speaks with."""
         stream = Stream(self.registry)
-        Http1Driver(stream, self.registry, client, server)
+        Http1Driver(stream, self.registry, Endpoints(client, server))
         return stream
 
     @property

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.proxied import Proxied, make_proxied
-from appserve.asgi.scope import make_template
+from appserve.asgi.scope import apply_origin, make_template, mount, read_origin
 from appserve.http.forwarded import ALL_HEADERS, Forwarding, TrustList
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 
@@ -25,7 +24,12 @@ def amended(
     scope["raw_path"] = path.encode()
     scope["headers"] = list(fields)
     forwarding = Forwarding(TrustList(["192.0.2.7"]), FAMILY)
-    Proxied(forwarding, "192.0.2.7", root_path).amend(scope)
+    origin = read_origin(forwarding, "192.0.2.7", scope)
+    if origin is not None:
+        apply_origin(scope, origin)
+    prefix = origin.prefix if origin is not None else ""
+    if prefix or root_path:
+        mount(scope, prefix, root_path)
     return scope
 
 
@@ -112,21 +116,6 @@ def test_nothing_changes_when_nothing_is_told() -> None:
     scope = amended("/")
 
     assert scope == {**before, "path": "/", "raw_path": b"/", "headers": []}
-
-
-@on_both_loops
-async def test_a_peer_that_is_not_believed_costs_nothing() -> None:
-    forwarding = Forwarding(TrustList(["192.0.2.7", "unix"]), FAMILY)
-
-    assert make_proxied(forwarding, "", "192.0.2.7") is not None
-    assert make_proxied(forwarding, "", "") is not None
-    assert make_proxied(forwarding, "", "192.0.2.8") is None
-    assert make_proxied(forwarding, "", None) is None
-    assert make_proxied(forwarding, "/shop", "192.0.2.8") is not None
-
-
-async def silent(scope: Any, receive: Receive, send: Send) -> None:
-    pass
 
 
 # ── on a connection ──

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.tls import TlsTransport
+from appserve.asgi.preamble_transport import PreambleTransport
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
 from appserve.net.tls_context import TlsFiles, make_context
@@ -519,7 +519,7 @@ async def test_what_comes_after_a_close_notify_is_not_kept() -> None:
     await caller.say_goodbye()
     await caller.send_raw(b"x" * 10_000_000)
     (connection,) = house.registry.connections
-    assert connection._transport._incoming.pending < 2 * 65536
+    assert connection._transport._preamble.session._incoming.pending < 2 * 65536
     gate.set()
     caller.reset()
     await leave(house)
@@ -533,7 +533,7 @@ async def test_a_connection_that_ended_keeps_no_session() -> None:
     await caller.read_to(b"https /")
     (connection,) = house.registry.connections
     transport = connection._transport
-    assert isinstance(transport, TlsTransport)
+    assert isinstance(transport, PreambleTransport)
     assert isinstance(transport.get_extra_info("ssl_object"), ssl.SSLObject)
     await leave(house, caller)
 

@@ -9,7 +9,7 @@ import pytest
 from appserve.errors import ExitCode, TlsError
 from appserve.net.tls_context import TlsFiles, make_context
 from tests.certificates import PASSWORD, Pair, certificates, openssl
-from tests.net.tls_visit import READ_SIZE, Visit, serving
+from tests.net.tls_visit import Visit, serving
 
 
 def refusal(files: TlsFiles) -> str:
@@ -31,15 +31,17 @@ def warnings(pair: Pair, **settings: str) -> list[str]:
 def test_alpn_says_http_1_1():
     client = certificates().client_context()
     client.set_alpn_protocols(["h2", "http/1.1"])
-    with Visit(client=client).shake() as visit:
-        assert visit.client.selected_alpn_protocol() == "http/1.1"
+    visit = Visit(client=client).shake()
+
+    assert visit.client.selected_alpn_protocol() == "http/1.1"
 
 
 def test_a_client_that_offers_nothing_of_ours_is_served_all_the_same():
     client = certificates().client_context()
     client.set_alpn_protocols(["h2"])
-    with Visit(client=client).shake() as visit:
-        assert visit.client.selected_alpn_protocol() is None
+    visit = Visit(client=client).shake()
+
+    assert visit.client.selected_alpn_protocol() is None
 
 
 @pytest.mark.parametrize(("version", "lowest"), [("1.2", "TLSv1_2"), ("1.3", "TLSv1_3")])
@@ -52,8 +54,9 @@ def test_the_lowest_version_is_the_one_that_was_set(version, lowest):
 def test_the_ciphers_of_tls_1_2_are_those_that_were_set():
     client = certificates().client_context()
     client.maximum_version = ssl.TLSVersion.TLSv1_2
-    with Visit(serving(ciphers="ECDHE-ECDSA-AES128-GCM-SHA256"), client=client).shake() as visit:
-        assert visit.server.facts()["SSL_CIPHER"] == "ECDHE-ECDSA-AES128-GCM-SHA256"
+    visit = Visit(serving(ciphers="ECDHE-ECDSA-AES128-GCM-SHA256"), client=client).shake()
+
+    assert visit.server.facts()["SSL_CIPHER"] == "ECDHE-ECDSA-AES128-GCM-SHA256"
 
 
 def test_clients_cannot_renegotiate_and_nothing_is_compressed():
@@ -63,22 +66,11 @@ def test_clients_cannot_renegotiate_and_nothing_is_compressed():
     assert options & ssl.OP_NO_COMPRESSION
 
 
-def test_a_session_can_be_resumed():
-    context, client = serving(), certificates().client_context()
-    with Visit(context, client=client).shake() as visit:
-        visit.server.send(b"x")
-        visit.client.recv(READ_SIZE)  # and the tickets
-        session = visit.client.session
-    with Visit(context, client=client) as visit:
-        visit.client.session = session
-        visit.shake()
-        assert visit.client.session_reused
-
-
 def test_the_chain_in_a_certfile_is_sent():
     """Without it a client could not get from the certificate to an authority that it knows."""
-    with Visit(serving(certificates().depot), name="depot.example").shake() as visit:
-        assert visit.client.getpeercert()
+    visit = Visit(serving(certificates().depot), name="depot.example").shake()
+
+    assert visit.client.getpeercert()
 
 
 # ── files ──

@@ -1,17 +1,14 @@
 """What an application is told about TLS."""
 
-import ssl
-
 import pytest
 
-from appserve.net.tls_facts import distinguished_name, tls_facts
+from appserve.net.tls_facts import distinguished_name
 from tests.certificates import certificates
 from tests.net.tls_visit import Visit, serving
 
 
 def test_a_connection_without_a_client_certificate():
-    with Visit().shake() as visit:
-        facts = visit.server.facts()
+    facts = Visit().shake().server.facts()
 
     assert facts.pop("SSL_CIPHER").startswith("TLS_")
     assert facts == {
@@ -25,8 +22,7 @@ def test_a_connection_without_a_client_certificate():
 def test_the_certificate_of_a_client(demand):
     made = certificates()
     context = serving(cert_reqs=demand, ca_certs=made.authority)
-    with Visit(context, client=made.client_context(made.ann)).shake() as visit:
-        facts = visit.server.facts()
+    facts = Visit(context, client=made.client_context(made.ann)).shake().server.facts()
 
     assert facts["SSL_CLIENT_VERIFY"] == "SUCCESS"
     assert facts["SSL_CLIENT_S_DN"] == "CN=Ann,O=Shop,C=DE"
@@ -37,27 +33,10 @@ def test_the_certificate_of_a_client(demand):
 
 
 def test_a_client_that_need_not_show_one_and_does_not():
-    with Visit(serving(cert_reqs="optional", ca_certs=certificates().authority)).shake() as visit:
-        facts = visit.server.facts()
+    facts = Visit(serving(cert_reqs="optional", ca_certs=certificates().authority)).shake().server.facts()
 
     assert facts["SSL_CLIENT_VERIFY"] == "NONE"
     assert not any(key.startswith("SSL_CLIENT_S") for key in facts)
-
-
-def test_an_event_loops_session_tells_the_same():
-    """Not a socket, but an object between two buffers."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server = serving().wrap_bio(to_server, to_client, server_side=True)
-    name = "www.shop.example"
-    client = certificates().client_context().wrap_bio(to_client, to_server, server_hostname=name)
-    for _ in range(3):
-        for side in (client, server):
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
-
-    assert tls_facts(server)["SSL_PROTOCOL"] == "TLSv1.3"
 
 
 @pytest.mark.parametrize(

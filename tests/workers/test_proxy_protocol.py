@@ -10,7 +10,7 @@ import pytest
 from appserve.config.settings import Settings
 from appserve.observe.scoreboard import ACCEPTED, CONNECTIONS, REFUSED, TIMEOUTS
 from appserve.workers.channel import RetireOrder
-from appserve.workers.context import make_greetings
+from appserve.workers.context import make_preamble
 from tests.http.proxy_headers import LOCAL, block, line, tls
 from tests.workers.sync_worker import GET, Client, Worker, until
 
@@ -50,13 +50,13 @@ def how_it_ends(client: Client) -> bytes:
 
 
 def test_settings_say_whether_a_header_is_expected():
-    assert make_greetings(Settings()) is None
+    assert make_preamble(Settings(), None) is None
 
-    greetings = make_greetings(Settings(proxy_protocol="v2", proxy_allow_from=("10.0.0.0/8",)))
-    assert greetings is not None
-    assert greetings.version == "v2"
-    assert greetings.allowed.trusts("10.1.2.3")
-    assert not greetings.allowed.trusts("127.0.0.1")
+    rules = make_preamble(Settings(proxy_protocol="v2", proxy_allow_from=("10.0.0.0/8",)), None)
+    assert rules is not None and rules.proxies is not None
+    assert (rules.proxy_protocol, rules.make_session) == ("v2", None)
+    assert rules.proxies.trusts("10.1.2.3")
+    assert not rules.proxies.trusts("127.0.0.1")
 
 
 def test_each_connection_has_the_client_of_its_header(serve: Serve):
@@ -124,7 +124,7 @@ def test_a_peer_that_is_no_proxy_is_turned_away(serve: Serve):
     assert how_it_ends(client) == b"", "without a byte sent"
     worker.await_word(REFUSED, 1)
     worker.await_log("refused a connection from 127.0.0.1: ")
-    assert "proxy_allow_from" in worker.log
+    assert "--proxy-allow-from" in worker.log
     until(lambda: worker.descriptors() == descriptors)
 
 

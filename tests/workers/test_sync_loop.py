@@ -30,7 +30,7 @@ from appserve.observe.scoreboard import (
 from appserve.workers import executor
 from appserve.workers.channel import Listening, QuitOrder, RetireOrder, Retiring, SiblingDied, StopOrder
 from appserve.workers.sync_loop import WsgiWorker
-from appserve.wsgi import arrival, connection, exchange
+from appserve.wsgi import connection, exchange
 from appserve.wsgi.connection import PIPELINED, WsgiConnection
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
 
@@ -650,7 +650,7 @@ def test_a_connection_that_fails_before_it_is_accepted_ends_nothing(serve: Serve
 def test_a_client_that_left_before_it_is_looked_at_ends_nothing(serve: Serve):
     def fail_at_first() -> None:
         # Not socket.getsockname itself: others call it as well, the repr of a forgotten socket for one.
-        original = arrival.add_addresses
+        original = connection.endpoints_of
         failures = iter([OSError(errno.ENOTCONN, "gone")])
 
         def flaky(*arguments: Any) -> Any:
@@ -658,7 +658,7 @@ def test_a_client_that_left_before_it_is_looked_at_ends_nothing(serve: Serve):
                 raise failure
             return original(*arguments)
 
-        arrival.add_addresses = flaky
+        connection.endpoints_of = flaky
 
     worker = serve(prepare=fail_at_first)
 

@@ -7,19 +7,18 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from appserve.connection.preamble import PreambleRules
 from appserve.http.date import DateFields
+from appserve.http.forwarded import Forwarding
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
-from appserve.net.greeting import Greetings
-from appserve.net.tls_socket import TlsSocket
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, size_for
 from appserve.observe.tally import Tally
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WRITE, Next, WsgiConnection
-from appserve.wsgi.environ import ServerFacts, cgi_fields, make_template
-from appserve.wsgi.proxied import Proxies
+from appserve.wsgi.environ import ServerFacts, cgi_fields, forwarded_variables, make_template
 from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 from tests.conformance.wire import Response, read_response
@@ -60,10 +59,9 @@ class Talk:
         small: bool = False,
         stall: float = 0.0,
         peer: object = ("192.0.2.1", 5555),
-        greetings: Greetings | None = None,
-        proxies: Proxies | None = None,
+        preamble: PreambleRules | None = None,
+        forwarding: Forwarding | None = None,
         root_path: str = "",
-        encrypt: Callable[[socket.socket], TlsSocket] | None = None,
         level: Level = Level.INFO,
     ) -> None:
         self.log, self.access = Record(), Record()
@@ -84,9 +82,9 @@ class Talk:
             tally=self.tally,
             keep_alive=KeepAlive(),
             refusals=Refusals(Log(self.log.fd, Level.INFO), self.row),
-            greetings=greetings,
-            proxies=proxies,
-            encrypt=encrypt,
+            forwarding=forwarding,
+            forwarded_variables=forwarded_variables(forwarding),
+            preamble=preamble,
         )
         self.client, server = socket.socketpair()
         server.setblocking(False)

@@ -5,12 +5,13 @@ from wsgiref.util import request_uri
 
 import pytest
 
+from appserve.connection.origin import endpoints_of
 from appserve.errors import AppMistake
 from appserve.http.date import DateFields
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Limits, RequestHead
 from appserve.version import __version__
-from appserve.wsgi.environ import ServerFacts, add_addresses, cgi_fields, make_environ, make_template
+from appserve.wsgi.environ import ServerFacts, add_endpoints, cgi_fields, make_environ, make_template
 from tests.wsgi.talk import head
 
 LOCAL, PEER = ("127.0.0.1", 8000), ("192.0.2.1", 5555)
@@ -19,7 +20,8 @@ BODY = io.BytesIO()
 
 
 def template(local: object = LOCAL, peer: object = PEER) -> dict[str, Any]:
-    return add_addresses(make_template(ServerFacts(multithread=False, multiprocess=True)), local, peer)
+    template = make_template(ServerFacts(multithread=False, multiprocess=True))
+    return add_endpoints(template, endpoints_of(peer, local))
 
 
 def environ_of(*lines: str, local: object = LOCAL, peer: object = PEER) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def mounted_at(root_path: str, target: str, method: str = "GET") -> tuple[str, s
     request = connection.next_event()
     assert isinstance(request, RequestHead)
     site = ServerFacts(multithread=False, multiprocess=False, root_path=root_path)
-    environ = make_environ(add_addresses(make_template(site), LOCAL, PEER), request, BODY)
+    environ = make_environ(add_endpoints(make_template(site), endpoints_of(PEER, LOCAL)), request, BODY)
     assert (environ["RAW_URI"], environ["REQUEST_URI"]) == (target, target)
     return environ["SCRIPT_NAME"], environ["PATH_INFO"]
 

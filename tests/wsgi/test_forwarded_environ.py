@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from appserve.connection.origin import Endpoints
+from appserve.connection.preamble import PreambleRules
 from appserve.http.forwarded import ALL_HEADERS, USUAL_HEADERS, Forwarding, TrustList
 from appserve.http.messages import Reading
-from appserve.net.greeting import Greetings
-from appserve.wsgi.proxied import Proxies
 from tests.conformance.wire import Response
 from tests.wsgi.talk import Environ, Talk, head
 
@@ -35,9 +35,7 @@ class Told(Talk):
         **more: Any,
     ) -> None:
         self.environs: list[Environ] = []
-        super().__init__(
-            self._keep, peer=peer, proxies=Proxies(Forwarding(TrustList(trust), headers)), **more
-        )
+        super().__init__(self._keep, peer=peer, forwarding=Forwarding(TrustList(trust), headers), **more)
 
     def _keep(self, environ: Environ, start_response: Any) -> list[bytes]:
         self.environs.append(environ)
@@ -273,7 +271,6 @@ def test_who_is_not_believed_is_asked_for_once_and_never_read(visit: Visit, monk
     trusts = Forwarding.trusts
     monkeypatch.setattr(Forwarding, "trusts", lambda self, peer: asked.append(peer) or trusts(self, peer))
     monkeypatch.setattr(Forwarding, "read", None)
-    monkeypatch.setattr(Proxies, "read", None)
 
     talk = visit(CLIENT)
     talk.told(*SPOOFED)
@@ -284,8 +281,10 @@ def test_who_is_not_believed_is_asked_for_once_and_never_read(visit: Visit, monk
 @pytest.mark.pure
 def test_who_is_believed_is_asked_for_once(visit: Visit, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
-    include = Proxies.include
-    monkeypatch.setattr(Proxies, "include", lambda self, peer: asked.append(peer) or include(self, peer))
+    trusted = Endpoints.trusted
+    monkeypatch.setattr(
+        Endpoints, "trusted", lambda self, reader: asked.append(self.host) or trusted(self, reader)
+    )
 
     talk = visit()
     talk.told("X-Forwarded-For: 192.0.2.7")
@@ -395,7 +394,7 @@ def proxied(line: str) -> bytes:
 def test_who_is_believed_is_the_one_whom_the_proxy_header_names(
     visit: Visit, line: str, address: str, scheme: str
 ):
-    talk = visit(greetings=Greetings("v1", TrustList(["10.0.0.0/8"])))
+    talk = visit(preamble=PreambleRules("v1", TrustList(["10.0.0.0/8"])))
 
     talk.ask(proxied(line))
     (environ,) = talk.environs

@@ -12,9 +12,9 @@ from wsgiref.validate import validator
 
 import pytest
 
+from appserve.connection.preamble import PreambleRules
 from appserve.http.forwarded import TrustList
-from appserve.net.greeting import Greetings
-from appserve.net.tls_socket import TlsSocket
+from appserve.net.tls_session import TlsSession
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WsgiConnection
 from tests.certificates import certificates
 from tests.http.proxy_headers import CALLED, CLIENT, LOCAL, UNKNOWN, block, line, raw_block, tls, unix_block
@@ -64,7 +64,7 @@ def behind(talk_to: TalkTo, seen: Seen) -> Callable[..., Talk]:
     """Makes talks in which the client's part is a proxy's."""
 
     def make(version: str = "auto", *allowed: str, peer: object = PROXY) -> Talk:
-        return talk_to(seen, peer=peer, greetings=Greetings(version, TrustList(allowed or ["192.0.2.1"])))
+        return talk_to(seen, peer=peer, preamble=PreambleRules(version, TrustList(allowed or ["192.0.2.1"])))
 
     return make
 
@@ -179,8 +179,7 @@ def test_a_handshake_in_the_same_segment_as_the_header_is_left_to_tls(talk_to: T
     talk = talk_to(
         seen,
         peer=PROXY,
-        greetings=Greetings("v2", TrustList(["192.0.2.1"])),
-        encrypt=partial(TlsSocket, context=serving()),
+        preamble=PreambleRules("v2", TrustList(["192.0.2.1"]), partial(TlsSession, serving())),
     )
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = certificates().client_context()
@@ -236,12 +235,12 @@ def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
     talk_to: TalkTo, seen: Seen, peer: object
 ):
     talk = talk_to(seen)
-    greetings = Greetings("auto", TrustList(["192.0.2.1"]))
+    rules = PreambleRules("auto", TrustList(["192.0.2.1"]))
     proxy, server = socket.socketpair()
     proxy.sendall(line() + GET)
 
     with proxy, server, pytest.raises(ConnectionError):
-        WsgiConnection(dataclasses.replace(talk.service, greetings=greetings), server, peer)
+        WsgiConnection(dataclasses.replace(talk.service, preamble=rules), server, peer)
     assert "--proxy-allow-from" in talk.log.text
     assert f"refused a connection from {peer[0] if peer else 'a local client'}: " in talk.log.text
     assert talk.row.totals().refused == 1

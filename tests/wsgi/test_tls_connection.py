@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from appserve.connection.preamble import PreambleRules
 from appserve.http.forwarded import TrustList
-from appserve.net.greeting import Greetings
-from appserve.net.tls_socket import RECORD, TlsSocket
+from appserve.net.tls_session import RECORD, TlsSession
 from appserve.observe.log import Level
 from appserve.wsgi.connection import AGAIN, CLOSE, PIPELINED, READ, WRITE
 from tests.certificates import certificates
-from tests.net.test_tls_socket import drain, fill
 from tests.net.tls_visit import serving
 from tests.wsgi.talk import GET, PATIENCE, Application, Environ, Talk, echo, head, hello, post
+from tests.wsgi.test_preamble_socket import drain, fill
 
 QUIET = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -36,9 +36,12 @@ class TlsTalk(Talk):
         context: ssl.SSLContext | None = None,
         client: ssl.SSLContext | None = None,
         shakes: bool = True,
+        header: str = "",
         **settings: Any,
     ) -> None:
-        super().__init__(application, encrypt=partial(TlsSocket, context=context or serving()), **settings)
+        make_session = partial(TlsSession, context or serving())
+        proxies = TrustList(["*"]) if header else None
+        super().__init__(application, preamble=PreambleRules(header, proxies, make_session), **settings)
         self.wire = self.client.dup()
         self.wire.setblocking(False)
         self.client = (client or certificates().client_context()).wrap_socket(
@@ -409,8 +412,7 @@ def test_plain_http_is_answered_with_what_to_do(talk_tls):
 
 def test_the_header_of_a_proxy_comes_before_tls(talk_tls):
     told = Told()
-    greetings = Greetings("v1", TrustList(["*"]))
-    talk = talk_tls(told, greetings=greetings, shakes=False)
+    talk = talk_tls(told, header="v1", shakes=False)
     talk.wire.send(b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 8443\r\n")
     assert talk.turn() is READ
     talk.shake()

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable
 
 from appserve.asgi.exchange import STARTED, Exchange
-from appserve.asgi.proxied import Proxied, make_proxied
 from appserve.asgi.registry import Registry
-from appserve.asgi.scope import Address, Field, make_scope, make_template
+from appserve.asgi.scope import Field, Scope, apply_origin, make_scope, make_template, mount, read_origin
 from appserve.asgi.stream import READ_BOUND, Stream
+from appserve.connection.origin import Endpoints
 from appserve.connection.record import RequestRecord
 from appserve.errors import Rejected
 from appserve.http.http1 import Http1Connection
@@ -42,19 +42,20 @@ class Http1Driver:
     __slots__ = (
         "_discarded",
         "_exchange",
+        "_forwarding",
         "_http",
-        "_proxied",
+        "_moves",
+        "_peer",
         "_record",
         "_registry",
         "_sending",
+        "_server",
         "_service",
         "_stream",
         "_template",
     )
 
-    def __init__(
-        self, stream: Stream, registry: Registry, client: Address | None, server: Address | None
-    ) -> None:
+    def __init__(self, stream: Stream, registry: Registry, endpoints: Endpoints) -> None:
         service = registry.service
         self._stream = stream
         self._registry = registry
@@ -68,26 +69,20 @@ class Http1Driver:
         # its status, the size of its body.
         self._sending: tuple[RequestLine | bytes, int, int] | None = None
         self._discarded = 0  # bytes that were read since the response was complete, before its request was
-        self.set_endpoints(client, server, service.scheme)
+        self._server = endpoints.server
+        self.set_endpoints(endpoints)
         stream.hand_over(self, b"")
 
-    def set_endpoints(
-        self, client: Address | None, server: Address | None, scheme: str, *, vouches: bool = True
-    ) -> None:
-        """Say between which ends this connection is; None is an end that has no address. What the client says
-        of other clients counts only if it `vouches` for them, and is a trusted proxy."""
-        host = client[0] if client else ""
+    def set_endpoints(self, endpoints: Endpoints) -> None:
+        """Say between which ends this connection is."""
         service = self._service
-        self._template = make_template(scheme, client, server, service.root_path)
-        self._proxied: Proxied | None = make_proxied(
-            service.forwarding, service.root_path, host if vouches else None
-        )
-        self._record.client = host
-
-    def endpoints(self) -> tuple[Address | None, Address | None, str]:
-        """The client, the server and the scheme of this connection."""
-        template = self._template
-        return template["client"], template["server"], template["scheme"]
+        scheme = "https" if endpoints.over_tls else "http"
+        server = endpoints.server or self._server
+        self._template = make_template(scheme, endpoints.client, server, service.root_path)
+        self._forwarding = endpoints.trusted(service.forwarding)
+        # Whether a request may be another client's, or the application mounted elsewhere.
+        self._moves = bool(self._forwarding or service.root_path)
+        self._peer = self._record.client = endpoints.host
 
     # ── what comes in (Driver) ──
 
@@ -172,7 +167,7 @@ class Http1Driver:
             record.agent = known.get(b"user-agent", b"").decode("latin-1")
         exchange = Exchange(self, head, make_scope(self._template, head, registry.state), now)
         self._exchange = exchange
-        if self._proxied is not None and not self._apply_proxied(self._proxied, exchange):
+        if self._moves and not self._apply_origin(exchange.scope):
             return
         http = self._http
         length = head.rules.body_length
@@ -194,17 +189,24 @@ class Http1Driver:
             self._stream.bound_reading(len(http.unread))
         self._launch(exchange)
 
-    def _apply_proxied(self, proxied: Proxied, exchange: Exchange) -> bool:
-        """Put into the scope what proxies say; whether it does not contradict itself."""
-        record = self._record
-        record.client = self._peer
-        scope = exchange.scope
-        try:
-            proxied.amend(scope)
-        except Rejected as rejected:
-            self._reject_input(rejected)
-            return False
-        record.client = scope["client"][0] if scope["client"] else ""
+    def _apply_origin(self, scope: Scope) -> bool:
+        """Put into the scope from where the request comes and where the application is mounted; False if its
+        proxies contradict themselves."""
+        self._record.client = self._peer
+        prefix, root_path = "", self._service.root_path
+        if self._forwarding is not None:
+            try:
+                origin = read_origin(self._forwarding, self._peer, scope)
+            except Rejected as rejected:
+                self._reject_input(rejected)
+                return False
+            if origin is not None:
+                apply_origin(scope, origin)
+                prefix = origin.prefix
+                if origin.client is not None:
+                    self._record.client = origin.client[0]
+        if prefix or root_path:
+            mount(scope, prefix, root_path)
         return True
 
     def _launch(self, exchange: Exchange) -> None:
@@ -361,12 +363,6 @@ class Http1Driver:
     def _close(self) -> None:
         """Close when everything is written, and the client has had the time to read it."""
         self._stream.close(linger=self._http.may_send_more)
-
-    @property
-    def _peer(self) -> str:
-        """The address that the connection comes from, "" for that of a unix socket."""
-        client = self._template["client"]
-        return client[0] if client else ""
 
     # ── what is recorded ──
 

@@ -8,8 +8,10 @@ two requests: the dictionaries and the list of headers are each request's own (a
 from collections.abc import Mapping
 from typing import Any
 
+from appserve.connection.origin import Address, called_host
 from appserve.errors import AppMistake
 from appserve.http.fields import Fields
+from appserve.http.forwarded import DEFAULT_PORTS, Forwarding, Origin
 from appserve.http.messages import RequestHead
 
 Scope = dict[str, Any]
@@ -19,9 +21,6 @@ HTTP_SPEC_VERSION = "2.5"
 """What of asgiref's "HTTP & WebSocket" document is honoured: send() raises an OSError after a disconnect."""
 
 _ASGI = {"version": "3.0", "spec_version": HTTP_SPEC_VERSION}
-
-Address = tuple[str, int | None]
-"""A host and its port, or the path of a unix socket and None."""
 
 
 def asgi_fields() -> Fields[Field, Field]:
@@ -66,6 +65,57 @@ def make_scope(template: Scope, head: RequestHead[Field], state: Mapping[str, An
     if state is not None:
         scope["state"] = dict(state)
     return scope
+
+
+def read_origin(forwarding: Forwarding, peer: str, scope: Scope) -> Origin | None:
+    """What the trusted proxy `peer` says of a request, None if nothing. Raises Rejected(400)."""
+    # hot: bench real and asgi-proxied. A look at each name, and one look-up for all that is said.
+    names = forwarding.names
+    said = tuple([field for field in scope["headers"] if field[0] in names])
+    return forwarding.read(peer, said) if said else None
+
+
+def apply_origin(scope: Scope, origin: Origin) -> None:
+    """Put what proxies say into the scope of a request, in the place of what the socket knows."""
+    if origin.client is not None:
+        scope["client"] = origin.client
+    if origin.scheme:
+        scope["scheme"] = origin.scheme
+    if origin.host or origin.port:
+        # Applications build their URLs from Host, and from `server` if there is none.
+        headers = scope["headers"]
+        at = next((index for index, field in enumerate(headers) if field[0] == b"host"), -1)
+        own = headers[at][1].decode("latin-1") if at >= 0 else ""
+        host, name, port = called_host(origin, own, scope["scheme"])
+        if host:
+            if at >= 0:
+                del headers[at]
+            headers.insert(max(at, 0), (b"host", host.encode("latin-1")))
+            scope["server"] = (name.strip("[]"), port or DEFAULT_PORTS[scope["scheme"]][0])
+        elif (server := scope["server"]) is not None and server[1] is not None:
+            scope["server"] = (server[0], port)  # no Host, and not by a unix socket
+
+
+def mount(scope: Scope, prefix: str, own: str) -> None:
+    """Say below which path the application is mounted: `prefix`, which a proxy says it has stripped, followed
+    by `own`, the setting, which may have been stripped too.
+
+    A proxy that serves an application below a path hands the path on as it is, or strips it, and does not say
+    which. To the application both look alike: `path` is always the whole path, as the specification asks, so
+    one that does not begin with root_path has it put back; raw_path stays as received. So an application that
+    takes root_path off path (PATH_INFO of WSGI; what Starlette, FastAPI and Django do) finds its routes, and
+    one that builds URLs from path builds those that its clients can use. The price is one ambiguity: below
+    /shop, a stripped /shop/shop/1 looks like /shop/1 that was not stripped.
+    """
+    root_path = prefix + own
+    path = scope["path"]
+    scope["root_path"] = root_path
+    if path[:1] == "/" and not _is_below(path, root_path):  # else it is the * of OPTIONS
+        scope["path"] = (prefix if own and _is_below(path, own) else root_path) + path
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}
 
 
 def _as_is(text: bytes) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from appserve.connection.preamble import PreambleRules
 from appserve.http.date import DateFields
 from appserve.http.fields import Fields
 from appserve.http.forwarded import Forwarding
@@ -21,9 +22,9 @@ class Service(Generic[F, R]):
 
     access      None without an access log
     tally       where requests are counted
-    scheme      of a connection of which no proxy says anything else
     root_path   the path that the application is mounted at, without a slash at its end
     forwarding  reads what trusted proxies say of a request; None if no proxy is trusted
+    preamble    what comes before HTTP on each connection; None if nothing does
     """
 
     application: Callable[..., Any]
@@ -35,6 +36,6 @@ class Service(Generic[F, R]):
     access: AccessLog | None
     tally: Counts
     refusals: Refusals
-    scheme: str = "http"
     root_path: str = ""
     forwarding: Forwarding | None = None
+    preamble: PreambleRules | None = None

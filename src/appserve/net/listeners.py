@@ -31,6 +31,9 @@ SO_ATTACH_FILTER = 26
 DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
 """A classic BPF program (struct sock_filter) of one instruction: return 0, which drops the packet."""
 
+WILDCARDS = frozenset({"0.0.0.0", "::"})
+"""The addresses that stand for all of this machine."""
+
 # Bytes in sockaddr_un.sun_path with its closing NUL; 104 on the BSDs and macOS.
 _UNIX_PATH_MAX = 107
 
@@ -48,7 +51,7 @@ class Listener:
     path of a unix socket, else None.
     """
 
-    __slots__ = ("_inode", "address", "socket", "unix_path", "url")
+    __slots__ = ("_inode", "_local", "address", "socket", "unix_path", "url")
 
     def __init__(
         self,
@@ -60,11 +63,18 @@ class Listener:
         self.socket = bound
         self.address = address
         self.unix_path = unix_path
-        self.url = show_address(bound.getsockname() if unix_path is None else unix_path)
+        self._local: SocketAddress = bound.getsockname() if unix_path is None else unix_path
+        self.url = show_address(self._local)
         self._inode = inode
 
     def fileno(self) -> int:
         return self.socket.fileno()
+
+    def local_address(self, accepted: socket.socket) -> SocketAddress:
+        """The address that the client of an accepted connection called."""
+        if self.unix_path is None and self._local[0] in WILDCARDS:
+            return accepted.getsockname()
+        return self._local
 
     def listen(self, backlog: int) -> None:
         """From now on connections are accepted; may be called again to change the backlog.

@@ -27,8 +27,8 @@ from collections.abc import Callable
 from threading import current_thread, main_thread
 
 from appserve import forked
-from appserve.asgi.door import ConnectionFactory
 from appserve.asgi.lifespan import Lifespan
+from appserve.asgi.preamble_transport import ConnectionFactory
 from appserve.asgi.registry import Registry
 from appserve.asgi.room import Room
 from appserve.asgi.scope import asgi_fields
@@ -43,8 +43,8 @@ from appserve.workers.application import Application
 from appserve.workers.context import (
     WorkerContext,
     make_forwarding,
-    make_greetings,
     make_limits,
+    make_preamble,
     make_timeouts,
     make_tls,
 )
@@ -178,7 +178,6 @@ class _Worker:
         self._backend_fd = backend_fd
         self._date_fields = DateFields(time.time())
         self._tally = Tally(context.row)
-        tls_context = make_tls(settings, context.log.warning)
         self._service = Service(
             application=application.call,
             fields=asgi_fields(),
@@ -189,14 +188,14 @@ class _Worker:
             access=context.access,
             tally=self._tally,
             refusals=Refusals(context.log, context.row),
-            scheme="http" if tls_context is None else "https",
             root_path=settings.root_path,
             forwarding=make_forwarding(settings),
+            preamble=make_preamble(settings, make_tls(settings, context.log.warning)),
         )
         self._registry = Registry(self._service, loop, context.row)
         self._registry.keep_alive = settings.keep_alive > 0
         self._registry.most_exchanges = settings.limit_concurrency
-        self._factory = ConnectionFactory(self._registry, tls_context, make_greetings(settings))
+        self._factory = ConnectionFactory(self._registry)
         self._room = Room(
             self._registry,
             settings.worker_connections,

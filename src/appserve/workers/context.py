@@ -1,17 +1,16 @@
 """What the master gives a worker at its birth, and the worker hands on to its loop."""
 
 import os
-import socket
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from appserve.config.settings import Settings
+from appserve.connection.preamble import PreambleRules
 from appserve.errors import TlsError
 from appserve.http.forwarded import Forwarding, TrustList
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
-from appserve.net.greeting import Greetings
 from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
@@ -21,8 +20,6 @@ from appserve.workers.channel import Channel, LogFiles
 
 if TYPE_CHECKING:
     import ssl
-
-    from appserve.net.tls_socket import TlsSocket
 
 USUAL_THREADS = 8
 """Of a worker that was asked for threads and not told how many."""
@@ -122,11 +119,17 @@ def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLConte
     return make_context(files, warn)
 
 
-def make_greetings(settings: Settings) -> Greetings | None:
-    """What connections begin with before HTTP or TLS; None if nothing is expected."""
+def make_preamble(settings: Settings, context: "ssl.SSLContext | None") -> PreambleRules | None:
+    """What comes before HTTP on each connection; None if nothing does."""
     if settings.proxy_protocol == "off":
-        return None
-    return Greetings(settings.proxy_protocol, TrustList(settings.proxy_allow_from))
+        version, proxies = "", None
+    else:
+        version, proxies = settings.proxy_protocol, TrustList(settings.proxy_allow_from)
+    if context is None:
+        return PreambleRules(version, proxies) if version else None
+    from appserve.net.tls_session import TlsSession
+
+    return PreambleRules(version, proxies, partial(TlsSession, context))
 
 
 def make_forwarding(settings: Settings) -> Forwarding | None:
@@ -134,18 +137,6 @@ def make_forwarding(settings: Settings) -> Forwarding | None:
     if not settings.forwarded_allow_ips or not settings.forwarded_headers:
         return None
     return Forwarding(TrustList(settings.forwarded_allow_ips), settings.forwarded_headers)
-
-
-def make_encryption(
-    settings: Settings, warn: Callable[[str], object]
-) -> "Callable[[socket.socket], TlsSocket] | None":
-    """Makes the TLS side of an accepted socket; None if no TLS is spoken. As make_tls."""
-    context = make_tls(settings, warn)
-    if context is None:
-        return None
-    from appserve.net.tls_socket import TlsSocket
-
-    return partial(TlsSocket, context=context)
 
 
 def _only(name: str, files: tuple[str, ...]) -> str:

@@ -88,7 +88,7 @@ def _of_class(settings: Settings) -> Iterator[str]:
         yield "appserve.workers.asgi_loop"
     if settings.certfile:
         yield "appserve.net.tls_context"
-        yield "appserve.net.tls_socket"
+        yield "appserve.net.tls_session"
 
 
 @cache  # what is not there would be looked for again

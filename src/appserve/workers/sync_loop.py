@@ -27,19 +27,18 @@ from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.workers.application import Application
 from appserve.workers.context import (
     WorkerContext,
-    make_encryption,
     make_forwarding,
-    make_greetings,
     make_limits,
+    make_preamble,
     make_timeouts,
+    make_tls,
     thread_count,
 )
 from appserve.workers.executor import Executor, Inline
 from appserve.workers.keepalive_policy import KeepAlivePolicy
 from appserve.workers.master_link import MasterLink, Phase
 from appserve.wsgi.connection import WsgiConnection
-from appserve.wsgi.environ import ServerFacts, cgi_fields, make_template
-from appserve.wsgi.proxied import Proxies
+from appserve.wsgi.environ import ServerFacts, cgi_fields, forwarded_variables, make_template
 from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 
@@ -136,9 +135,9 @@ class WsgiWorker:
             access=context.access,
             tally=self._tally,
             refusals=Refusals(context.log, context.row),
-            greetings=make_greetings(settings),
-            proxies=None if forwarding is None else Proxies(forwarding),
-            encrypt=make_encryption(settings, context.log.warning),
+            forwarding=forwarding,
+            forwarded_variables=forwarded_variables(forwarding),
+            preamble=make_preamble(settings, make_tls(settings, context.log.warning)),
         )
 
     def _make_executor(self, threads: int) -> Executor:

@@ -10,21 +10,23 @@ import math
 import socket
 import struct
 import time
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from appserve.connection.eviction import Evictable
+from appserve.connection.origin import endpoints_of
+from appserve.connection.preamble import Preamble
 from appserve.errors import Cause, ClientDisconnected, Rejected
+from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
 from appserve.http.policy import PLAIN_ON_TLS
 from appserve.http.timeouts import WaitFor, WaitTimer
-from appserve.net.kernel_queues import count_untaken
+from appserve.net.kernel_queues import count_untaken, silent_for
 from appserve.observe.tally import CLIENT_LEFT
-from appserve.wsgi.arrival import Arrival
+from appserve.wsgi.exchange import Exchanges
+from appserve.wsgi.outbox import Outbox
+from appserve.wsgi.preamble_socket import PreambleSocket
 from appserve.wsgi.service import WsgiService
-
-if TYPE_CHECKING:  # read by those workers only that need it
-    from appserve.net.tls_socket import TlsSocket
 
 READ_SIZE = 65536
 """Bytes taken from a socket at once; it bounds what one client can make this process hold unread."""
@@ -53,14 +55,46 @@ class Next(Enum):
 READ, WRITE, AGAIN, CLOSE = Next.READ, Next.WRITE, Next.AGAIN, Next.CLOSE  # hot: see messages.END.
 
 
-class WsgiConnection(Arrival):
+class WsgiConnection(Exchanges):
     """One client. Every method that handles an event returns what is needed next."""
 
-    __slots__ = ("_swallowed", "_watch", "rests")
+    __slots__ = (
+        "_has_ended",
+        "_recv",
+        "_swallowed",
+        "_waited",
+        "_watch",
+        "_wrapped",
+        "fd",
+        "rests",
+        "socket",
+    )
 
     def __init__(self, service: WsgiService, client: socket.socket, peer: object) -> None:
-        """Raises OSError if the client has left, or is turned away."""
-        super().__init__(service, client, peer)
+        """Raises OSError if the client has left, or may not connect."""
+        rules = service.preamble
+        has_tls = rules is not None and rules.make_session is not None
+        endpoints = endpoints_of(peer, client.getsockname(), has_tls)
+        self.socket: socket.socket | PreambleSocket = client
+        self.fd = client.fileno()
+        self._recv: Callable[[int], bytes] = client.recv
+        self._wrapped: PreambleSocket | None = None  # while something comes before HTTP, and with TLS
+        if rules is not None:
+            try:
+                rules.check_peer(endpoints.host)
+            except Rejected as rejected:
+                service.refusals.add(endpoints.host, rejected.reason)
+                raise ConnectionAbortedError(rejected.reason) from None
+            self.socket = self._wrapped = PreambleSocket(client, Preamble(rules, endpoints))
+            self._recv = self._receive_first
+        super().__init__(
+            service,
+            endpoints,
+            Http1Connection(service.limits, service.fields, service.date_fields),
+            Outbox(self.socket, service.quota, service.timeouts.write, service.tally),
+        )
+        self._has_ended = False  # the client's end was read behind its last bytes, which no poll announces
+        self._waited = silent_for(client) if has_tls else 0  # for the handshake, before it began (ns)
         self._watch = WaitTimer()
         self._swallowed = -1  # bytes read and dropped since it lingers
         self.rests = False  # see connection/waiting.py, as for every look at it
@@ -80,9 +114,9 @@ class WsgiConnection(Arrival):
         try:
             data = self._recv(READ_SIZE)
         except BlockingIOError:
-            return READ if self._tls is None or not self._tls.wants_write else WRITE
-        except OSError:
-            return self._lost() if self._tls is None else self._without_tls(self._tls)
+            return READ if self._wrapped is None or not self._wrapped.wants_write else WRITE
+        except OSError as error:
+            return self._lost() if self._wrapped is None else self._without_tls(self._wrapped, error)
         if self._swallowed >= 0:
             self._swallowed += len(data)
             self._record.counts.bytes_in += len(data)
@@ -90,9 +124,37 @@ class WsgiConnection(Arrival):
         if data:
             self._record.received(len(data), self._http)
             self._http.receive_data(data)
+            if self._wrapped is not None and self._wrapped.has_ended:
+                self._has_ended = True
+                self._http.receive_eof()
         else:
             self._http.receive_eof()
         return AGAIN
+
+    def _receive_first(self, size: int) -> bytes:
+        """Stands in for the socket's recv until the first bytes of HTTP are there: the preamble is over."""
+        wrapped = self._wrapped
+        assert wrapped is not None
+        try:
+            data = wrapped.recv(size)
+        except Rejected as rejected:
+            self._service.refusals.add(self._peer, rejected.reason)
+            raise ConnectionAbortedError(rejected.reason) from None
+        self._set_endpoints(wrapped.preamble.endpoints)
+        self._template.update(wrapped.facts())
+        self._recv = wrapped.recv
+        return data
+
+    def note_arrival(self, now: int, limit: int, reads: bool) -> None:
+        """It is this connection's turn soon: the request that comes next is late if it waits for `limit` ns.
+
+        One that is read now has come in before, while the application was running, say, or before the
+        connection was accepted. One that was here already has waited for its client to take a response.
+        """
+        waited = silent_for(self.socket) if reads else 0
+        if not self._http.cycle:
+            waited += self._waited
+        self.late_at = now + limit - waited
 
     def on_writable(self) -> Next:
         """The client has taken something of what waits."""
@@ -103,7 +165,7 @@ class WsgiConnection(Arrival):
         """As on_writable, but what comes next is left for later (AGAIN). So the application is not called."""
         if self.rests:
             self._service.waiting.wake(self)
-        if self._tls is not None and self._tls.wants_write:
+        if self._wrapped is not None and self._wrapped.wants_write:
             return self._take_in()
         outbox = self._outbox
         try:
@@ -150,7 +212,7 @@ class WsgiConnection(Arrival):
             # hot: bench sync-hello. What _after_response does, for a response that was taken at once.
             if self._outbox.pending or not http.start_next_cycle():
                 return self._after_response() or AGAIN
-            if not http.unread:
+            if not http.unread and not self._has_ended:
                 return READ
             if self._took_long:
                 break
@@ -166,7 +228,7 @@ class WsgiConnection(Arrival):
         if self._outbox.pending:
             return WRITE
         if self._http.start_next_cycle():
-            return None if self._http.buffered else READ
+            return None if self._http.buffered or self._has_ended else READ
         return self._end()
 
     def _end(self) -> Next:
@@ -174,7 +236,7 @@ class WsgiConnection(Arrival):
         the client lose the response (RFC 9112 §9.6)."""
         if self._outbox.is_lost or self._resets:
             return CLOSE
-        if self._tls is not None and not self._tls.notify():
+        if self._wrapped is not None and not self._wrapped.notify():
             self._outbox.pending = True  # the close_notify, which there is no room for yet
             return WRITE
         if not self._http.may_send_more:
@@ -212,24 +274,32 @@ class WsgiConnection(Arrival):
             self._record_alone(self._head, CLIENT_LEFT)
         return CLOSE
 
-    def _without_tls(self, tls: "TlsSocket") -> Next:
-        """There is no TLS with this client, or no more."""
-        if tls.speaks_plain:
-            return self._refuse_plain()
+    def _without_tls(self, wrapped: PreambleSocket, error: OSError) -> Next:
+        """The client is gone, or there is no TLS with it, or no more."""
+        session = wrapped.preamble.session
         if self.lingers:
             return CLOSE
+        if session is None:
+            return self._lost()
+        self._service.log.debug(
+            f"TLS with {wrapped.preamble.peer} failed: {error.strerror or type(error).__name__}"
+        )
+        if session.speaks_plain:
+            return self._refuse_plain(wrapped)
         self._lost()
         try:
-            tls.shutdown(socket.SHUT_WR)
+            wrapped.shutdown(socket.SHUT_WR)
         except OSError:
             return CLOSE
         self._swallowed = 0  # it lingers, so that the alert which says why is not lost
         return READ
 
-    def _refuse_plain(self) -> Next:
-        """The client speaks HTTP without TLS: a user who left out the s, most likely, so it is told."""
-        self._tls = None
-        self._recv = self.socket.recv
+    def _refuse_plain(self, wrapped: PreambleSocket) -> Next:
+        """The client speaks HTTP without TLS: a user left out the s, most likely, so the answer says it."""
+        wrapped.turn_raw()
+        self._wrapped = None
+        self._recv = wrapped.recv
+        self._set_endpoints(wrapped.preamble.endpoints)
         rejected = Rejected(400, PLAIN_ON_TLS, Cause.PLAIN_HTTP)
         self._http.refuse(rejected)
         return self._reject(rejected)
@@ -357,8 +427,8 @@ class WsgiConnection(Arrival):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             except OSError:
                 pass  # gone already
-        elif self._tls is not None:
-            self._tls.notify()
+        elif self._wrapped is not None:
+            self._wrapped.notify()
         self._on_sent()
         self._outbox.discard()
         self._forget_body()

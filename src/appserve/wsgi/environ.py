@@ -9,8 +9,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from appserve.connection.origin import Endpoints, called_host
 from appserve.errors import AppMistake
 from appserve.http.fields import Fields
+from appserve.http.forwarded import Forwarding, Origin
 from appserve.http.messages import RequestHead, RequestLine
 from appserve.version import __version__
 from appserve.wsgi.file_wrapper import FileWrapper
@@ -18,6 +20,7 @@ from appserve.wsgi.file_wrapper import FileWrapper
 Environ = dict[str, Any]
 CgiVariable = tuple[str, str]
 Header = tuple[str, str]
+ForwardedVariables = tuple[tuple[str, bytes], ...]
 
 REQUEST_KEYS = (
     "REQUEST_METHOD",
@@ -93,25 +96,25 @@ def make_template(site: ServerFacts) -> Environ:
     }
 
 
-def add_addresses(template: Environ, local: object, peer: object, over_tls: bool = False) -> Environ:
-    """A connection's template: who called, and whom. `local` and `peer` are socket addresses; `over_tls` says
-    that the client speaks TLS, if not with us.
+def add_endpoints(template: Environ, endpoints: Endpoints) -> Environ:
+    """A connection's template: its client, and the address that was called.
 
-    A unix socket has neither; SERVER_NAME and SERVER_PORT must not be empty (PEP 3333), so they say what
+    A unix socket has no host; SERVER_NAME and SERVER_PORT must not be empty (PEP 3333), so they say what
     an application would need to build a URL, were there no Host.
     """
     environ = template.copy()
-    if isinstance(local, tuple):
-        host = local[0]
+    server, client, over_tls = endpoints.server, endpoints.client, endpoints.over_tls
+    if server is not None and server[1] is not None:
+        host = server[0]
         # RFC 3875 §4.1.14: as in a URL, of which it would be made a part.
         environ["SERVER_NAME"] = f"[{host}]" if ":" in host else host
-        environ["SERVER_PORT"] = str(local[1])
+        environ["SERVER_PORT"] = str(server[1])
     else:
         environ["SERVER_NAME"], environ["SERVER_PORT"] = "localhost", "443" if over_tls else "80"
     if over_tls:
         environ["wsgi.url_scheme"], environ["HTTPS"] = "https", "on"
-    if isinstance(peer, tuple):
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer[0], str(peer[1])
+    if client is not None:
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client[0], str(client[1])
     else:
         environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = ""
     return environ
@@ -164,6 +167,60 @@ def path_below(root_path: str, path: str) -> str:
     if root_path and path.startswith(root_path) and path[len(root_path) :][:1] in ("", "/"):
         return path[len(root_path) :]
     return path
+
+
+def forwarded_variables(forwarding: Forwarding | None) -> ForwardedVariables:
+    """The variables in which proxies say from where a request comes, with the names of their fields."""
+    names = () if forwarding is None else sorted(forwarding.names)
+    return tuple([(variable_name(name), name) for name in names])
+
+
+def read_origin(
+    forwarding: Forwarding, wanted: ForwardedVariables, peer: str, environ: Environ
+) -> Origin | None:
+    """What the trusted proxy `peer` says of a request, None if nothing. Raises Rejected(400).
+
+    Several lines of a name are one variable, with commas between them, and mean the same.
+    """
+    # hot: bench real and sync-proxied. A look-up for each name, and one for all that is said.
+    said = []
+    for variable, name in wanted:
+        value = environ.get(variable)
+        if value is not None:
+            said.append((name, value.encode("latin-1")))
+    return forwarding.read(peer, tuple(said)) if said else None
+
+
+def apply_origin(environ: Environ, origin: Origin, line: RequestLine) -> None:
+    """Put what proxies say into the environ of a request, in the place of what the socket knows.
+
+    The fields themselves stay, also those of a peer that is not trusted: HTTP_X_FORWARDED_FOR is what was
+    sent and no more. A proxy that serves an application below a path hands the path on as it is, or strips
+    it, and does not say which: SCRIPT_NAME is its prefix followed by the server's own root path, and is taken
+    off PATH_INFO if that begins with it.
+    """
+    if origin.client is not None:
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = origin.client[0], str(origin.client[1])
+    if origin.scheme:
+        environ["wsgi.url_scheme"] = origin.scheme
+        if origin.scheme == "https":
+            environ["HTTPS"] = "on"
+        else:
+            environ.pop("HTTPS", None)  # the proxy speaks TLS with us, and its client does not with it
+    if origin.host or origin.port:
+        # Applications build their URLs from HTTP_HOST, or else from SERVER_NAME and SERVER_PORT (PEP 3333).
+        own, scheme = environ.get("HTTP_HOST", ""), environ["wsgi.url_scheme"]
+        host, name, port = called_host(origin, own, scheme)
+        if name:
+            environ["HTTP_HOST"], environ["SERVER_NAME"] = host, name
+        environ["SERVER_PORT"] = str(port)
+    if origin.prefix:
+        script_name = origin.prefix.encode().decode("latin-1") + environ["SCRIPT_NAME"]
+        environ["SCRIPT_NAME"] = script_name
+        path = line.path_bytes.decode("latin-1")
+        below = path_below(script_name, path)
+        if below != path:
+            environ["PATH_INFO"] = below
 
 
 def gather(fields: list[CgiVariable]) -> Environ:

@@ -10,9 +10,10 @@ from contextvars import copy_context
 from typing import BinaryIO
 
 from appserve import forked
+from appserve.connection.origin import Endpoints
 from appserve.connection.record import RequestRecord
 from appserve.errors import ClientDisconnected, Rejected
-from appserve.http.forwarded import Origin
+from appserve.http.forwarded import Forwarding, Origin
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CHUNKED, RequestHead, Writing
 from appserve.http.status import REASONS
@@ -20,9 +21,17 @@ from appserve.observe.log import Level
 from appserve.observe.tally import CLIENT_LEFT
 from appserve.tracebacks import application_traceback
 from appserve.wsgi.body import RequestBody
-from appserve.wsgi.environ import CgiVariable, Environ, Header, gather, make_environ
+from appserve.wsgi.environ import (
+    CgiVariable,
+    Environ,
+    Header,
+    add_endpoints,
+    apply_origin,
+    gather,
+    make_environ,
+    read_origin,
+)
 from appserve.wsgi.outbox import Outbox
-from appserve.wsgi.proxied import Proxies, tell_origin
 from appserve.wsgi.response import Response
 from appserve.wsgi.service import WsgiService
 from appserve.wsgi.sink import ConnectionSink
@@ -38,12 +47,12 @@ class Exchanges:
 
     __slots__ = (
         "_body",
+        "_forwarding",
         "_head",
         "_http",
         "_origin",
         "_outbox",
         "_peer",
-        "_proxies",
         "_record",
         "_resets",
         "_sending",
@@ -64,18 +73,17 @@ class Exchanges:
     def __init__(
         self,
         service: WsgiService,
-        template: Environ,
+        endpoints: Endpoints,
         http: Http1Connection[CgiVariable, Header],
         outbox: Outbox,
     ) -> None:
-        """`template` is the connection's, with its addresses."""
         self._service = service
-        self._template = template
-        self._peer: str = template["REMOTE_ADDR"]
         self._http = http
         self._outbox = outbox
         self._sink = ConnectionSink(http, outbox)
-        self._proxies: Proxies | None = None  # if the peer is one of them
+        self._template = add_endpoints(service.template, endpoints)
+        self._peer = endpoints.host
+        self._forwarding: Forwarding | None = endpoints.trusted(service.forwarding)
         self._origin: Origin | None = None  # what it says of this request
         self._head: RequestHead[CgiVariable] | None = None  # while its body comes in
         self._body: RequestBody | None = None
@@ -86,24 +94,20 @@ class Exchanges:
         self._took_long = False  # a call of the application, so that it is for others to have a turn
         self._resets = False  # a response was cut short, and only a reset can tell the client
 
-    def _believe(self) -> None:
-        """Find out whether the peer is a proxy whose word counts."""
-        proxies = self._service.proxies
-        self._proxies = proxies if proxies is not None and proxies.include(self._peer) else None
+    def _set_endpoints(self, endpoints: Endpoints) -> None:
+        """The PROXY header is read."""
+        self._template = add_endpoints(self._service.template, endpoints)
+        self._peer = self._record.client = endpoints.host
+        self._forwarding = endpoints.trusted(self._service.forwarding)
 
-    def _introduce(self, proxies: Proxies, head: RequestHead[CgiVariable], environ: Environ) -> None:
-        """Say in the environ whose request it is. Raises Rejected."""
-        if self._head is None:  # else that was found out before its body came
-            self._read_origin(proxies, head, environ)
-        if self._origin is not None:
-            tell_origin(environ, self._origin, head.line)
-
-    def _read_origin(self, proxies: Proxies, head: RequestHead[CgiVariable], variables: Environ) -> None:
-        """Find out whose request it is, from its fields. Raises Rejected; nothing more is read then."""
+    def _read_origin(
+        self, forwarding: Forwarding, head: RequestHead[CgiVariable], variables: Environ
+    ) -> None:
+        """Find out from its fields where a request comes from. Raises Rejected; nothing more is read then."""
         self._origin = None
         self._record.client = self._peer
         try:
-            self._origin = proxies.read(self._peer, variables)
+            self._origin = read_origin(forwarding, self._service.forwarded_variables, self._peer, variables)
         except Rejected as rejected:
             self._head = head  # it is recorded as one that was not served
             self._http.refuse(rejected)
@@ -127,8 +131,8 @@ class Exchanges:
         self._outbox.tally = self._record.counts = service.tally
 
     def _await_body(self, head: RequestHead[CgiVariable]) -> None:
-        if self._proxies is not None:
-            self._read_origin(self._proxies, head, gather(head.fields))
+        if self._forwarding is not None:
+            self._read_origin(self._forwarding, head, gather(head.fields))
         self._head = head
         try:
             self._body = RequestBody(self._service.quota, head.body_length)
@@ -144,8 +148,11 @@ class Exchanges:
         """Call the application, at `begun` (monotonic ns)."""
         service = self._service
         environ = make_environ(self._template, head, body)
-        if self._proxies is not None:
-            self._introduce(self._proxies, head, environ)
+        if self._forwarding is not None:
+            if self._head is None:  # else that was found out before its body came
+                self._read_origin(self._forwarding, head, environ)
+            if self._origin is not None:
+                apply_origin(environ, self._origin, head.line)
         late_at = self.late_at
         if late_at is not None and begun > late_at:
             self._turn_away(head)

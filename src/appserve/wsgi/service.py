@@ -1,27 +1,25 @@
 """What all WSGI connections of one process share: the application, the rules, and what is counted."""
 
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from appserve.connection.preamble import PreambleRules
 from appserve.connection.waiting import DeadlineQueue
 from appserve.http.date import DateFields
 from appserve.http.fields import Fields
+from appserve.http.forwarded import Forwarding
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.tally import Counts
-from appserve.wsgi.environ import CgiVariable, Environ, Header
-from appserve.wsgi.proxied import Proxies
+from appserve.wsgi.environ import CgiVariable, Environ, ForwardedVariables, Header
 from appserve.wsgi.spool import Quota
 
 if TYPE_CHECKING:  # read by those workers only that need it
-    from appserve.net.greeting import Greetings
-    from appserve.net.tls_socket import TlsSocket
     from appserve.wsgi.connection import WsgiConnection
 
 
@@ -50,9 +48,9 @@ class WsgiService:
     access: AccessLog | None
     tally: Counts
     refusals: Refusals
-    greetings: "Greetings | None"
-    proxies: Proxies | None = None
-    encrypt: "Callable[[socket.socket], TlsSocket] | None" = None
+    forwarding: Forwarding | None = None
+    forwarded_variables: ForwardedVariables = ()
+    preamble: PreambleRules | None = None
     waiting: "DeadlineQueue[WsgiConnection]" = field(default_factory=DeadlineQueue)
     pid: int = field(default_factory=os.getpid)
 
