@@ -60,7 +60,7 @@ format: $(VENV)/.tools
 	@$(VENV)/bin/ruff format
 
 docs: $(VENV)/.tools
-	@$(VENV)/bin/python -m appserve.config.document
+	@$(VENV)/bin/python -m tests.config.document
 	@$(VENV)/bin/python -m tests.conformance.document
 
 fuzz: $(VENV)/.tools

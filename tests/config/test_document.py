@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from appserve.config.document import example_file, files, settings_page
 from appserve.config.settings import ROWS, Settings
 from appserve.config.sources import resolve
+from tests.config.document import example_file, files, settings_page
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parent.parent.parent
 @pytest.mark.parametrize("path", sorted(files()))
 def test_generated_files_are_fresh(path):
     assert files()[path] == (PROJECT / path).read_text(encoding="utf-8"), (
-        "run `python -m appserve.config.document`"
+        "run `python -m tests.config.document`"
     )
 
 

@@ -1,10 +1,10 @@
-"""What a row of the table of settings tells: its flag, its variable, how it is shown, what renews it.
+"""A row of the table of settings: its flag, its variable, how it is shown, what applies a change.
 
 The table itself is in config/settings.py.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, TypeVar, cast
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Applies(Enum):
-    """What has to be renewed before a changed setting takes effect."""
+    """What has to be restarted before a changed setting takes effect."""
 
     WORKERS = "new workers"  # a reload is enough
     LISTENERS = "listeners"  # bound once, when the server starts
@@ -39,17 +39,17 @@ class Row(Value):
     name: str
     default: Any
     kind: ValueType[Any]
-    group: str
     help: str  # a sentence or two for --help
-    more: str  # what only the settings page and the example file tell
-    applies: Applies
-    short: str  # "-w", or empty
-    also: tuple[str, ...]  # other spellings of the flag
-    positional: str  # how --help calls it, for the one setting that needs no flag
-    in_file: bool
-    platform: FromPlatform | None
-    empty: str  # what an empty default means, for people
     example: Any  # what the example file shows when the default is empty
+    group: str = ""
+    more: str = ""  # further text for the settings page and the example file
+    applies: Applies = Applies.WORKERS
+    short: str = ""  # "-w", or empty
+    also: tuple[str, ...] = ()  # other spellings of the flag
+    positional: str = ""  # its name in --help, for the one setting that needs no flag
+    in_file: bool = True
+    platform: FromPlatform | None = None
+    empty: str = "none"  # what an empty default means, for people
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.__dict__["name"] = name
@@ -71,7 +71,7 @@ class Row(Value):
 
     @property
     def off_flag(self) -> str:
-        """The flag that says no, for a Boolean; else empty."""
+        """The flag that negates a Boolean; else empty."""
         return "--no-" + self.name.replace("_", "-") if isinstance(self.kind, Boolean) else ""
 
     @property
@@ -84,13 +84,13 @@ class Row(Value):
         return self.kind if isinstance(self.kind, Several) else None
 
     def show(self, value: object) -> str:
-        """A value as one line for people; what an empty one means is in brackets. A secret is not told."""
+        """A value as one line for people, an empty one as its meaning in brackets, a secret masked."""
         if value and self.is_secret:
             return "********"
         return self.kind.show(value) or f"({self.empty})"
 
     def anchored(self, value: Any, folder: str) -> Any:
-        """A value whose paths are meant from `folder`, as it can be used anywhere."""
+        """A value whose relative paths start from `folder`, with absolute paths."""
         item = self.repeated.item if self.repeated else self.kind
         if not value or value in _NO_PATHS or not (isinstance(item, Text) and item.is_path):
             return value
@@ -102,7 +102,7 @@ class Row(Value):
 
     @property
     def is_secret(self) -> bool:
-        """Whether nobody who reads a screen or a log may see it."""
+        """Whether the value must not be shown or logged."""
         return isinstance(self.kind, Text) and self.kind.secret
 
     @property
@@ -112,36 +112,17 @@ class Row(Value):
         return f"{shown}, or {self.platform.effect}" if self.platform else shown
 
 
-def setting(
-    default: T,
-    kind: ValueType[T],
-    group: str,
-    text: str,
-    *,
-    applies: Applies,
-    more: str = "",
-    short: str = "",
-    also: tuple[str, ...] = (),
-    positional: str = "",
-    in_file: bool = True,
-    platform: FromPlatform | None = None,
-    empty: str = "none",
-    example: T | None = None,
-) -> T:
-    row = Row(
-        name="",  # __set_name__ knows it
-        default=default,
-        kind=kind,
-        group=group,
-        help=text,
-        more=more,
-        applies=applies,
-        short=short,
-        also=also,
-        positional=positional,
-        in_file=in_file,
-        platform=platform,
-        empty=empty,
-        example=default if example is None else example,
-    )
+def setting(default: T, kind: ValueType[T], text: str, **facts: Any) -> T:
+    """A row of the table; `facts` are its other fields."""
+    facts.setdefault("example", default)
+    row = Row(name="", default=default, kind=kind, help=text, **facts)  # __set_name__ knows the name
     return cast("T", row)  # as an attribute of settings it is its default
+
+
+def rows_of(table: type[Value]) -> Iterator[Row]:
+    """The rows of a table. A row without a group belongs to the group of the row before it."""
+    group = ""
+    for name in table.__match_args__:
+        row: Row = getattr(table, name)
+        group = row.group or group
+        yield row.replace(group=group)

@@ -4,16 +4,17 @@ The class `Settings` is the table. From a row follow its flag, its environment v
 appserve.toml, its place in --help, in docs/settings.md and in conf/appserve.toml, how it is checked, and
 what a reload must renew for a change to take effect. Nothing else has to be written to add a setting:
 
-    name: type = setting(default, Kind(), GROUP, "what it does", applies=...)
+    name: type = setting(default, Kind(), "what it does", applies=...)
 
-A row that is listed works. Durations are float seconds, sizes are bytes, lists are tuples.
+A row without a group belongs to the group of the row before it. Durations are float seconds, sizes are
+bytes, lists are tuples.
 """
 
 import re
 from collections.abc import Mapping
 
 from appserve.config.convert import Boolean, Choice, Seconds, Several, Size, Text, Whole
-from appserve.config.rows import Applies, FromPlatform, Row, setting
+from appserve.config.rows import Applies, FromPlatform, Row, rows_of, setting
 from appserve.http.forwarded import ALL_HEADERS, USUAL_HEADERS
 from appserve.net.address import parse_bind
 from appserve.values import Value
@@ -64,16 +65,6 @@ _FOLDER = Text("FOLDER", "a path")
 _FILE = Text("FILE", "a path", is_path=True)
 _PEERS = Text("PEERS", "an address (`10.0.0.7`), a network (`10.0.0.0/8`), `unix` or `*`", _refine_peers)
 
-APPLICATION = "Application"
-ADDRESSES = "Addresses"
-PROCESSES = "Workers"
-TIMEOUTS = "Timeouts"
-LIMITS = "Limits on requests"
-PROXIES = "Behind a proxy"
-TLS = "TLS"
-LOGS = "Logs and names"
-FILES = "Settings"
-
 
 class Settings(Value):
     """What the server runs with. Immutable; a reload makes a new one."""
@@ -81,72 +72,60 @@ class Settings(Value):
     application: str = setting(
         "",
         Text("MODULE:ATTRIBUTE", "`MODULE:ATTRIBUTE`, `MODULE` or `MODULE:FACTORY(...)`"),
-        APPLICATION,
-        "Serve this application: module:attribute, a module alone (its `application` or `app`), "
-        "or a call of a factory, 'module:make_app()'.",
+        "Serve this application: module:attribute, a module alone (its `application` or `app`), or a call "
+        "of a factory, 'module:make_app()'.",
         more="The arguments of a call have to be literals: `'shop:make_app(\"production\", debug=False)'`. "
         "Attributes can be dotted (`shop.web:site.app`).",
-        applies=Applies.WORKERS,
         positional="APPLICATION",
         example="main:app",
+        group="Application",
     )
     factory: bool = setting(
         False,
         Boolean(),
-        APPLICATION,
         "Call the attribute without arguments to make the application.",
         more="With a module alone, its `create_app` or `make_app` is called.",
-        applies=Applies.WORKERS,
     )
     chdir: str = setting(
         "",
         _FOLDER,
-        APPLICATION,
         "Change to this folder before importing the application.",
         more="Modules are searched in this folder too. Relative paths of `app_dir` start from it; relative "
-        "paths "
-        "of every other setting start from the folder that the server was started in.",
-        applies=Applies.WORKERS,
+        "paths of every other setting start from the folder that the server was started in.",
         empty="the folder that the server was started in",
         example="/srv/shop",
     )
     app_dir: tuple[str, ...] = setting(
         (),
         Several(_FOLDER),
-        APPLICATION,
         "Search modules in this folder first. Repeatable.",
         more="The current folder is always searched, after these.",
-        applies=Applies.WORKERS,
         example=("src",),
     )
     interface: str = setting(
         "auto",
         Choice(("auto", "wsgi", "asgi")),
-        APPLICATION,
         "Select the interface of the application; auto detects it without calling the application.",
-        more="A coroutine function, or an object whose `__call__` is one, is ASGI; a callable that takes two "
-        "arguments is WSGI, a callable that takes three is ASGI. The log has the result and its reason at "
-        "start.",
-        applies=Applies.WORKERS,
+        more="A coroutine function, or an object whose `__call__` is one, is ASGI; a callable that takes "
+        "two arguments is WSGI, a callable that takes three is ASGI. The log has the result and its reason "
+        "at start.",
     )
 
     bind: tuple[str, ...] = setting(
         ("127.0.0.1:8000",),
         Several(_BIND),
-        ADDRESSES,
         "Listen on host:port, [ipv6]:port or unix:path. Repeatable.",
         more="For a host name the server listens on all of its addresses, so `localhost:8000` is IPv4 and "
-        "IPv6. "
-        "Port 0 takes a free port, which the log shows. A unix socket is not world-writable, and its file "
-        "is removed at the end.",
+        "IPv6. Port 0 takes a free port, which the log shows. A unix socket is not world-writable, and its "
+        "file is removed at the end.",
         applies=Applies.LISTENERS,
         short="-b",
         platform=FromPlatform("PORT", _bind_from_port, "0.0.0.0:$PORT when PORT is set"),
+        group="Addresses",
     )
     backlog: int = setting(
         2048,
         Whole(1),
-        ADDRESSES,
         "Let this many connections wait to be accepted, for each address.",
         more="The kernel caps it silently at `net.core.somaxconn`.",
         applies=Applies.LISTENERS,
@@ -155,229 +134,179 @@ class Settings(Value):
     workers: int = setting(
         1,
         _WORKERS,
-        PROCESSES,
         "Run this many worker processes.",
-        applies=Applies.WORKERS,
         short="-w",
         platform=FromPlatform("WEB_CONCURRENCY", _WORKERS.read, "$WEB_CONCURRENCY when that is set"),
+        group="Workers",
     )
     surge: int = setting(
         0,
         Whole(0, 1024),
-        PROCESSES,
-        "Start up to this many workers above `workers` during a reload. "
-        "0 is a quarter of the workers, at least 1.",
+        "Start up to this many workers above `workers` during a reload. 0 is a quarter of the workers, at "
+        "least 1.",
         more="A higher value makes a reload shorter and takes more memory. Old workers that finish their "
-        "last "
-        "requests are not counted (docs/reload.md).",
-        applies=Applies.WORKERS,
+        "last requests are not counted (docs/reload.md).",
         example=2,
     )
     worker_class: str = setting(
         "auto",
         Choice(("auto", "sync", "threads", "asgi")),
-        PROCESSES,
         "Serve with sync (WSGI, one request at a time), threads (WSGI, a pool of threads) or asgi (an event "
         "loop) workers; auto chooses by the application.",
         more="A WSGI application gets `sync`, or `threads` if `threads` is above 1; an ASGI application "
         "`asgi`.",
-        applies=Applies.WORKERS,
         short="-k",
     )
     threads: int = setting(
         0,
         Whole(0, 4096),
-        PROCESSES,
-        "Call a WSGI application in this many threads per worker; more than 1 selects threads workers. "
-        "0 is 1, or 8 if the worker class is threads.",
-        applies=Applies.WORKERS,
+        "Call a WSGI application in this many threads per worker; more than 1 selects threads workers. 0 is "
+        "1, or 8 if the worker class is threads.",
         example=8,
     )
     worker_connections: int = setting(
         1000,
         Whole(1),
-        PROCESSES,
         "Hold at most this many open connections per worker; further connections wait in the backlog.",
-        applies=Applies.WORKERS,
     )
     loop: str = setting(
         "auto",
         Choice(("auto", "uvloop", "asyncio")),
-        PROCESSES,
         "Run asgi workers on this event loop; auto is uvloop.",
-        applies=Applies.WORKERS,
     )
     lifespan: str = setting(
         "auto",
         Choice(("auto", "on", "off")),
-        PROCESSES,
         "Send ASGI lifespan events: auto sends them if the application supports them, on requires that it "
         "does, off sends none.",
-        applies=Applies.WORKERS,
     )
 
     timeout: float = setting(
         30.0,
         Seconds(),
-        TIMEOUTS,
         "Kill and replace a worker that makes no progress for this long. 0 disables.",
-        more="In a sync worker each piece of a response that the application hands over is progress (a block "
-        "that it yields, a call of `write()`, early hints), so this does not limit the whole request. Time "
-        "spent waiting for a client that reads its response slowly does not count: `write_timeout` limits "
-        "it. In a threads worker a request without progress for this long is logged, and the worker is "
-        "replaced only if its loop is blocked. In an asgi worker this limits how long the event loop is "
+        more="In a sync worker each piece of a response that the application hands over is progress (a "
+        "block that it yields, a call of `write()`, early hints), so this does not limit the whole request. "
+        "Time spent waiting for a client that reads its response slowly does not count: `write_timeout` "
+        "limits it. In a threads worker a request without progress for this long is logged, and the worker "
+        "is replaced only if its loop is blocked. In an asgi worker this limits how long the event loop is "
         "blocked. The log then has the request, how long it has been running, and the stack of every thread.",
-        applies=Applies.WORKERS,
         short="-t",
+        group="Timeouts",
     )
     graceful_timeout: float = setting(
         25.0,
         Seconds(),
-        TIMEOUTS,
         "Let requests run for this long when a worker retires or stops, then close them. 0 closes them at "
         "once.",
         more="Keep it below the stop timeout of the supervisor: Kubernetes kills after 30 seconds by "
         "default.",
-        applies=Applies.WORKERS,
     )
     keep_alive: float = setting(
         75.0,
         Seconds(),
-        TIMEOUTS,
         "Close a connection that has no request for this long. 0 closes it after each response.",
         more="Set it longer than the same timeout of the proxy or load balancer.",
-        applies=Applies.WORKERS,
     )
     first_byte_timeout: float = setting(
         30.0,
         Seconds(),
-        TIMEOUTS,
         "Close a new connection that sends no request for this long. 0 disables.",
         more="The time of the TLS handshake and of the PROXY header counts.",
-        applies=Applies.WORKERS,
     )
     head_timeout: float = setting(
         30.0,
         Seconds(),
-        TIMEOUTS,
         "Answer 408 to a request whose head is incomplete after this long. 0 disables.",
-        applies=Applies.WORKERS,
     )
     body_timeout: float = setting(
         60.0,
         Seconds(),
-        TIMEOUTS,
         "Answer 408 to a request if no data of its body arrives for this long. 0 disables.",
-        applies=Applies.WORKERS,
     )
     body_rate: int = setting(
         100,
         Size(),
-        TIMEOUTS,
         "Answer 408 to a request whose body arrives slower than this many bytes per second. 0 disables.",
         more="The average over the last one to three times `body_timeout`, checked only after the body has "
-        "been "
-        "arriving for longer than that. So a client can pause, and an early burst does not excuse a slow "
-        "rest.",
-        applies=Applies.WORKERS,
+        "been arriving for longer than that. So a client can pause, and an early burst does not excuse a "
+        "slow rest.",
     )
     write_timeout: float = setting(
         60.0,
         Seconds(),
-        TIMEOUTS,
         "Abort a response if the client reads nothing for this long. 0 disables.",
-        applies=Applies.WORKERS,
     )
     queue_timeout: float = setting(
         0.0,
         Seconds(),
-        TIMEOUTS,
         "Answer 503 to a request that has waited this long for the application. 0 disables.",
         more="Applies to sync and threads workers, whose requests wait in a queue. A client that has waited "
-        "this "
-        "long has often given up, and its request would only delay the next ones. The answer has "
+        "this long has often given up, and its request would only delay the next ones. The answer has "
         "`Retry-After`. For a TCP connection on Linux the time in the backlog counts; for others (a unix "
         "socket) it is unknown, and the time counts from when the worker received the request.",
-        applies=Applies.WORKERS,
         example=10.0,
     )
 
     limit_request_line: int = setting(
         8190,
         Size(1),
-        LIMITS,
         "Answer 414 to a request line longer than this many bytes.",
-        applies=Applies.WORKERS,
+        group="Limits on requests",
     )
     limit_request_fields: int = setting(
         100,
         Whole(1),
-        LIMITS,
         "Answer 431 to a request with more than this many header fields.",
-        applies=Applies.WORKERS,
     )
     limit_request_field_size: int = setting(
         8190,
         Size(1),
-        LIMITS,
         "Answer 431 to a request with a header field longer than this many bytes.",
-        applies=Applies.WORKERS,
         also=("--limit-request-field_size",),
     )
     limit_request_body: int = setting(
         1 << 30,
         Size(),
-        LIMITS,
         "Answer 413 to a request body longer than this many bytes. 0 disables.",
         more="Sync and threads workers store a body until it is complete, and store at most a quarter of "
         "`limit_spool` for one body.",
-        applies=Applies.WORKERS,
     )
     limit_concurrency: int = setting(
         0,
         Whole(),
-        LIMITS,
         "Answer 503 to a request when an asgi worker has this many in progress. 0 disables.",
         more="The answer has `Retry-After`. Sync and threads workers have as many requests in progress as "
-        "they "
-        "have threads; `queue_timeout` limits how long requests wait.",
-        applies=Applies.WORKERS,
+        "they have threads; `queue_timeout` limits how long requests wait.",
         example=200,
     )
     limit_spool: int = setting(
         4 << 30,
         Size(),
-        LIMITS,
         "Store at most this many bytes per sync or threads worker, in memory and on disk, for slow clients.",
         more="Request bodies are stored until they are complete, responses until the client has read them: "
-        "64 KiB "
-        "of each in memory, the rest in unnamed files in `$TMPDIR` or `/tmp`; up to 16 KiB are not counted. "
-        "One body or response may use a quarter of the limit, and no more than it leaves free, so there is "
-        "always room for others. A body over a quarter is answered 413, a body for which there is no room "
-        "503; a response waits for its client. The default is four times `limit_request_body`, so that the "
-        "largest body fits while others are served. Raise both together.",
-        applies=Applies.WORKERS,
+        "64 KiB of each in memory, the rest in unnamed files in `$TMPDIR` or `/tmp`; up to 16 KiB are not "
+        "counted. One body or response may use a quarter of the limit, and no more than it leaves free, so "
+        "there is always room for others. A body over a quarter is answered 413, a body for which there is "
+        "no room 503; a response waits for its client. The default is four times `limit_request_body`, so "
+        "that the largest body fits while others are served. Raise both together.",
     )
 
     root_path: str = setting(
         "",
         Text("PATH", "a path", _refine_root_path),
-        PROXIES,
         "Mount the application at this path: SCRIPT_NAME in WSGI, root_path in ASGI.",
         more="A request path that begins with it is split there; any other path is left as it is, because "
-        "some "
-        "proxies strip the prefix and some do not.",
-        applies=Applies.WORKERS,
+        "some proxies strip the prefix and some do not.",
         example="/shop",
+        group="Behind a proxy",
     )
     forwarded_allow_ips: tuple[str, ...] = setting(
         ("127.0.0.1", "::1", "unix"),
         Several(_PEERS, commas=True),
-        PROXIES,
         "Trust the X-Forwarded-* or Forwarded fields of these proxies.",
-        more="`unix` is every client of a unix socket. `*` trusts every client, so any client can choose the "
-        "address that the application sees: use it only if every connection comes through the proxy.",
-        applies=Applies.WORKERS,
+        more="`unix` is every client of a unix socket. `*` trusts every client, so any client can choose "
+        "the address that the application sees: use it only if every connection comes through the proxy.",
         platform=FromPlatform(
             "FORWARDED_ALLOW_IPS", Several(_PEERS, commas=True).read, "$FORWARDED_ALLOW_IPS when that is set"
         ),
@@ -386,28 +315,21 @@ class Settings(Value):
     forwarded_headers: tuple[str, ...] = setting(
         USUAL_HEADERS,
         Several(Choice(ALL_HEADERS, metavar="FIELD"), commas=True),
-        PROXIES,
         "Apply these fields of a proxy; the application receives the others unchanged.",
-        more="`forwarded` (RFC 7239) and the `x-forwarded-` fields exclude each other: a proxy that sets one "
-        "kind passes on the other as the client sent it.",
-        applies=Applies.WORKERS,
+        more="`forwarded` (RFC 7239) and the `x-forwarded-` fields exclude each other: a proxy that sets "
+        "one kind passes on the other as the client sent it.",
     )
     proxy_protocol: str = setting(
         "off",
         Choice(("off", "v1", "v2", "auto")),
-        PROXIES,
         "Require a PROXY header at the start of each connection, as HAProxy and load balancers send it.",
         more="auto accepts both versions. A connection without a header is closed, on every address: a "
-        "client "
-        "that reaches the server directly could otherwise choose its address.",
-        applies=Applies.WORKERS,
+        "client that reaches the server directly could otherwise choose its address.",
     )
     proxy_allow_from: tuple[str, ...] = setting(
         ("127.0.0.1", "::1", "unix"),
         Several(_PEERS, commas=True),
-        PROXIES,
         "Trust the PROXY header of these proxies, and close the connections of all other peers.",
-        applies=Applies.WORKERS,
         also=("--proxy-allow-ips",),
         empty="no client",
     )
@@ -415,46 +337,37 @@ class Settings(Value):
     certfile: tuple[str, ...] = setting(
         (),
         Several(_FILE),
-        TLS,
         "Serve HTTPS with this certificate (PEM, with its chain).",
         more="One file for all addresses. A certificate can hold several names.",
-        applies=Applies.WORKERS,
         also=("--ssl-certfile",),
         example=("/etc/ssl/shop.pem",),
+        group="TLS",
     )
     keyfile: tuple[str, ...] = setting(
         (),
         Several(_FILE),
-        TLS,
         "Read the private key of the certificate from this file, if it is not in the certificate's.",
-        applies=Applies.WORKERS,
         also=("--ssl-keyfile",),
         example=("/etc/ssl/shop.key",),
     )
     keyfile_password: str = setting(
         "",
         Text("PASSWORD", secret=True),
-        TLS,
         "Decrypt the private key with this password.",
         more="Every user of the machine can read a command line: set it in the environment or in a file.",
-        applies=Applies.WORKERS,
         also=("--ssl-keyfile-password",),
         example="secret",
     )
     tls_version: str = setting(
         "1.2",
         Choice(("1.2", "1.3")),
-        TLS,
         "Accept this version of TLS and later.",
-        applies=Applies.WORKERS,
     )
     ciphers: str = setting(
         "",
         Text("CIPHERS", "a list as `openssl ciphers` takes it"),
-        TLS,
         "Use these ciphers for TLS 1.2.",
         more="OpenSSL chooses the ciphers of TLS 1.3, which are all secure.",
-        applies=Applies.WORKERS,
         also=("--ssl-ciphers",),
         empty="Python's forward secret ciphers",
         example="ECDHE+AESGCM",
@@ -462,17 +375,13 @@ class Settings(Value):
     cert_reqs: str = setting(
         "none",
         Choice(("none", "optional", "required"), also={"0": "none", "1": "optional", "2": "required"}),
-        TLS,
         "Request a client certificate issued by ca_certs (optional), or require it (required).",
-        applies=Applies.WORKERS,
         also=("--ssl-cert-reqs",),
     )
     ca_certs: str = setting(
         "",
         _FILE,
-        TLS,
         "Verify client certificates with these CA certificates (PEM).",
-        applies=Applies.WORKERS,
         also=("--ssl-ca-certs",),
         example="/etc/ssl/clients.pem",
     )
@@ -480,31 +389,26 @@ class Settings(Value):
     access_logfile: str = setting(
         "-",
         Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile, is_path=True),
-        LOGS,
         "Log requests to this file: - is standard output, none disables.",
         more="`USR1` and a reload reopen the file, so that it can be rotated (docs/observe.md).",
-        applies=Applies.WORKERS,
+        group="Logs and names",
     )
     error_logfile: str = setting(
         "-",
         Text("FILE", "`-` for standard error, or a path", _refine_logfile, is_path=True),
-        LOGS,
         "Log server events to this file: - is standard error.",
         more="`USR1` and a reload reopen the file. Output of the application stays on its standard streams.",
-        applies=Applies.WORKERS,
         also=("--log-file",),
     )
     log_level: str = setting(
         "info",
         Choice(("debug", "info", "warning", "error", "critical")),
-        LOGS,
         "Log events of this level and above.",
         applies=Applies.RESTART,
     )
     name: str = setting(
         "",
         Text("NAME"),
-        LOGS,
         "Show this name for the processes in ps and top.",
         applies=Applies.RESTART,
         short="-n",
@@ -515,17 +419,17 @@ class Settings(Value):
     config: str = setting(
         "",
         Text("FILE", "a path"),
-        FILES,
         "Read settings from this TOML file.",
         more="Default: `appserve.toml` in the current folder, if it exists. A file that is named must exist.",
         applies=Applies.RESTART,
         short="-c",
         in_file=False,
         empty="appserve.toml, if it exists",
+        group="Settings",
     )
 
 
-ROWS: tuple[Row, ...] = tuple(getattr(Settings, name) for name in Settings.__match_args__)
+ROWS: tuple[Row, ...] = tuple(rows_of(Settings))
 BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(row.group for row in ROWS))
 

@@ -1,6 +1,6 @@
 """docs/settings.md and conf/appserve.toml, generated from the table of settings.
 
-`python -m appserve.config.document` in the project's folder writes both; a test compares them.
+`python -m tests.config.document` in the project's folder writes both; a test compares them.
 """
 
 import sys
@@ -13,7 +13,7 @@ from appserve.config.settings import GROUPS, ROWS
 _INTRODUCTION = """\
 # Settings
 
-<!-- Written by `python -m appserve.config.document` from src/appserve/config/settings.py: do not edit. -->
+<!-- Written by `python -m tests.config.document` from src/appserve/config/settings.py: do not edit. -->
 
 A setting can be given in four places. Each overrides those above it; a list replaces the whole list:
 
@@ -34,7 +34,7 @@ Service called `appserve` are ignored.)
 
 _EXAMPLE_INTRODUCTION = """\
 # Settings of appserve, all of them, each with its default or an example.
-# Written by `python -m appserve.config.document`.
+# Written by `python -m tests.config.document`.
 #
 # Copy what you need to appserve.toml where the server is started, or name the file with --config. The
 # environment (APPSERVE_KEEP_ALIVE) and the command line (--keep-alive) override the file. SIGHUP reads it
