@@ -94,6 +94,8 @@ async def until_it_stands_still(number: Callable[[], int]) -> None:
     """Until a number has not changed for a while: the kernel's buffers are full."""
     last = -1
     while last != (last := number()):
+        # The kernel does not report that it takes no more. What is tested runs in this very loop, so whatever
+        # could go on has had its turn by then, however busy the machine is.
         await asyncio.sleep(0.1)
 
 

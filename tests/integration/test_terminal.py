@@ -130,6 +130,7 @@ def test_nohup_keeps_it_and_a_later_hup_is_a_reload(cleanup: ExitStack, tmp_path
 
 
 def reloads(master: int, window: Window) -> bool:
+    # Whether a HUP is obeyed again is seen by its effect alone, so one is sent now and then.
     time.sleep(0.1)
     kill(master, signal.SIGHUP)
     return "generation 2 serves" in window.text()

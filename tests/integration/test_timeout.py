@@ -85,6 +85,7 @@ def test_a_stuck_request_is_killed_with_its_stack_and_its_request_line(
     assert server.get().text == "fine"
 
 
+# A step takes a quarter of a second, all together more than the limit of one or two: each step is progress.
 STREAM = """
 import time
 

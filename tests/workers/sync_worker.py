@@ -207,7 +207,10 @@ class Worker:
 
     def await_message(self, kind: type[ChannelMessage]) -> None:
         def look() -> bool:
-            return any(isinstance(message, kind) for message in self.channel.receive())
+            alive = self.is_alive
+            found = any(isinstance(message, kind) for message in self.channel.receive())
+            assert found or alive, f"it ended without a {kind.__name__}"
+            return found
 
         until(look)
 
