@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from tests.apps.gate import wait_at
+from tests.apps.protocol import live
 
 PIECE = 1 << 16
 
@@ -118,11 +119,8 @@ def stream(gate: str) -> Iterator[bytes]:
 
 async def asgi(scope: Scope, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
+        await live(receive, send)
+        return
     asked = Asked(scope["query_string"].decode())
     fields = [(b"content-type", b"text/plain")]
     path = scope["path"]

@@ -4,14 +4,12 @@ A GET is answered with BODY. A POST is read as a framework reads it; to /echo it
 it is answered with how long it was.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-BODY = b"Hello, World!"
+from tests.apps.protocol import Receive, Scope, Send, live, read_body
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+BODY = b"Hello, World!"
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -29,11 +27,11 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
 
 async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
-        await _live(receive, send)
+        await live(receive, send)
         return
     content_type, body = TEXT, BODY
     if scope["method"] == "POST":
-        content_type, body = JSON, await _read(receive)
+        content_type, body = JSON, await read_body(receive) or b""
         if scope["path"] != "/echo":
             body = receipt(body)
     fields = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
@@ -51,20 +49,3 @@ def expected(request: bytes) -> bytes:
     if not head.startswith(b"POST "):
         return BODY
     return body if head.startswith(b"POST /echo ") else receipt(body)
-
-
-async def _read(receive: Receive) -> bytes:
-    pieces = []
-    while True:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(pieces)
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": message["type"] + ".complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

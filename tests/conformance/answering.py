@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from tests.apps.protocol import Receive, Scope, Send, live
 from tests.conformance.corpus import ANSWERS
 
 
@@ -13,13 +14,10 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     return [answer.body] if isinstance(answer.body, bytes) else iter(answer.body)
 
 
-async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
+        await live(receive, send)
+        return
     answer = ANSWERS[int(scope["path"][1:])]
     await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.fields)})
     pieces = (answer.body,) if isinstance(answer.body, bytes) else answer.body

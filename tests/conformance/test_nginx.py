@@ -125,7 +125,7 @@ def _start(kind: str, folder: Path, stack: ExitStack) -> Server:
     interface, *options = WORKERS[kind]
     # The cases have X-Forwarded-For of their own, and the tee is to be known by its port.
     options += ["--bind=127.0.0.1:0", f"--app-dir={PROJECT}", "--forwarded-allow-ips=192.0.2.1"]
-    application = f"tests.conformance.ledger:{interface}"
+    application = f"tests.conformance.witness:{interface}"
     server = Server(command(application, *options), place, {"LEDGER": str(place / "ledger")})
     stack.callback(server.close)
     server.await_ready()
@@ -168,7 +168,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 def test_every_request_that_is_seen_was_forwarded_once(kind: str, runs: dict[str, Run]):
     run = runs[kind]
     forwarded = Counter(line["id"] for line in run.forwarded)
-    seen = Counter(entry["id"] for entry in run.seen)
+    seen = Counter(seen_id(entry) for entry in run.seen)
 
     assert len(forwarded) == len(run.forwarded)
     assert not seen - forwarded
@@ -180,7 +180,7 @@ def test_every_request_that_was_forwarded_and_not_refused_is_seen(kind: str, run
     served = {line["id"] for line in run.forwarded if line["upstream"] == "200"}
 
     assert len(served) > 500
-    assert served <= {entry["id"] for entry in run.seen}
+    assert served <= {seen_id(entry) for entry in run.seen}
 
 
 @every_kind
@@ -188,14 +188,14 @@ def test_every_connection_is_framed_as_nginx_framed_it(kind: str, runs: dict[str
     """What stands on a connection are the requests that were seen, in their order, and nothing between."""
     run = runs[kind]
     statuses = {line["id"]: line["upstream"] for line in run.forwarded}
-    seen = {entry["id"]: entry for entry in run.seen}
-    when = {entry["id"]: number for number, entry in enumerate(run.seen)}
+    seen = {seen_id(entry): entry for entry in run.seen}
+    when = {seen_id(entry): number for number, entry in enumerate(run.seen)}
     framed = 0
 
     for port, sent in run.sent:
         requests = [request for request in read_requests(bytes(sent)) if request.complete]
         taken = [request for request in requests if id_of(request) in seen]
-        assert [told(request, port) for request in taken] == [seen[id_of(request)] for request in taken]
+        assert [told(request, port) for request in taken] == [saw(seen[id_of(request)]) for request in taken]
         assert [when[id_of(request)] for request in taken] == sorted(
             when[id_of(request)] for request in taken
         )
@@ -215,10 +215,19 @@ def told(request: Framed, port: int) -> dict[str, object]:
     """What the ledger is to say of a request that was sent from this port."""
     path, _, query = request.target.decode("latin-1").partition("?")
     return {
-        "port": port,
-        "id": id_of(request),
+        "port": str(port),
         "method": request.method.decode(),
-        "path": path,
+        "raw_path": path,
         "query": query,
         "body": request.body.decode("latin-1"),
     }
+
+
+def saw(entry: dict[str, Any]) -> dict[str, object]:
+    """As much of what the application saw."""
+    return {name: entry[name] for name in ("port", "method", "raw_path", "query", "body")}
+
+
+def seen_id(entry: dict[str, Any]) -> str:
+    """The id that Nginx gave it, if it did."""
+    return str(entry["fields"].get("x-nginx-id", ""))

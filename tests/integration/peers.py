@@ -7,16 +7,20 @@ A program that is not installed skips its tests; with REQUIRE_PEERS=1 in the env
 checks before a merge have it, they fail.
 """
 
+import hashlib
 import http.client
 import json
 import mmap
 import os
 import pwd
+import random
+import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ import pytest
 
 from appserve.observe.scoreboard import Scoreboard
 from tests.certificates import Certificates, certificates
-from tests.integration.server import PATIENCE, Server, await_fact, descriptors_of
+from tests.integration.server import PATIENCE, Server, await_fact, command, descriptors_of
 
 ROOT = Path(__file__).parent.parent.parent
 CONF = ROOT / "conf"
@@ -34,6 +38,12 @@ NAME = "shop.example"
 
 CLIENT = "127.0.0.2"
 """Where clients come from: not from where a program in front is, which is trusted."""
+
+CLASSES = ("sync", "threads", "asgi")
+
+UPLOAD = random.Random(3).randbytes(3_000_000)
+UPLOADED = {"length": len(UPLOAD), "sha256": hashlib.sha256(UPLOAD).hexdigest()}
+"""What the mirror says of it."""
 
 FORGED = {
     "Host": NAME,
@@ -128,6 +138,14 @@ class Front:
         return json.loads(text)
 
 
+@dataclass
+class Site:
+    """appserve with a program in front."""
+
+    server: Server
+    front: Front
+
+
 class SecureConnection(http.client.HTTPSConnection):
     """HTTPS to 127.0.0.1 that asks for the name of the examples, and checks the certificate for it."""
 
@@ -147,6 +165,26 @@ def fill(name: str, replacements: Mapping[str, str]) -> str:
         assert text.count(old) == 1, f"conf/{name} has {old!r} {text.count(old)} times"
         text = text.replace(old, new)
     return text
+
+
+@contextmanager
+def mirror(
+    folder: Path, worker_class: str, *flags: str, workers: int = 1, unwanted: str = "WARNING|ERROR|CRITICAL"
+) -> Iterator[Server]:
+    """tests/apps/mirror.py on workers of this class. It has to end well, and without log lines of
+    the `unwanted` levels."""
+    application = f"tests.apps.mirror:{'asgi' if worker_class == 'asgi' else 'wsgi'}"
+    server = Server(
+        command(application, "--chdir", str(ROOT), "--worker-class", worker_class, *flags), folder, {}
+    )
+    try:
+        server.await_ready(workers)
+        server.await_line("listening on")
+        yield server
+        assert server.stop() == 0, server.log
+        assert not (unwanted and re.search(rf"\] (?:{unwanted}) ", server.log)), server.log
+    finally:
+        server.close()
 
 
 @contextmanager

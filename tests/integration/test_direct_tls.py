@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import json
-import random
 import re
 import shlex
 import shutil
@@ -20,12 +19,20 @@ from appserve.cli.command import run
 from appserve.errors import ExitCode
 from tests.apps.mirror import hash_of_pattern
 from tests.integration.load import small_load
-from tests.integration.peers import FORGED, NAME, ROOT, Front, curl, fill, make_certificates
-from tests.integration.server import PATIENCE, Server, command
-
-CLASSES = ("sync", "threads", "asgi")
-UPLOAD = random.Random(11).randbytes(3_000_000)
-DIGEST = hashlib.sha256(UPLOAD).hexdigest()
+from tests.integration.peers import (
+    CLASSES,
+    FORGED,
+    NAME,
+    ROOT,
+    UPLOAD,
+    UPLOADED,
+    Front,
+    curl,
+    fill,
+    make_certificates,
+    mirror,
+)
+from tests.integration.server import PATIENCE, Server
 
 
 class Visitors(Front):
@@ -45,16 +52,9 @@ def serving(folder: Path, worker_class: str, *flags: str) -> Iterator[Server]:
         "appserve-tls.toml", {'"0.0.0.0:443", "[::]:443"': '"127.0.0.1:0"', "workers = 4": "workers = 2"}
     )
     (folder / "appserve-tls.toml").write_text(text.replace("/etc/ssl/", f"{folder}/"))
-    application = f"tests.apps.mirror:{'asgi' if worker_class == 'asgi' else 'wsgi'}"
-    place = ["--chdir", str(ROOT), "--worker-class", worker_class]
-    server = Server(command(application, "--config", "appserve-tls.toml", *place, *flags), folder, {})
-    try:
-        server.await_ready(2)
+    settings = ("--config", "appserve-tls.toml", *flags)
+    with mirror(folder, worker_class, *settings, workers=2) as server:
         yield server
-        assert server.stop() == 0, server.log
-        assert not re.search(r"\] (?:WARNING|ERROR|CRITICAL) ", server.log), server.log
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module", params=CLASSES)
@@ -106,9 +106,9 @@ def test_bodies_arrive_whole_in_both_directions(direct: Server, tmp_path: Path) 
     file.write_bytes(UPLOAD)
     for arguments in ((), ("--header", "Transfer-Encoding: chunked")):
         seen = json.loads(ask(direct, "/raw", "--upload-file", str(file), *arguments))
-        assert (seen["length"], seen["sha256"]) == (len(UPLOAD), DIGEST)
+        assert UPLOADED.items() <= seen.items()
     for length in ("yes", "no"):
-        size = 20_000_003
+        size = 8_000_003
         ask(direct, f"/download?size={size}&length={length}", "--output", str(file))
         assert hashlib.sha256(file.read_bytes()).hexdigest() == hash_of_pattern(size)
 
