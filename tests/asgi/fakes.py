@@ -218,7 +218,7 @@ class Scene:
     ) -> None:
         self.error_log = MemoryLog()
         self._access_fd = _temporary_file()
-        board = Scoreboard.format(bytearray(size_for(1)), 1)
+        board = Scoreboard(bytearray(size_for(1)), 1)
         self.row: ScoreboardRow = board.row(0)
         self.tally = Tally(self.row)
         service = Service(

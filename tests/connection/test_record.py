@@ -11,9 +11,10 @@ from appserve.http.date import DateFields
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import END, NEED_DATA, Limits, RequestHead
 from appserve.observe.access import AccessLog
-from appserve.observe.scoreboard import LATENCY_BUCKETS, Scoreboard, latency_bucket, size_for
+from appserve.observe.scoreboard import LATENCY_BUCKETS, Scoreboard, size_for
 from appserve.observe.tally import CLIENT_LEFT, Counts, publish
 from appserve.wsgi.environ import CgiVariable, Header, cgi_fields
+from tests.observe.latency import latency_bucket
 
 SECOND = 10**9
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -161,7 +162,7 @@ def test_a_client_that_left_got_no_response(client: Client):
 @pytest.mark.parametrize("microseconds", [0, 1, 2, 3, 1000, 10**6, 3600 * 10**6, 10**13])
 def test_durations_are_counted_where_the_scoreboard_has_them(client: Client, microseconds: int):
     client.record.end(b"", 200, 0, client.record.began + microseconds * 1000)
-    row = Scoreboard.format(bytearray(size_for(1)), 1).row(0)
+    row = Scoreboard(bytearray(size_for(1)), 1).row(0)
     publish(row, (client.counts,), 1, 0, 0)
 
     expected = [0] * LATENCY_BUCKETS

@@ -26,6 +26,7 @@ from typing import Any
 
 import pytest
 
+from appserve.master.master import ROWS
 from appserve.observe.scoreboard import Scoreboard
 from tests.certificates import Certificates, certificates
 from tests.integration.server import PATIENCE, Server, await_fact, command, descriptors_of
@@ -257,7 +258,7 @@ class Figures:
         for fd, file in descriptors_of(server.pid).items():
             if file.startswith("/memfd:appserve-scoreboard"):
                 with open(f"/proc/{server.pid}/fd/{fd}", "rb") as memory:
-                    self.board = Scoreboard.attach(mmap.mmap(memory.fileno(), 0, prot=mmap.PROT_READ))
+                    self.board = Scoreboard(mmap.mmap(memory.fileno(), 0, prot=mmap.PROT_READ), ROWS)
 
     @property
     def accepted(self) -> int:

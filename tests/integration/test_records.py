@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from appserve.observe.scoreboard import Scoreboard, Totals, latency_bucket
+from appserve.master.master import ROWS
+from appserve.observe.scoreboard import Scoreboard, Totals
 from tests.integration.server import PATIENCE, Server, Threaded, await_fact, descriptors_of
+from tests.observe.latency import latency_bucket
 
 Serve = Callable[..., Server]
 
@@ -82,7 +84,7 @@ class Meter:
         (fd,) = [fd for fd, name in descriptors_of(server.pid).items() if "scoreboard" in name]
         with open(f"/proc/{server.pid}/fd/{fd}", "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            self._board = Scoreboard.attach(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ))
+            self._board = Scoreboard(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ), ROWS)
 
     def totals(self) -> Totals:
         return self._board.totals()

@@ -16,7 +16,7 @@ class Scene:
     def __init__(self) -> None:
         self._fd = os.memfd_create("log")
         self.log = Log(self._fd, Level.INFO)
-        self.row: ScoreboardRow = Scoreboard.format(bytearray(size_for(1)), 1).row(0)
+        self.row: ScoreboardRow = Scoreboard(bytearray(size_for(1)), 1).row(0)
         self.now = 1000.0
         self.refusals = Refusals(self.log, self.row, clock=lambda: self.now)
 

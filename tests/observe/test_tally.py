@@ -18,7 +18,7 @@ SECOND = 10**9
 
 @pytest.fixture
 def row() -> ScoreboardRow:
-    return Scoreboard.format(bytearray(size_for(1)), 1).row(0)
+    return Scoreboard(bytearray(size_for(1)), 1).row(0)
 
 
 @pytest.fixture

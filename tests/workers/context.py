@@ -25,7 +25,7 @@ def make_context(
     """
     ours, theirs = make_channel_pair()
     fd = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    board = Scoreboard.format(bytearray(size_for(1)), 1)
+    board = Scoreboard(bytearray(size_for(1)), 1)
     context = WorkerContext(
         slot=3,
         generation=1,

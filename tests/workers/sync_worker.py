@@ -143,7 +143,7 @@ class Worker:
         for listener in self.listeners:
             listener.listen(2048)
         self.address = self.listeners[0].socket.getsockname()
-        self.board = Scoreboard.format(mmap.mmap(-1, size_for(2)), 2)
+        self.board = Scoreboard(mmap.mmap(-1, size_for(2)), 2)
         self.row = self.board.row(0)
         self.row.claim(1, 1, time.monotonic_ns())
         self.channel, theirs = make_channel_pair()

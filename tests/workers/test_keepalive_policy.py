@@ -15,7 +15,7 @@ class Worker:
     """A worker beside `siblings` others; `rows` are theirs."""
 
     def __init__(self, siblings: int = 3, keeps: bool = True, **facts: Any) -> None:
-        board = Scoreboard.format(bytearray(size_for(siblings + 1)), siblings + 1)
+        board = Scoreboard(bytearray(size_for(siblings + 1)), siblings + 1)
         self.row, *self.rows = board
         for row in board:
             row.enter(WorkerState.READY, START)

@@ -66,7 +66,7 @@ class Talk:
     ) -> None:
         self.log, self.access = Record(), Record()
         self._access_log = AccessLog(self.access.fd)
-        self.row = Scoreboard.format(bytearray(size_for(1)), 1).row(0)
+        self.row = Scoreboard(bytearray(size_for(1)), 1).row(0)
         self.tally = Tally(self.row)
         self.quota = quota or Quota(1 << 30)
         self.service = WsgiService(

@@ -32,7 +32,7 @@ class Client:
         self._server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.socket.settimeout(PATIENCE)
         self.quota = quota or Quota(1 << 30)
-        self.row = Scoreboard.format(bytearray(size_for(1)), 1).row(0)
+        self.row = Scoreboard(bytearray(size_for(1)), 1).row(0)
         self.tally = Tally(self.row)
         self.outbox = Outbox(self._server, self.quota, stall, self.tally)
 

@@ -130,7 +130,7 @@ class Master:
         self._generations = Generations(resolved, reread, logs)
         memory_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
         os.close(memory_fd)  # the mapping has its own
-        self._handles = WorkerHandles(os.getpid(), listeners, Scoreboard.format(memory, ROWS), logs)
+        self._handles = WorkerHandles(os.getpid(), listeners, Scoreboard(memory, ROWS), logs)
         self._roster = Roster(plan_of(resolved.settings), time.monotonic(), timeouts, jitter)
         self._births: deque[Spawn] = deque()
         self._poller = make_poller()

@@ -1,6 +1,6 @@
-"""The scoreboard: what every worker is doing, in memory that the master shares with all of them.
+"""The scoreboard: the state and the counters of every worker, in memory that the master shares with them.
 
-    header      8 words    magic, version, how many rows, bytes a row, a word that is odd while totals move
+    header      8 words    the first is odd while totals move
     retired     one row    the counters of the dead: totals never go down
     rows        one each   one worker, or free
 
@@ -8,9 +8,8 @@ A row is 128 words of 64 bits. **Each word has one writer**, so there are no loc
 first eight words (one cache line), the worker all others, and both only while the row is theirs. A dead
 worker's row is the master's, which folds it into `retired` and clears it.
 
-Everything that reports reads this and asks no worker, so it answers while workers hang or after they died.
-Times are time.monotonic_ns(), which all processes of one boot share. The reader of a layout with another
-version refuses it: two versions of the server meet here during an upgrade.
+A report reads this memory and needs no answer of a worker, so it is possible while workers hang and after
+they have died. Times are time.monotonic_ns(), which all processes of one boot share.
 """
 
 from collections.abc import Iterator
@@ -19,15 +18,12 @@ from typing import Any, Final, TypeAlias
 
 from appserve.values import Value
 
-VERSION: Final = 2
-
 # Something writable that is shared: an mmap, or a bytearray in a test.
 Buffer: TypeAlias = Any
 
 _WORD: Final = 8
-_MAGIC: Final = int.from_bytes(b"appserve", "little")
 _HEADER_WORDS: Final = 8
-_H_MAGIC, _H_VERSION, _H_ROWS, _H_ROW_SIZE, _H_FOLDING = range(5)
+_FOLDING: Final = 0
 
 ROW_WORDS: Final = 128
 ROW_SIZE: Final = ROW_WORDS * _WORD
@@ -59,8 +55,8 @@ TIMEOUTS: Final = 25  # requests and connections that a time limit ended
 BYTES_IN: Final = 26  # read from clients: HTTP, without what TLS and a PROXY header add
 BYTES_OUT: Final = 27  # of responses, given to the kernel; without what TLS adds
 BUSY_NS: Final = 28  # from each call of the application to its return, waits included, all calls together
-REFUSED: Final = 29  # connections that were turned away before their first request
-LATENCY: Final = 32  # a histogram of the durations of requests, see connection/record.py, latency_bucket()
+REFUSED: Final = 29  # connections that were refused before their first request
+LATENCY: Final = 32  # a histogram of the durations of requests, see Totals and connection/record.py
 LATENCY_BUCKETS: Final = 32
 
 # A word that the worker writes for its siblings.
@@ -83,7 +79,7 @@ _READ_ATTEMPTS: Final = 8
 
 
 class WorkerState(IntEnum):
-    """What a worker says of itself. It only goes forward."""
+    """The state that a worker publishes. It only goes forward."""
 
     EMPTY = 0  # no worker has this row
     BOOTING = 1  # imports the application, or runs its lifespan startup
@@ -95,8 +91,8 @@ class WorkerState(IntEnum):
 class Totals(Value):
     """Counters, of one worker or of all that ever lived.
 
-    `responses` are the counts of 1xx to 5xx; `latency[n]` counts the requests of latency_bucket() n;
-    `refusals[cause]` counts what was refused for an errors.Cause.
+    `responses` are the counts of 1xx to 5xx; `latency[n]` counts the requests that took at least 2**(n-1)
+    and less than 2**n µs; `refusals[cause]` counts what was refused for an errors.Cause.
     """
 
     accepted: int
@@ -111,11 +107,6 @@ class Totals(Value):
     busy_seconds: float
     latency: tuple[int, ...]
     refusals: tuple[int, ...]
-
-
-def latency_bucket(seconds: float) -> int:
-    """The histogram bucket of a duration: bucket n holds those of at least 2**(n-1) and less than 2**n µs."""
-    return min(int(seconds * 1e6).bit_length(), LATENCY_BUCKETS - 1)
 
 
 class ScoreboardRow:
@@ -154,7 +145,7 @@ class ScoreboardRow:
     # The worker's side
 
     def enter(self, state: WorkerState, now_ns: int) -> None:
-        """Say what the worker does from now on."""
+        """Publish the state of the worker from now on."""
         self.words[STATE_SINCE_NS] = now_ns
         self.words[STATE] = state
 
@@ -179,21 +170,8 @@ class ScoreboardRow:
     # The reader's side
 
     @property
-    def pid(self) -> int:
-        """What the master wrote; never signal a process because of it (the memory is shared)."""
-        return self.words[PID]
-
-    @property
-    def slot(self) -> int:
-        return self.words[SLOT]
-
-    @property
-    def generation(self) -> int:
-        return self.words[GENERATION]
-
-    @property
     def state(self) -> WorkerState:
-        """What the worker says; a value that no worker writes is read as BOOTING, which trusts it least."""
+        """The state; a value that no worker writes is read as BOOTING, of which the least is expected."""
         value = self.words[STATE]
         return WorkerState(value) if value <= WorkerState.STOPPING else WorkerState.BOOTING
 
@@ -208,11 +186,6 @@ class ScoreboardRow:
         """For how long the current call of the application has been running; 0 when there is none."""
         since = self.words[BUSY_SINCE_NS]
         return max(0.0, now - since / 1e9) if since else 0.0
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that the application has. A sync worker cannot count the one that it is in."""
-        return self.words[IN_FLIGHT] or (1 if self.words[BUSY_SINCE_NS] else 0)
 
     @property
     def served_anything(self) -> bool:
@@ -235,46 +208,20 @@ class ScoreboardRow:
 
 
 class Scoreboard:
-    """All rows over one shared buffer. Made by `format` (new) or `attach` (one that exists)."""
+    """All rows over one shared buffer: a new one, of zeros, or one that another process has made."""
 
     __slots__ = ("_header", "retired", "rows")
 
-    def __init__(self, memory: memoryview, rows: int) -> None:
+    def __init__(self, buffer: Buffer, rows: int) -> None:
+        memory = memoryview(buffer).cast("B")
+        if len(memory) < size_for(rows):
+            raise ValueError(f"a scoreboard of {rows} rows needs {size_for(rows)} bytes, not {len(memory)}")
         start = _HEADER_WORDS * _WORD
         self._header = memory[:start].cast("Q")
         self.retired, *self.rows = (
             ScoreboardRow(memory[at : at + ROW_SIZE])
             for at in range(start, start + (rows + 1) * ROW_SIZE, ROW_SIZE)
         )
-
-    @classmethod
-    def format(cls, buffer: Buffer, rows: int) -> "Scoreboard":
-        """Lay out a zeroed buffer of at least `size_for(rows)` bytes."""
-        memory = memoryview(buffer).cast("B")
-        if len(memory) < size_for(rows):
-            raise ValueError(f"a scoreboard of {rows} rows needs {size_for(rows)} bytes, not {len(memory)}")
-        board = cls(memory, rows)
-        board._header[_H_VERSION] = VERSION
-        board._header[_H_ROWS] = rows
-        board._header[_H_ROW_SIZE] = ROW_SIZE
-        board._header[_H_MAGIC] = _MAGIC  # last: who sees it may believe the rest
-        return board
-
-    @classmethod
-    def attach(cls, buffer: Buffer) -> "Scoreboard":
-        """Read the layout that is in the buffer; ValueError when it is not ours, or of another version."""
-        memory = memoryview(buffer).cast("B")
-        if len(memory) < _HEADER_WORDS * _WORD:
-            raise ValueError(f"not a scoreboard: {len(memory)} bytes")
-        header = memory[: _HEADER_WORDS * _WORD].cast("Q")
-        if header[_H_MAGIC] != _MAGIC:
-            raise ValueError("not a scoreboard: no magic number")
-        if header[_H_VERSION] != VERSION or header[_H_ROW_SIZE] != ROW_SIZE:
-            raise ValueError(f"a scoreboard of version {header[_H_VERSION]}, expected {VERSION}")
-        rows = header[_H_ROWS]
-        if len(memory) < size_for(rows):
-            raise ValueError(f"a scoreboard of {rows} rows in {len(memory)} bytes")
-        return cls(memory, rows)
 
     def row(self, at: int) -> ScoreboardRow:
         return self.rows[at]
@@ -292,26 +239,26 @@ class Scoreboard:
     def fold(self, row: ScoreboardRow) -> None:
         """Add the counters of a dead worker to `retired` and make its row free. The master's alone."""
         header, retired = self._header, self.retired.words
-        header[_H_FOLDING] += 1
+        header[_FOLDING] += 1
         for at in (*range(_COUNTERS.start, _COUNTERS.stop), *range(_REFUSALS.start, _REFUSALS.stop)):
             # A worker that wrote rubbish into its row must not end the master with an OverflowError.
             retired[at] = (retired[at] + row.words[at]) & 0xFFFFFFFFFFFFFFFF
         row.clear()
-        header[_H_FOLDING] += 1
+        header[_FOLDING] += 1
 
     def totals(self) -> Totals:
         """The counters of all workers, living and dead; between two calls no counter goes down."""
         for _ in range(_READ_ATTEMPTS):
-            before = self._header[_H_FOLDING]
+            before = self._header[_FOLDING]
             rows = (self.retired, *self.rows)
             sums = [sum(column) for column in zip(*map(_counters, rows), strict=True)]
-            if before & 1 == 0 and self._header[_H_FOLDING] == before:
+            if before & 1 == 0 and self._header[_FOLDING] == before:
                 break
         return _totals(sums)
 
 
 def size_for(rows: int) -> int:
-    """Bytes that a scoreboard of so many rows needs."""
+    """Bytes that a scoreboard of this many rows needs."""
     return _HEADER_WORDS * _WORD + (rows + 1) * ROW_SIZE
 
 
