@@ -17,6 +17,7 @@ from appserve.observe.scoreboard import ROW_SIZE, ScoreboardRow
 from appserve.observe.tally import Counts
 from appserve.workers import pool
 from appserve.workers.acceptor import Acceptor, PauseReason
+from appserve.workers.thread_state import SlowRequests
 from appserve.wsgi.connection import Next
 from tests.interleaving import Lock, Queue, Schedule
 
@@ -139,7 +140,6 @@ class FakeConnection:
     """Serves a client's requests, and lets others go on in the middle of it."""
 
     out: list[None]
-    is_watched: bool
 
     def __init__(self, client: Client) -> None:
         self.socket, self.fd = client, client.fd
@@ -149,6 +149,7 @@ class FakeConnection:
         self.unsent = False
         self.late_at = 0
         self.is_closed = False
+        self.watched: Next | None = None
 
     @contextmanager
     def had_by(self, who: str) -> Iterator[None]:
@@ -241,20 +242,12 @@ class Fleet:
             log=SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace)),
             counted_by=lambda tally: None,
         )
-        guard = Lock(schedule)
-        self.pool = make_pool(
-            service,
-            cast(Any, self.poller),
-            self.on_own,
-            self.departed,
-            guard,
-            *(0.0, threads, self.row, 1, 0.0),
-        )
+        slow = SlowRequests(0.0, service.log, 1)
+        self.pool = make_pool(service, cast(Any, self.poller), 0.0, threads, self.row, slow)
+        self.pool.guard = guard = Lock(schedule)
         accepting = SimpleNamespace(accept=self.kernel.accept)
         listener: Any = SimpleNamespace(fileno=lambda: LISTENER, socket=accepting)
-        self.acceptor = Acceptor(
-            [listener], cast(Any, self.poller), service.log, self.admit, lambda: None, guard
-        )
+        self.acceptor = Acceptor([listener], cast(Any, self.poller), service.log, self.admit, guard)
         self.pool.start(self.acceptor)
         self.acceptor.resume(PauseReason.EARLY)
         self.clients = [Client(schedule, self.kernel, schedule.random.randint(1, 6)) for _ in range(clients)]
@@ -329,7 +322,11 @@ class Fleet:
             self.sleeps = False
             if self.is_over:
                 break
-            self.pool.serve(self.poller.wait())
+            for fd in self.pool.serve(self.poller.wait()):
+                self.acceptor.on_readable(fd)
+            if self.pool.has_ended:
+                self.pool.has_ended = False
+                self.acceptor.resume(PauseReason.CROWDED)
             self.turned()
             if self.schedule.random.random() < 0.7:
                 self.sweep()
@@ -342,14 +339,8 @@ class Fleet:
             if not self.pool.is_out(connection) and self.schedule.random.random() < 0.5:
                 self.pool.ask(connection, cast(Any, FakeConnection.expire))
 
-    def on_own(self, fd: int) -> None:
-        self.acceptor.on_readable(fd)
-
     def admit(self, client: Any, peer: object) -> None:
         self.pool.add(cast(Any, FakeConnection(client)))
-
-    def departed(self) -> None:
-        self.acceptor.resume(PauseReason.CROWDED)
 
     # ── what has to be true ──
 

@@ -26,20 +26,14 @@ class Hall:
         self.inside: list[socket.socket] = []
         self.refusal: Exception | None = None
         self.clients: list[socket.socket] = []
-        self.fell_short = 0
         log = Log(self._log.fileno())
-        self.acceptor = Acceptor(
-            [self.listener], self.poller, log, self.admit, self.fall_short, nullcontext()
-        )
+        self.acceptor = Acceptor([self.listener], self.poller, log, self.admit, nullcontext())
 
     def admit(self, client: socket.socket, peer: object) -> None:
         if self.refusal is not None:
             raise self.refusal
         assert client.getblocking() is False
         self.inside.append(client)
-
-    def fall_short(self) -> None:
-        self.fell_short += 1
 
     def come(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
@@ -141,10 +135,11 @@ def fail_to_accept(hall: Hall, monkeypatch: pytest.MonkeyPatch, failure: int | E
 def test_without_descriptors_it_is_barred_until_one_may_be_free(hall: Hall, monkeypatch: pytest.MonkeyPatch):
     hall.acceptor.resume(PauseReason.EARLY)
     hall.come()
-    for count in (1, 2, 3):
+    for _ in range(3):
+        hall.acceptor.lacks_descriptors = False
         fail_to_accept(hall, monkeypatch, errno.EMFILE)
         assert hall.knocks() == [], "it would knock again and again"
-        assert hall.fell_short == count
+        assert hall.acceptor.lacks_descriptors
         hall.acceptor.resume(PauseReason.NO_FILES)
     (fd,) = hall.knocks()
     hall.acceptor.on_readable(fd)
@@ -220,7 +215,7 @@ def test_a_connection_that_failed_bars_nothing_and_costs_no_other(
     fail_to_accept(hall, monkeypatch, code)
 
     assert hall.knocks() == [hall.listener.fileno()]
-    assert hall.fell_short == 0
+    assert not hall.acceptor.lacks_descriptors
 
 
 def test_without_room_in_epoll_it_is_tried_again(hall: Hall, monkeypatch: pytest.MonkeyPatch):
@@ -263,7 +258,7 @@ def test_an_accept_that_fails_by_itself_is_left_alone_for_a_while(
     for failure in (LookupError("our own mistake"), OSError(errno.EINVAL, "shut down")):
         fail_to_accept(hall, monkeypatch, failure)
         assert hall.knocks() == [], "it would knock again and again"
-        assert hall.fell_short == 0
+        assert not hall.acceptor.lacks_descriptors
         hall.acceptor.resume(PauseReason.NO_FILES)
     assert "our own mistake" in hall.log
     assert "cannot accept connections: shut down" in hall.log

@@ -30,8 +30,8 @@ class Acceptor:
     """The listeners of one worker.
 
     admit(socket, peer)   takes a new connection over; may raise OSError when the client has left since
-    fall_short()          is called when one waits that cannot be accepted for want of descriptors
     guard                 is held from the accept until a connection is admitted
+    lacks_descriptors     a connection waits that cannot be accepted; for the loop to set back
     """
 
     def __init__(
@@ -40,7 +40,6 @@ class Acceptor:
         poller: Poller,
         log: Log,
         admit: Callable[[socket.socket, object], None],
-        fall_short: Callable[[], None],
         guard: AbstractContextManager[object],
         *,
         has_siblings: bool = True,
@@ -49,12 +48,12 @@ class Acceptor:
         self._listeners = tuple(listeners)
         self._poller = poller
         self._admit = admit
-        self._fall_short = fall_short
         self._guard = guard
         self._watched: dict[int, Listener] = {}
         self._bars = {PauseReason.EARLY}
         self._errors = AcceptErrors(log)
         self._is_closed = False
+        self.lacks_descriptors = False
 
     def pause(self, reason: PauseReason) -> None:
         """Accept nobody while this holds."""
@@ -138,7 +137,7 @@ class Acceptor:
                 # when one of ours ends, or at the next sweep.
                 self.pause(PauseReason.NO_FILES)
                 if error.errno in EXHAUSTED:
-                    self._fall_short()
+                    self.lacks_descriptors = True
                 return False
             except Exception:
                 self._errors.log_internal()

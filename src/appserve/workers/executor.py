@@ -8,6 +8,7 @@ Inline, in which the loop's own thread does it, one after the other (`sync`), an
 import math
 import time
 import traceback
+from _thread import RLock  # threading would be imported for this alone
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
@@ -37,36 +38,23 @@ class Executor(ABC):
     """Gives turns to the connections of one worker. The loop's thread calls its methods.
 
     connections  by descriptor, all that the worker has
+    guard        is held while a connection is closed
     late         descriptor → events of those that were ready and had no turn yet; while there are any, the
                  loop does not wait. Without an event: they have sent more requests than one turn is long
+    has_ended    a connection was closed since the loop set this to False
     turn_within  seconds after which the loop has to turn again even if nothing happens
     """
 
-    late: dict[int, int]
-    turn_within: float
-
-    def __init__(
-        self,
-        service: WsgiService,
-        poller: Poller,
-        on_own: Callable[[int], None],
-        departed: Callable[[], None],
-        guard: Guard,
-        queue_timeout: float,
-    ) -> None:
-        """on_own(fd)   is called for an event on what is no connection
-        departed()   is called when a connection has ended
-        guard        is held while a connection is closed
-        queue_timeout   seconds that a request may wait for its turn; 0 for ever
-        """
+    def __init__(self, service: WsgiService, poller: Poller, queue_timeout: float) -> None:
+        """`queue_timeout`: seconds that a request may wait for its turn; 0 for ever."""
         self.connections: dict[int, WsgiConnection] = {}
-        self.late = {}
+        # Reentrant: a fork may be a signal handler's, in the middle of an accept.
+        self.guard = RLock()
+        self.late: dict[int, int] = {}
+        self.has_ended = False
         self.turn_within = math.inf
         self._service = service
         self._poller = poller
-        self._on_own = on_own
-        self._departed = departed
-        self._guard = guard
         self._queue_limit = int(queue_timeout * 1e9)
         self._is_forked = False
 
@@ -79,8 +67,9 @@ class Executor(ABC):
         """Serve a new connection from now on. Raises OSError if it cannot be watched."""
 
     @abstractmethod
-    def serve(self, ready: ReadyEvents) -> None:
-        """Give turns to those in `late`, then to those that are ready. After a long one the rest is late."""
+    def serve(self, ready: ReadyEvents) -> list[int]:
+        """Give turns to those in `late`, then to those that are ready; gives the descriptors that are ready
+        and are no connection's. After a long turn the rest is late."""
 
     @abstractmethod
     def recall(self) -> None:
@@ -119,9 +108,10 @@ class Executor(ABC):
 
     def _close(self, connection: WsgiConnection) -> None:
         """The end of a connection that gave back all but its socket; any thread's that has it."""
-        with self._guard:
+        with self.guard:
             del self.connections[connection.fd]
             connection.socket.close()
+        self.has_ended = True
 
     @abstractmethod
     def turned(self, now: float) -> None:
@@ -155,20 +145,9 @@ class Executor(ABC):
 class Inline(Executor):
     """One after the other, in the thread that calls."""
 
-    def __init__(
-        self,
-        service: WsgiService,
-        poller: Poller,
-        on_own: Callable[[int], None],
-        departed: Callable[[], None],
-        guard: Guard,
-        queue_timeout: float,
-        tally: Tally,
-    ) -> None:
-        super().__init__(service, poller, on_own, departed, guard, queue_timeout)
+    def __init__(self, service: WsgiService, poller: Poller, queue_timeout: float, tally: Tally) -> None:
+        super().__init__(service, poller, queue_timeout)
         self._tally = tally
-        self._watched: dict[int, Next] = {}  # only those that are not watched for reading
-        self._new: set[int] = set()  # not watched at all yet
 
     def start(self, acceptor: Acceptor) -> None:
         pass
@@ -176,23 +155,18 @@ class Inline(Executor):
     def add(self, connection: WsgiConnection) -> None:
         # Its request may be there already, and be its only one (a proxy that keeps no connections). So it has
         # a turn before it is watched, which then may not be needed; in the next batch, when there is room.
-        fd = connection.fd
-        self.connections[fd] = connection
-        self._new.add(fd)
-        self.late[fd] = READ
+        if self._queue_limit:
+            connection.note_arrival(time.monotonic_ns(), self._queue_limit, True)
+        self.connections[connection.fd] = connection
+        self.late[connection.fd] = READ
 
-    def serve(self, ready: ReadyEvents) -> None:
+    def serve(self, ready: ReadyEvents) -> list[int]:
         # hot: bench sync-hello. Everything a request costs that is not its connection's business.
-        connections = self.connections
+        connections, own = self.connections, []
         tally = self._tally
         look_up_at = tally.busy_ns + LOOK_UP_AFTER
         if self._queue_limit:
             self._note_arrival(ready)
-        if self._new:
-            self._begin(look_up_at)
-            if tally.busy_ns > look_up_at:
-                self._be_late(ready)
-                return
         if self.late:
             self.late.update(ready)  # what was ready may be gone by now
             ready, self.late = self.late.items(), {}
@@ -200,58 +174,26 @@ class Inline(Executor):
         for fd, events in rest:
             connection = connections.get(fd)
             if connection is None:
-                self._on_own(fd)
+                own.append(fd)
                 continue
             try:
                 if events & READ:
                     needed = connection.on_readable()
-                    if needed is not NEXT_READ:
-                        self.settle(connection, needed)
                 elif events & WRITE:
-                    self.settle(connection, connection.on_writable())
-                elif events & GONE:
-                    self.drop(connection)
+                    needed = connection.on_writable()
                 else:
-                    self.settle(connection, connection.proceed())
-            except Exception:
-                self.give_up(connection)
-            if tally.busy_ns > look_up_at:
-                self._be_late(rest)
-                return
-
-    def _begin(self, look_up_at: int) -> None:
-        """Give new connections their first turn, and watch those that go on; after a long one the rest is
-        late."""
-        # hot: bench close.
-        for fd in tuple(self._new):
-            if self._tally.busy_ns > look_up_at:
-                return
-            del self.late[fd]
-            connection = self.connections[fd]
-            try:
-                if self._queue_limit:
-                    connection.note_arrival(time.monotonic_ns(), self._queue_limit, True)
-                needed = connection.on_readable()
-                if needed is Next.CLOSE:
-                    self.drop(connection)
-                    continue
-                self._watch_new(fd)
-                if needed is not NEXT_READ:
+                    needed = Next.CLOSE if events & GONE else connection.proceed()
+                if needed is not NEXT_READ or connection.watched is not NEXT_READ:
                     self.settle(connection, needed)
             except Exception:
                 self.give_up(connection)
-
-    def _watch_new(self, fd: int) -> None:
-        self._poller.add(fd)
-        self._new.remove(fd)
-
-    def _be_late(self, rest: ReadyEvents) -> None:
-        """Keep what is left of a batch for the next turn; only what is not a client's is done at once."""
-        for fd, events in rest:
-            if fd in self.connections:
-                self.late[fd] = events
-            else:
-                self._on_own(fd)
+            if tally.busy_ns > look_up_at:
+                for fd, events in rest:
+                    if fd in connections:
+                        self.late[fd] = events
+                    else:
+                        own.append(fd)
+        return own
 
     def _note_arrival(self, ready: ReadyEvents) -> None:
         """Requests wait for each other from now on, and some have waited before."""
@@ -266,8 +208,6 @@ class Inline(Executor):
 
     def recall(self) -> None:
         self.late.clear()
-        for fd in tuple(self._new):
-            self._watch_new(fd)
 
     def settle(self, connection: WsgiConnection, needed: Next) -> None:
         if self._is_forked:
@@ -275,31 +215,25 @@ class Inline(Executor):
         if needed is Next.CLOSE:
             self.drop(connection)
             return
-        fd = connection.fd
         if needed is Next.AGAIN:
-            self.late[fd] = 0
-        if needed is not self._watched.get(fd, NEXT_READ):
-            self._poller.watch(fd, EVENTS[needed])
-            if needed is NEXT_READ:
-                del self._watched[fd]
-            else:
-                self._watched[fd] = needed
+            self.late[connection.fd] = 0
+        if connection.watched is None:
+            self._poller.add(connection.fd, EVENTS[needed])
+        elif needed is not connection.watched:
+            self._poller.watch(connection.fd, EVENTS[needed])
+        connection.watched = needed
 
     def drop(self, connection: WsgiConnection) -> None:
         fd = connection.fd
         if self.connections.get(fd) is not connection:
             return
-        self._watched.pop(fd, None)
         self.late.pop(fd, None)
         try:
-            if fd in self._new:
-                self._new.remove(fd)
-            else:
+            if connection.watched is not None:
                 self._poller.remove(fd)
             connection.release()
         finally:
             self._close(connection)
-            self._departed()
 
     def turned(self, now: float) -> None:
         if self._service.access is not None:

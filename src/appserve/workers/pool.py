@@ -51,7 +51,7 @@ from appserve.net.poller import GONE, READ, WRITE, Poller
 from appserve.observe.scoreboard import REQUESTS, ScoreboardRow
 from appserve.observe.tally import Showcase, publish
 from appserve.workers.acceptor import Acceptor, PauseReason
-from appserve.workers.executor import EVENTS, Executor, Guard, ReadyEvents
+from appserve.workers.executor import EVENTS, Executor, ReadyEvents
 from appserve.workers.thread_state import SlowRequests, ThreadState
 from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.service import WsgiService
@@ -86,31 +86,24 @@ class Pool(Executor):
         self,
         service: WsgiService,
         poller: Poller,
-        on_own: Callable[[int], None],
-        departed: Callable[[], None],
-        guard: Guard,
         queue_timeout: float,
         size: int,
         row: ScoreboardRow,
-        slot: int,
-        limit: float,
+        slow: SlowRequests,
     ) -> None:
-        """`limit`: seconds in the application after which a request is told of; 0 for never."""
-        super().__init__(service, poller, on_own, departed, guard, queue_timeout)
+        super().__init__(service, poller, queue_timeout)
         self._size = size
         self._row = row
+        self._slow = slow
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._busy: list[
-            None
-        ] = []  # one for each connection that is out; appended to and taken from as `out`
+        # One for each connection that is out; appended to and taken from as `out`.
+        self._busy: list[None] = []
         self._showcase = Showcase(row)
         self.desks = [
             ThreadState(f"appserve-thread-{n}", self._showcase, service) for n in range(1, size + 1)
         ]
-        self._stuck = SlowRequests(self.desks, limit, service.log, slot)
         self._acceptor: Acceptor | None = None
         self._is_awaited = False  # the loop wants to know when a thread is free
-        self._has_ended = False  # a thread has closed a connection, and the loop was not told yet
         self._in_flight = 0
         self._show_at = 0.0
         self._new: dict[WsgiConnection, None] = {}  # those that wait for their first turn
@@ -133,7 +126,6 @@ class Pool(Executor):
 
     def add(self, connection: WsgiConnection) -> None:
         connection.out = []
-        connection.is_watched = False
         self.connections[connection.fd] = connection
         self._new[connection] = None
         self._hand_over(connection, True, time.monotonic_ns())
@@ -141,7 +133,7 @@ class Pool(Executor):
     def is_out(self, connection: WsgiConnection) -> bool:
         return bool(connection.out)
 
-    def serve(self, ready: ReadyEvents) -> None:
+    def serve(self, ready: ReadyEvents) -> list[int]:
         # hot: bench threads-hello. What a request costs in the loop.
         connections, own = self.connections, []
         now = time.monotonic_ns()
@@ -155,9 +147,7 @@ class Pool(Executor):
                 self._relieve(connection, now)
             elif events & GONE:
                 self.drop(connection)
-        # Last: who is accepted or closed now may have a number that was in the batch.
-        for fd in own:
-            self._on_own(fd)
+        return own  # what is accepted or closed for them may have a number that was in the batch
 
     def _hand_over(self, connection: WsgiConnection, reads: bool, now: int) -> None:
         connection.out.append(None)
@@ -195,7 +185,7 @@ class Pool(Executor):
         elif needed is Next.AGAIN:
             # It is watched, and its next event would be another thread's.
             self._poller.remove(connection.fd)
-            connection.is_watched = False
+            connection.watched = None
             self._hand_over(connection, False, time.monotonic_ns())
         else:
             self._watch(connection, EVENTS[needed])
@@ -209,20 +199,17 @@ class Pool(Executor):
         if self.connections.get(fd) is not connection:
             return
         try:
-            self._poller.remove(fd)
+            if connection.watched is not None:
+                self._poller.remove(fd)
             connection.release()
         finally:
             self._close(connection)
-            self._departed()
 
     def turned(self, now: float) -> None:
         resting = not self._busy  # asked first: what threads did before that is shown now
         if resting or now >= self._show_at:
             self._show_at = now + BREATH
             self._show()
-        if self._has_ended:
-            self._has_ended = False
-            self._departed()
         self.turn_within = math.inf if resting else BREATH
         if self._acceptor is not None:
             self._pause_or_accept(self._acceptor)
@@ -255,7 +242,7 @@ class Pool(Executor):
         acceptor.resume(PauseReason.NO_THREAD)
 
     def look(self, now_ns: int) -> None:
-        self._stuck.look(now_ns)
+        self._slow.look(self.desks, now_ns)
         self._show()  # also at the end: what stays in the row then is a request that the process dies with
         publish(self._row, (self._service.tally, *self.desks), now_ns, len(self.connections), self._in_flight)
 
@@ -285,7 +272,7 @@ class Pool(Executor):
                 thread_state.held_up = max(thread_state.held_up, time.monotonic_ns() - waits_since)
             try:
                 connection.served_by(service)
-                if not connection.is_watched:
+                if connection.watched is None:
                     self._new.pop(connection, None)
                 needed = connection.on_readable() if reads else connection.proceed()
                 if self._is_forked:
@@ -313,11 +300,11 @@ class Pool(Executor):
         out.pop()  # another thread may have it by now
 
     def _watch(self, connection: WsgiConnection, events: int) -> None:
-        if connection.is_watched:
-            self._poller.watch_once(connection.fd, events)
-        else:
-            connection.is_watched = True
+        if connection.watched is None:
+            connection.watched = Next.READ
             self._poller.add_once(connection.fd, events)
+        else:
+            self._poller.watch_once(connection.fd, events)
 
     def _end(self, connection: WsgiConnection) -> None:
         """Close a connection that is out."""
@@ -328,7 +315,6 @@ class Pool(Executor):
         except Exception:
             self._report()
         self._close(connection)
-        self._has_ended = True
         if self._acceptor is not None and self._acceptor.awaits_departures:
             self._poller.ring()
 

@@ -13,7 +13,6 @@ import gc
 import os
 import socket
 import time
-from _thread import RLock  # threading would be imported for this alone
 from collections.abc import Iterator
 
 from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
@@ -95,7 +94,6 @@ class WsgiWorker:
         self._quota = Quota(context.settings.limit_spool)
         self._waiting: DeadlineQueue[WsgiConnection] = DeadlineQueue(SWEEP)
         self._service = self._make_service(threads)
-        self._guard = RLock()
         self._executor = self._make_executor(threads)
         self._connections = self._executor.connections
         self._acceptor = Acceptor(
@@ -103,13 +101,11 @@ class WsgiWorker:
             self._poller,
             context.log,
             self._admit,
-            self._fall_short,
-            self._guard,
+            self._executor.guard,
             has_siblings=settings.workers > 1,
         )
         self._most = settings.worker_connections
         self._is_crowded = False  # it may hold too many connections
-        self._is_short = False  # it could not accept one for want of descriptors
         self._eviction_log = EvictionLog(f"worker {context.slot} (pid {os.getpid()})", self._most)
         self._told_shortage = float("-inf")
         self._attention = 0.0  # seconds that the loop has been attentive to its clients
@@ -143,22 +139,22 @@ class WsgiWorker:
     def _make_executor(self, threads: int) -> Executor:
         context = self._context
         settings = context.settings
-        calls = (self._on_own, self._departed, self._guard)
-        common = (self._service, self._poller, *calls, settings.queue_timeout)
         if isinstance(self._tally, Tally):
-            return Inline(*common, self._tally)
-        from appserve.workers.pool import Pool  # nothing that a sync worker should pay for
+            return Inline(self._service, self._poller, settings.queue_timeout, self._tally)
+        # Nothing that a sync worker should pay for.
+        from appserve.workers.pool import Pool
+        from appserve.workers.thread_state import SlowRequests
 
-        return Pool(*common, threads, context.row, context.slot, settings.timeout)
+        slow = SlowRequests(settings.timeout, context.log, context.slot)
+        return Pool(self._service, self._poller, settings.queue_timeout, threads, context.row, slow)
 
     def run(self) -> int:
         """Turn until the worker may leave."""
         os.register_at_fork(after_in_child=self._executor.disown)
         # A child that a thread forks between an accept and the dictionary would hold a connection that nobody
         # there knows of, and one that is forked in the middle of a close (socket.close() forgets the number
-        # before it lets go of the interpreter) one that cannot be closed any more. Reentrant: the fork may be
-        # a signal handler's, in the middle of an accept.
-        guard = self._guard
+        # before it lets go of the interpreter) one that cannot be closed any more.
+        guard = self._executor.guard
         os.register_at_fork(before=guard.acquire, after_in_parent=guard.release, after_in_child=guard.release)
         gc.collect()
         gc.freeze()  # what the import made stays: the collector need not look at it again
@@ -186,8 +182,11 @@ class WsgiWorker:
         timeout = 0.0 if executor.late else max(0.0, min(self._swept + SWEEP - now, executor.turn_within))
         if self._stage is not Phase.SERVING:
             timeout = min(timeout, self._time_left(now))
-        executor.serve(self._poller.wait(timeout))
-        if self._is_crowded:
+        for fd in executor.serve(self._poller.wait(timeout)):
+            self._on_own(fd)
+        if executor.has_ended:
+            self._departed()
+        if self._is_crowded or self._acceptor.lacks_descriptors:
             self._mind_crowd()
         now = time.monotonic()
         executor.turned(now)
@@ -222,14 +221,11 @@ class WsgiWorker:
             self._is_crowded = True
 
     def _departed(self) -> None:
-        """A connection has ended: there may be room again."""
+        """Connections have ended: there may be room again."""
+        self._executor.has_ended = False
         self._acceptor.resume(PauseReason.NO_FILES)
         if len(self._connections) < self._most:
             self._acceptor.resume(PauseReason.CROWDED)
-
-    def _fall_short(self) -> None:
-        """One waits that cannot be accepted: somebody has to go, once this turn's events are served."""
-        self._is_short = self._is_crowded = True
 
     def _mind_crowd(self) -> None:
         """There are as many connections as there may be, or one more: make room if it can be made.
@@ -239,8 +235,8 @@ class WsgiWorker:
         self._is_crowded = False
         if self._acceptor.is_closed:
             return
-        if self._is_short:
-            self._is_short = False
+        if self._acceptor.lacks_descriptors:
+            self._acceptor.lacks_descriptors = False
             self._evict(max(1, len(self._connections) // SHARE))
         excess = len(self._connections) - self._most
         if excess > 0:

@@ -64,18 +64,17 @@ class SlowRequests:
     stall is logged once when it is noticed, with the thread's stack, and again when it is over.
     """
 
-    def __init__(self, desks: Sequence[ThreadState], limit: float, log: Log, slot: int) -> None:
-        self._desks = desks
+    def __init__(self, limit: float, log: Log, slot: int) -> None:
         self._limit = int(limit * 1e9)
         self._log = log
         self._slot = slot
         self._told: dict[ThreadState, _Told] = {}
 
-    def look(self, now_ns: int) -> None:
+    def look(self, threads: Sequence[ThreadState], now_ns: int) -> None:
         """Once a second."""
         if not self._limit:
             return
-        for thread_state in self._desks:
+        for thread_state in threads:
             since, progressed = thread_state.since, thread_state.stall_reference_ns
             told = self._told.get(thread_state)
             if told is not None and (told.since, told.stalled_since) != (since, progressed):

@@ -66,9 +66,13 @@ class WsgiConnection(Exchanges):
         "_watch",
         "_wrapped",
         "fd",
+        "out",
         "rests",
         "socket",
+        "watched",
     )
+
+    out: list[None]
 
     def __init__(self, service: WsgiService, client: socket.socket, peer: object) -> None:
         """Raises OSError if the client has left, or may not connect."""
@@ -97,6 +101,7 @@ class WsgiConnection(Exchanges):
         self._waited = silent_for(client) if has_tls else 0  # for the handshake, before it began (ns)
         self._watch = WaitTimer()
         self._swallowed = -1  # bytes read and dropped since it lingers
+        self.watched: Next | None = None
         self.rests = False  # see connection/waiting.py, as for every look at it
         service.waiting.wake(self)
 

@@ -61,14 +61,8 @@ class Exchanges:
         "_sink",
         "_template",
         "_took_long",
-        "is_watched",
         "late_at",
-        "out",
     )
-
-    out: list[None]
-    is_watched: bool
-    """For a pool, which lends the connection to threads (workers/pool.py)."""
 
     def __init__(
         self,
