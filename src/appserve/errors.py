@@ -1,16 +1,16 @@
-"""Every exception that appserve raises, named for whose fault it is, with the answer that it deserves.
+"""Every exception that appserve raises, named for its cause, with the answer or exit code.
 
-    Rejected             the peer's: an HTTP status
-    ClientDisconnected   nobody's: the peer left, and the application was still sending
-    AppMistake           the application's, while it serves: a 500
-    AppImportError       the application's, before it serves: exit 4
-    AppStartError        the application's, before it serves: exit 3
-    ConfigError          the operator's: exit 5
-    UnfitSettings        the operator's, found only once the application is there: exit 5
-    TlsError             the operator's: certificates and keys that cannot be used: exit 5
-    BindError            the operator's, or another process's: exit 6
+    Rejected             the peer: an HTTP status
+    ClientDisconnected   the client disconnected while the application was sending
+    AppMistake           the application, while it serves: a 500
+    AppImportError       the application, before it serves: exit 4
+    AppStartError        the application, before it serves: exit 3
+    ConfigError          the settings: exit 5
+    UnfitSettings        settings that do not fit the application: exit 5
+    TlsError             certificates and keys that cannot be used: exit 5
+    BindError            an address, or another process that uses it: exit 6
 
-Anything else that escapes is ours, and ends a process with exit code 71.
+Any other exception is a fault of appserve, and ends a process with exit code 71.
 """
 
 from collections.abc import Sequence
@@ -37,10 +37,10 @@ class Cause(IntEnum):
     HOST = 2
     FRAMING = 3  # Content-Length, Transfer-Encoding, chunks: request smuggling
     CONNECTION = 4  # a Connection field that names what it must not
-    FORWARDED = 5  # what proxies say contradicts itself
+    FORWARDED = 5  # contradictory or malformed fields of a proxy
     INCOMPLETE = 6  # the client ended its side within a request
     PLAIN_HTTP = 7  # where TLS is expected
-    PROXY_HEADER = 8  # missing, malformed, or not from a peer that may send one
+    PROXY_HEADER = 8  # missing, malformed, or from an untrusted peer
     TIMEOUT = 9
     BODY_SIZE = 10
     LINE_SIZE = 11
@@ -49,7 +49,7 @@ class Cause(IntEnum):
     METHOD = 14
     CODING = 15
     VERSION = 16
-    UNAVAILABLE = 17  # too much to do, or stopping
+    UNAVAILABLE = 17  # overloaded, or stopping
 
 
 _CAUSES = {
@@ -64,11 +64,10 @@ _CAUSES = {
 
 
 class Rejected(Exception):
-    """The peer sent what we do not accept.
+    """The peer sent something that is not accepted.
 
-    `status` is the HTTP status that it is answered with; `reason` says what was seen and cites the rule or
-    the setting, in our own words only: it never holds bytes of the peer. `cause` is the category; left out,
-    it follows from the status.
+    `status` is the HTTP status of the answer; `reason` says what was seen and cites the rule or the setting,
+    and never holds bytes of the peer. `cause` is the category; left out, it follows from the status.
     """
 
     def __init__(self, status: int, reason: str, cause: Cause | None = None) -> None:
@@ -82,7 +81,7 @@ class Rejected(Exception):
 
 
 class ClientDisconnected(OSError):
-    """The application sent to a client that has left (an OSError, as ASGI HTTP 2.4 asks)."""
+    """The application sent to a client that has disconnected (an OSError, as ASGI HTTP 2.4 requires)."""
 
 
 class AppMistake(Exception):
@@ -113,13 +112,13 @@ class AppStartError(StartupError):
 
 
 class UnfitSettings(StartupError):
-    """Settings that are right by themselves, and cannot serve this application."""
+    """Settings that are valid by themselves, and cannot serve this application."""
 
     exit_code = ExitCode.CONFIG
 
 
 class TlsError(StartupError):
-    """A certificate, a key or what goes with them cannot be used."""
+    """A certificate, a key or another TLS setting cannot be used."""
 
     exit_code = ExitCode.CONFIG
 

@@ -1,4 +1,4 @@
-"""The traceback of what the application raised, without the frames that say nothing to who has to mend it."""
+"""The traceback of what the application raised, without the frames of the server."""
 
 import os
 import traceback
@@ -13,9 +13,9 @@ _OURS = (
 def application_traceback(error: BaseException) -> str:
     """The traceback from the application's first frame on, and those of its causes.
 
-    Frames of this server that lead to the application are left out, and so is the import machinery. What
-    the application did wrong without a frame of its own is told by its last line alone; a fault of ours is
-    shown whole.
+    Frames of this server that lead to the application are left out, and so is the import machinery. A
+    mistake of the application without a frame of its own is shown by its last line alone; a fault of appserve
+    is shown whole.
     """
     shown = traceback.TracebackException.from_exception(error)
     raised_here = bool(shown.stack) and shown.stack[-1].filename.startswith(_OURS)

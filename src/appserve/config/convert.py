@@ -1,8 +1,8 @@
-"""What a setting may hold, and how it is read from a text, read from TOML, checked and shown again.
+"""The kinds of values: how each is read from a text, read from TOML, checked and shown.
 
 A kind knows one sort of value: `read` takes what a flag or an environment variable holds (always a text),
 `read_toml` what a TOML file holds (already typed, and checked strictly: true is not a number). Both raise
-ValueError with a message that says what was expected; whoever calls adds where the value came from.
+ValueError with a message that says what was expected; the caller adds where the value came from.
 `show` is the way back, a text that `read` takes; `show_toml` the same for TOML.
 
 Adding a kind? `explain` says on the settings page how a value is written. The kinds are plain classes and
@@ -45,7 +45,7 @@ class ValueType(Protocol[T]):
 
 def suggest(name: str, known: list[str], *, cutoff: float = 0.6) -> str:
     """` (did you mean "workers"?)`, or an empty text when nothing is near."""
-    from difflib import get_close_matches  # only a mistake pays for it
+    from difflib import get_close_matches  # imported only for an error
 
     near = get_close_matches(name, known, 1, cutoff)
     return f' (did you mean "{near[0]}"?)' if near else ""
@@ -203,7 +203,17 @@ class Boolean:
     show_toml = show
 
 
-class Choice:
+class _Word:
+    """What is shown as it is."""
+
+    def show(self, value: str) -> str:
+        return value
+
+    def show_toml(self, value: str) -> str:
+        return quote_toml(value)
+
+
+class Choice(_Word):
     """One of a few words; upper and lower case are the same. `also` holds other spellings, `metavar` what
     stands for words that are too many to be listed."""
 
@@ -229,14 +239,8 @@ class Choice:
     def _expected(self) -> str:
         return f"expected {', '.join(self.options[:-1])} or {self.options[-1]}"
 
-    def show(self, value: str) -> str:
-        return value
 
-    def show_toml(self, value: str) -> str:
-        return quote_toml(value)
-
-
-class Text:
+class Text(_Word):
     """A text on one line. `refine` gives it in its usual form, or raises ValueError. A secret is
     not printed with the other settings; a path starts from where the server was started, wherever it goes."""
 
@@ -266,12 +270,6 @@ class Text:
         if isinstance(value, str):
             return self.read(value)
         raise ValueError("expected a text (in quotes)")
-
-    def show(self, value: str) -> str:
-        return value
-
-    def show_toml(self, value: str) -> str:
-        return quote_toml(value)
 
 
 class Several(Generic[T]):

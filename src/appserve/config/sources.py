@@ -3,8 +3,8 @@
     defaults < appserve.toml < environment < command line
 
 A value that wins replaces the others whole: lists are not joined. PORT and WEB_CONCURRENCY, which hosting
-platforms set, stand for the defaults, so that anything said about appserve itself wins over them. An
-environment variable that is empty is as good as unset. Every problem is found before any is reported,
+platforms set, stand for the defaults, so that any other source overrides them. An
+empty environment variable counts as unset. Every problem is found before any is reported,
 also one in a value that would not have won.
 """
 
@@ -26,7 +26,7 @@ SETTINGS_FILE = "appserve.toml"
 _PREFIX = "APPSERVE_"
 
 # What Kubernetes puts into every container of a namespace that has a Service named "appserve" or
-# "appserve-something". The last form is told by its value: APPSERVE_PORT may become a setting.
+# "appserve-something". The last form is detected by its value: APPSERVE_PORT may become a setting.
 # They are texts, because compiling them costs a millisecond that only such a container has to pay.
 _OF_A_SERVICE = (
     r"APPSERVE_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=.*"
@@ -75,14 +75,14 @@ def resolve(
     _check_spool(given, warnings)
 
     application, _ = given["application"]
-    # What was not understood may be what names it, and is told already.
-    told = "application" in arguments or environ.get(BY_NAME["application"].variable, "").strip()
-    if application_needed and not (application or told or problems or misread):
+    # An application that could not be read is reported already.
+    was_given = "application" in arguments or environ.get(BY_NAME["application"].variable, "").strip()
+    if application_needed and not (application or was_given or problems or misread):
         found.append(NO_APPLICATION)
     if found:
         raise ConfigError(found)
     values = {name: BY_NAME[name].anchored(value, cwd) for name, (value, _) in given.items()}
-    # Each worker goes there, by its name, so that one that a reload starts follows a link that was moved.
+    # Each worker changes to it by its path, so that a worker of a reload follows a link that was moved.
     values["chdir"] = os.path.join(cwd, values["chdir"]) if values["chdir"] else cwd
     return Resolved(
         Settings(**values), {name: source for name, (_, source) in given.items()}, tuple(warnings)
@@ -133,12 +133,12 @@ def _read_environment(environ: Mapping[str, str], problems: list[str], warnings:
 
 
 def _trim(text: str, *, is_secret: bool = False) -> str:
-    """What a variable was meant to hold: files of variables leave blanks at its end, and CR from Windows."""
+    """The value without the blanks at its end, and the CR of Windows, that files of variables leave."""
     return text.strip("\r\n") if is_secret else text.strip()
 
 
 def _read_file(cwd: str, named: str, source: str, problems: list[str]) -> _Given:
-    """What the settings file gives: `named`, which has to be there, or appserve.toml, which need not be."""
+    """The values of the settings file: `named`, which must exist, or appserve.toml, which may not."""
     path = named or SETTINGS_FILE
     try:
         with open(os.path.join(cwd, path), "rb") as file:
@@ -149,7 +149,7 @@ def _read_file(cwd: str, named: str, source: str, problems: list[str]) -> _Given
             problems.append(f"{where}: cannot be read: {_reason(error)}")
         return {}
 
-    import tomllib  # only who has a file pays for it
+    import tomllib  # imported only if there is a file
 
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))  # Windows editors begin a file with a mark
@@ -185,7 +185,7 @@ def _read_table(path: str, table: Mapping[str, object], problems: list[str]) -> 
 
 
 def _read_platform(environ: Mapping[str, str], given: _Given, problems: list[str]) -> _Given:
-    """What stands for a default that nothing has replaced."""
+    """The values that replace defaults which no other source has replaced."""
     stands: _Given = {}
     for row in ROWS:
         if row.platform is None or given[row.name][1] != DEFAULT:
@@ -201,7 +201,7 @@ def _read_platform(environ: Mapping[str, str], given: _Given, problems: list[str
 
 
 def _check_folders(cwd: str, given: _Given, problems: list[str]) -> None:
-    """Folders are looked at here, because a worker would find out too late and once each."""
+    """Folders are checked here; workers would report them too late, once each."""
     chdir, source = given["chdir"]
     start = os.path.join(cwd, chdir) if chdir else cwd
     if start and not os.path.isdir(start):
@@ -215,7 +215,7 @@ def _check_folders(cwd: str, given: _Given, problems: list[str]) -> None:
 
 
 def _check_proxies(given: _Given, problems: list[str], warnings: list[str]) -> None:
-    """What is heeded of proxies has to go together, and to believe everybody is worth a word."""
+    """The fields of proxies that are applied must not exclude each other; trust in every peer is logged."""
     headers, source = given["forwarded_headers"]
     try:
         check_headers(headers)
@@ -232,7 +232,7 @@ def _check_proxies(given: _Given, problems: list[str], warnings: list[str]) -> N
 
 
 def _check_logs(given: _Given, warnings: list[str]) -> None:
-    """Paths of the standard streams work, and have a name that works where there is no /dev as well."""
+    """The standard streams have a shorter name, which works without /dev as well."""
     for name, path, stream in (
         ("access_logfile", "/dev/stdout", "standard output"),
         ("error_logfile", "/dev/stderr", "standard error"),
@@ -243,7 +243,7 @@ def _check_logs(given: _Given, warnings: list[str]) -> None:
 
 
 def _check_spool(given: _Given, warnings: list[str]) -> None:
-    """A body that is allowed should be one that can be kept."""
+    """A body of the largest allowed size should fit into the spool."""
     body, spool, worker_class = (
         given[name][0] for name in ("limit_request_body", "limit_spool", "worker_class")
     )
@@ -256,7 +256,7 @@ def _check_spool(given: _Given, warnings: list[str]) -> None:
 
 
 def _place(source: str, name: str, value: object) -> str:
-    """Where a value stands, as it is written there."""
+    """The source of a value, and the value as it is written there."""
     if name in BY_NAME and BY_NAME[name].is_secret:
         value = "********"
     if source == COMMAND_LINE:
@@ -279,12 +279,12 @@ def _reason(error: OSError) -> str:
 
 
 def _show_text(text: str) -> str:
-    """A text of unknown content, on one line and not for ever."""
+    """A text of unknown content, on one line and shortened."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:100])
     return shown + ("…" if len(text) > 100 else "") if shown else '""'
 
 
 def _show_value(value: object) -> str:
-    import json  # only a mistake pays for it
+    import json  # imported only for an error
 
     return _show_text(json.dumps(value, default=str, ensure_ascii=False))

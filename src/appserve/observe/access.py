@@ -36,16 +36,15 @@ class AccessLog:
         fd: int,
         clock: Callable[[], float] = time.time,
         *,
-        portable: bool = False,
         report: Callable[[int], object] | None = None,
     ) -> None:
-        """`report` is told of writes that fail: see Writer."""
+        """`report` is called when a write fails: see Writer."""
         self._clock = clock
         self._second = -1
         self._format = ""
         self._records: list[_Record] = []
         self._append = self._records.append
-        self._writer = Writer(fd, _notice, portable=portable, report=report)
+        self._writer = Writer(fd, _notice, report=report)
 
     def fileno(self) -> int:
         """The descriptor that is written, to be kept open after a fork; not always the one that was given."""
@@ -67,7 +66,7 @@ class AccessLog:
 
         client   the peer's address ("" for a unix socket)
         line     the request line as received: "GET /a?b HTTP/1.1"; what there was of it, when it was refused
-        status   of the response; 499 when the client left before it had all of it
+        status   of the response; 499 when the client disconnected before its end
         sent     bytes of the response's body
         seconds  from the first byte of the request to the last of its response
         referer, agent   those fields as latin-1, "" where there is none
@@ -77,7 +76,7 @@ class AccessLog:
         self._append((client or "-", line or "-", status, sent, referer or "-", agent or "-", seconds))
 
     def flush(self) -> None:
-        """Once a turn of the loop: write the lines, and what earlier turns still owe. Never waits."""
+        """Once a turn of the loop: write the lines, and those that earlier turns left. Never waits."""
         records = self._records
         if not records:
             if self._writer.pending or self._writer.dropped:
@@ -94,7 +93,7 @@ class AccessLog:
         self._writer.write(lines)
 
     def drain(self, seconds: float) -> bool:
-        """The last lines of a process: give the reader so long to take them; True when all left."""
+        """Wait this long for the reader to take the last lines of a process; True if it took all."""
         self.flush()
         return self._writer.drain(seconds)
 

@@ -1,10 +1,10 @@
-"""The error log: one line for each transition, in the words of a fact about a named thing.
+"""The error log: one line for each transition, a fact about a named thing.
 
     2026-11-21 09:26:00.123 [4127] INFO     worker 3 (pid 4127) ready in 0.41 s, generation 2
 
 It never waits for its reader and never raises. Nothing that a client or an application put into a message can
-add a line, move a cursor or colour the terminal of whoever reads it: see `escape`. The application's own
-logging is not touched, which is one reason why this is not the logging module; its cost is the other.
+add a line, move a cursor or colour a terminal: see `escape`. The logging of the application is not changed,
+which is one reason why this is not the logging module; its cost is the other.
 """
 
 import os
@@ -18,7 +18,7 @@ from appserve.observe.writer import PIPE_BUF, Writer
 
 
 class Level(IntEnum):
-    """How bad it is; the numbers are those of the logging module."""
+    """The severity; the numbers are those of the logging module."""
 
     DEBUG = 10
     INFO = 20
@@ -54,7 +54,7 @@ def _escape_one(match: re.Match[str]) -> str:
 
 
 def wants_colour(fd: int, environ: Mapping[str, str]) -> bool:
-    """Colours are for people: a terminal that can show them, and nobody asked us not to (no-color.org)."""
+    """Whether it is a terminal that can show colours, and NO_COLOR is unset (no-color.org)."""
     try:
         return os.isatty(fd) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
     except OSError:
@@ -73,17 +73,16 @@ class Log:
         colour: bool = False,
         clock: Callable[[], float] = time.time,
         *,
-        portable: bool = False,
         report: Callable[[int], object] | None = None,
     ) -> None:
-        """`report` is told of writes that fail: see Writer."""
+        """`report` is called when a write fails: see Writer."""
         self.level = level
         self._colour = colour
         self._clock = clock
         self._stamp = (-1, "")  # a second, and how it is written
         self._lock = allocate_lock()
         self._pid = os.getpid()
-        self._writer = Writer(fd, self._notice, portable=portable, report=report)
+        self._writer = Writer(fd, self._notice, report=report)
 
     def fileno(self) -> int:
         """The descriptor that is written, to be kept open after a fork; not always the one that was given."""
@@ -141,7 +140,7 @@ class Log:
             return self._writer.flush()
 
     def drain(self, seconds: float) -> bool:
-        """The last words of a process: give the reader so long to take them."""
+        """Wait this long for the reader to take the last lines of a process."""
         with self._free_lock():
             return self._writer.drain(seconds)
 
@@ -151,8 +150,8 @@ class Log:
             self._writer.write(lines)
 
     def _free_lock(self) -> LockType:
-        """The lock, which one of our threads may have. In a child that was forked meanwhile it has no owner
-        who could give it back, so a child has its own."""
+        """The lock, which another thread may hold. In a child that was forked meanwhile it would never be
+        released, so a child has its own."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._lock = allocate_lock()

@@ -1,7 +1,7 @@
-"""What clients sent that was refused or left out: counted, and logged without filling the log.
+"""Refused requests and dropped fields: counted, and logged without filling the log.
 
-Any client can be refused as often as it likes, so each cause gets at most one line a minute, which says how
-many there were besides; all of them are in the log at level debug, and in the scoreboard's counters.
+A client can cause refusals without limit, so each cause gets at most one line a minute, with the number of
+suppressed lines; all of them are in the log at level debug, and in the counters of the scoreboard.
 """
 
 import time
@@ -20,7 +20,7 @@ NEVER = float("-inf")
 
 
 class Refusals:
-    """Those of one process; any thread may add one. `clock` gives monotonic seconds."""
+    """The refusals of one process; any thread may add one. `clock` gives monotonic seconds."""
 
     __slots__ = ("_clock", "_held_back", "_lock", "_log", "_next", "_oddities_next", "_words")
 
@@ -35,7 +35,7 @@ class Refusals:
 
     def add(self, peer: str, reason: str) -> None:
         """A connection of `peer` (its address, "" for that of a unix socket) was refused before its first
-        request. `reason` is in our own words: what was seen, and the rule.
+        request. `reason` holds no bytes of the peer: what was seen, and the rule.
         """
         with self._lock:
             self._words[REFUSED] += 1
@@ -43,7 +43,7 @@ class Refusals:
 
     def add_request(self, peer: str, rejected: Rejected) -> None:
         """A request of `peer` was refused."""
-        # Clients leave all the time: an upload that is given up is no attempt at anything.
+        # Clients disconnect all the time: an aborted upload is not suspicious.
         level = Level.DEBUG if rejected.cause is Cause.INCOMPLETE else Level.INFO
         self._add(rejected.cause, level, f"refused a request from {_name(peer)}: {rejected}")
 
@@ -62,14 +62,14 @@ class Refusals:
         self._log.record(level, line)
 
     def report(self, oddities: Oddities) -> None:
-        """Log what was met and left out since the last time. To be called about once a second."""
+        """Log what was dropped or ignored since the last call. To be called about once a second."""
         if oddities.dropped_field and self._clock() >= self._oddities_next:
             self._oddities_next = self._clock() + INTERVAL
             name = oddities.dropped_field.decode("latin-1")
             oddities.dropped_field = b""
             self._log.info(
-                f"dropped the request field {name}: with an underscore it would pass for one with a hyphen "
-                "in the application (logged once a minute)"
+                f"dropped the request field {name}: the application could not distinguish its underscore "
+                "from a hyphen (logged once a minute)"
             )
         if oddities.own_transfer_encoding:
             oddities.own_transfer_encoding = False

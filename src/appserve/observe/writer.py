@@ -1,22 +1,22 @@
-"""Writing log lines without ever waiting for whoever reads them.
+"""Writing log lines without ever waiting for the reader of the log.
 
-A log is usually a pipe to something that may be slow, stopped or dead. A server that waits for it stands
-still with it. The usual cure, O_NONBLOCK, cannot be had: the flag belongs to the open file, which is shared
-with everybody who inherited it, and print() in the application, or the shell after us, would fail. So:
+A log is usually a pipe to a process that may be slow, stopped or dead. A server that waits for it blocks.
+O_NONBLOCK is not possible: the flag belongs to the open file, which every process shares that inherited it,
+and print() in the application, or the shell after us, would fail. So:
 
-    regular files       are written plainly; they do not make anybody wait
+    regular files       are written plainly; they do not block
     pipes, sockets      by pwritev2(2) with RWF_NOWAIT, which makes one write non-blocking (Linux)
     terminals, FIFOs    know no RWF_NOWAIT: through a second opening of the same file (by /proc/self/fd, or
                         by a terminal's name), which has an O_NONBLOCK of its own
-    what is left        is polled, and written when there is room. A sibling may fill the pipe between the
-                        two calls; then we wait until the reader takes one more page. It needs a stopped
-                        reader and that moment together, and each process can be caught once: from then on
-                        the pipe polls as full.
+    other files         are polled, and written when there is room. A sibling may fill the pipe between the
+                        two calls; then the write waits until the reader takes one more page. That needs a
+                        stopped reader at that moment, and can happen once to a process: from then on the
+                        pipe polls as full.
 
 Lines leave in writes of at most PIPE_BUF bytes, always whole ones: POSIX promises that such writes of several
 processes to one pipe do not mix. What cannot be written waits in a bounded backlog; what does not fit there
-is dropped and counted, and the count is told in one line when the reader is back. No error is raised, ever;
-one that is more than a slow reader (a full disk, a reader that is gone) is reported, and so is its end.
+is dropped and counted, and the count is written as one line when the reader reads again. No error is
+raised, ever; an error other than a slow reader (a full disk, a closed pipe) is reported, and so is its end.
 """
 
 import errno
@@ -45,31 +45,14 @@ REPORT_INTERVAL = 60.0
 
 
 class Writer:
-    """Lines into one descriptor. `notice(count)` makes the line that tells how many were lost.
+    """Lines into one descriptor. `notice(count)` makes the line about that many lost lines.
 
     `report(number)` is called with the errno of a write that failed for another reason than a slow reader,
     once, and with 0 when writing works again.
 
-    A forked child must not write what its parent still owes: a writer notices that it is in another process,
-    and forgets the inherited backlog.
+    A forked child must not write the backlog of its parent: a writer detects that it is in another process,
+    and drops the inherited backlog.
     """
-
-    __slots__ = (
-        "_backlog",
-        "_fd",
-        "_given",
-        "_notice",
-        "_offset",
-        "_pending",
-        "_pid",
-        "_portable",
-        "_put",
-        "_quiet_until",
-        "_report",
-        "_reported",
-        "dropped",
-        "pending",
-    )
 
     def __init__(
         self,
@@ -88,11 +71,11 @@ class Writer:
         self._backlog = backlog
         self._portable = portable
         self._pid = os.getpid()
-        # What waits, and how many lines are lost if it is. A notice stands for those it tells of.
+        # What waits, and how many lines are lost with it. A notice counts for the lines that it reports.
         self._pending: deque[tuple[bytes, int]] = deque()
         self._offset = 0  # how much of the first has left (a socket, and a full disk, may take a part)
         self.pending = 0  # bytes that wait for the reader
-        self.dropped = 0  # lines that are lost, and not yet told
+        self.dropped = 0  # lines that are lost, and not yet reported
         self._put = self._choose()
 
     def fileno(self) -> int:
@@ -124,7 +107,7 @@ class Writer:
             try:
                 self._offset = self._put(self._fd, lines)
             except OSError:
-                pass  # flush() meets it again, and knows what to do
+                pass  # flush() meets the error again, and handles it
             if self._offset == len(lines):
                 self._offset = 0
                 return
@@ -133,7 +116,7 @@ class Writer:
             return
         for batch in _batches(lines):
             if self.dropped and self._fits(batch):
-                self._tell()
+                self._append_notice()
             if self._fits(batch):
                 self._keep(batch)
             else:
@@ -145,7 +128,7 @@ class Writer:
         if self._pid != os.getpid():
             self._start_anew()
         if self.dropped and not self._pending:
-            self._tell()
+            self._append_notice()
         while self._pending:
             batch, _ = self._pending[0]
             try:
@@ -158,7 +141,7 @@ class Writer:
                     self._report_failure(error.errno or errno.EIO)
                 if error.errno in _FULL:
                     return False
-                # Nobody reads any more (EPIPE), or the descriptor is no good (EBADF). There may be a reader
+                # The pipe has no reader (EPIPE), or the descriptor is closed (EBADF). A reader may come
                 # later, so the count stays and each flush tries again.
                 self._discard()
                 return True
@@ -169,11 +152,11 @@ class Writer:
                 self.pending -= len(batch)
                 self._offset = 0
                 if self.dropped and not self._pending:
-                    self._tell()
+                    self._append_notice()
         return True
 
     def drain(self, seconds: float) -> bool:
-        """Give the reader so long to take what waits: the last words of a process. True when all left."""
+        """Wait this long for the reader at the end of a process; True if it took all that was pending."""
         deadline = time.monotonic() + seconds
         while not self.flush():
             left = deadline - time.monotonic()
@@ -199,7 +182,7 @@ class Writer:
         # one notice, and not many short ones.
         return self.pending + len(batch) <= (self._backlog // 2 if self.dropped else self._backlog)
 
-    def _tell(self) -> None:
+    def _append_notice(self) -> None:
         notice = self._notice(self.dropped)
         self._pending.append((notice, self.dropped))
         self.pending += len(notice)
