@@ -319,7 +319,6 @@ def test_a_module_that_is_not_there_says_where_it_was_looked_for():
         ("shop.wgsi", 'no module "wgsi" in the package "shop" (did you mean "shop.wsgi"?)'),
         ("only_app.app", '"app" is not a module; did you mean "only_app:app"?'),
         ("only_app.other", '"only_app" is a module and not a package; an attribute follows a colon'),
-        ("in_lib:app", "there is one in lib: write --app-dir lib"),
     ],
 )
 def test_a_module_that_is_not_there_comes_with_a_guess(target, hint):
@@ -404,12 +403,9 @@ def test_an_interrupt_raised_by_a_module_is_a_failed_import():
     ("target", "message"),
     [
         ("only_app:ap", '"only_app" (only_app.py) has no attribute "ap" (did you mean "app"?)'),
-        ("no_usual_name:zzz", '"no_usual_name" (no_usual_name.py) has no attribute "zzz" '
-         "(it has site, create_app())"),
+        ("no_usual_name:zzz", '"no_usual_name" (no_usual_name.py) has no attribute "zzz"'),
         ("no_usual_name", '"no_usual_name" (no_usual_name.py) has neither "application" nor "app" '
-         "(write one of no_usual_name:site, no_usual_name:create_app())"),
-        ("shop", '"shop" (shop/__init__.py) has neither "application" nor "app" '
-         "(did you mean shop.wsgi or shop.asgi?)"),
+         "(write no_usual_name:ATTRIBUTE)"),
         ("shop.inner", '"shop.inner" (shop/inner/__init__.py) has neither "application" nor "app" '
          "(write shop.inner:ATTRIBUTE)"),
         ("shop.inner.site:deployment.sites", '"shop.inner.site:deployment" (shop/inner/site.py) has no '

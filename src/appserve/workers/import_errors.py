@@ -1,6 +1,5 @@
 """What to tell when the application cannot be imported: its own traceback, and a guess at what was meant."""
 
-import inspect
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,9 +9,6 @@ from typing import Any
 
 from appserve.errors import AppImportError
 from appserve.tracebacks import application_traceback, has_application_frames
-from appserve.workers.interface import detect_interface
-
-_MOST_NAMED = 6
 
 
 def explain(name: str, error: BaseException) -> AppImportError:
@@ -64,24 +60,13 @@ def no_attribute(module: object, holder: object, place: str, name: str) -> str:
     """The message for a missing attribute of `holder`, which is at `place` in a module, with what is there
     instead."""
     near = get_close_matches(name, [one for one in dir(holder) if not one.startswith("_")], 1)
-    if near:
-        hint = f'did you mean "{near[0]}"?'
-    else:
-        candidates = list(_candidates(holder))[:_MOST_NAMED]
-        hint = f"it has {', '.join(candidates)}" if candidates else "nothing in it looks like an application"
-    return f'"{place}"{_origin(module)} has no attribute "{name}" ({hint})'
+    hint = f' (did you mean "{near[0]}"?)' if near else ""
+    return f'"{place}"{_origin(module)} has no attribute "{name}"{hint}'
 
 
 def no_usual_name(module: Any, name: str, usual: Sequence[str]) -> str:
     """The message for a module that was named alone and has neither of the usual attributes."""
-    candidates = list(_candidates(module))[:_MOST_NAMED]
-    inside = [one for one in ("wsgi", "asgi", "main", "app") if _has_module(module, one)]
-    if candidates:
-        hint = f"write one of {', '.join(f'{name}:{one}' for one in candidates)}"
-    elif inside:
-        hint = f"did you mean {' or '.join(f'{name}.{one}' for one in inside)}?"
-    else:
-        hint = f"write {name}:ATTRIBUTE"
+    hint = f"write {name}:ATTRIBUTE"
     return f'"{name}"{_origin(module)} has neither "{usual[0]}" nor "{usual[1]}" ({hint})'
 
 
@@ -96,54 +81,10 @@ def _origin(module: object) -> str:
 def not_callable(found: object, name: str) -> str:
     """What is wrong with an object that cannot be called."""
     if isinstance(found, ModuleType):
-        candidates = list(_candidates(found))
-        return f"it is a module; write {found.__name__}:{candidates[0] if candidates else 'ATTRIBUTE'}"
+        return f"it is a module; write {found.__name__}:ATTRIBUTE"
     if found is None:
         return "it is None" + ("; does the factory return its application?" if name.endswith(")") else "")
     return f"it is of type {type(found).__name__}, which cannot be called"
-
-
-def _candidates(holder: object) -> Iterator[str]:
-    """Names of what looks like an application, then of what looks like a factory."""
-    own = [(name, value) for name, value in sorted(_contents(holder).items()) if not name.startswith("_")]
-    for name, value in own:
-        if _looks_like_one(value):
-            yield name
-    for name, value in own:
-        if (
-            callable(value)
-            and name.startswith(("create_", "make_", "get_"))
-            and name.endswith(("app", "application"))
-        ):
-            yield f"{name}()"
-
-
-def _looks_like_one(value: Any) -> bool:
-    """Whether this is probably an application: any function of two arguments could be, most are not."""
-    try:
-        if not callable(value) or isinstance(value, type):
-            return False
-        if inspect.isroutine(value):
-            return next(iter(inspect.signature(value).parameters), "") in ("environ", "env", "scope")
-        return detect_interface(value, "").interface is not None
-    except Exception:  # a proxy that stands for nothing outside of a request, a function of C
-        return False
-
-
-def _contents(holder: object) -> dict[str, Any]:
-    try:
-        return dict(vars(holder))
-    except TypeError:
-        return {}
-
-
-def _has_module(package: Any, name: str) -> bool:
-    return any(_is_module(folder, name) for folder in getattr(package, "__path__", ()))
-
-
-def _is_module(folder: str, name: str) -> bool:
-    path = os.path.join(folder, name)
-    return os.path.isfile(path + ".py") or os.path.isdir(path)
 
 
 def _is_at(missing: str, name: str) -> bool:
@@ -159,12 +100,7 @@ def _not_found(name: str, missing: str) -> str:
     looked = ", ".join(folders)
     names = {one for folder in folders for one in _modules(folder)}
     near = get_close_matches(last, sorted(names), 1)
-    elsewhere = _elsewhere(folders[-1], last)
-    hint = ""
-    if elsewhere:
-        hint = f"; there is one in {elsewhere}: write --app-dir {elsewhere}"
-    elif near:
-        hint = f' (did you mean "{near[0]}"?)'
+    hint = f' (did you mean "{near[0]}"?)' if near else ""
     return f'cannot import "{name}": there is no module "{last}" in {looked}{hint}'
 
 
@@ -196,20 +132,6 @@ def _modules(folder: str) -> Iterator[str]:
                     yield name
     except OSError:
         return
-
-
-def _elsewhere(here: str, name: str) -> str:
-    """A folder nearby that has the module, as the operator would write it; or an empty text."""
-    try:
-        with os.scandir(here) as entries:
-            folders = sorted(one.name for one in entries if one.name[0] != "." and one.is_dir())
-    except OSError:
-        return ""
-    for folder in [*folders, ".."]:
-        path = os.path.join(here, folder, name)
-        if os.path.isfile(path + ".py") or os.path.isfile(os.path.join(path, "__init__.py")):
-            return folder
-    return ""
 
 
 def _advice(error: BaseException) -> str:
