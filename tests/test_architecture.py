@@ -51,7 +51,6 @@ PROCESS_CALLS = {
     "signal": {"pidfd_send_signal"},
 }
 PROCESS_FILES = {"master/process.py"}
-PIDFD_FILES = {"master/process.py", "system/pidfd.py"}
 UNNAMEABLE = {"util", "utils", "common", "helper", "helpers", "misc"}
 MUTABLE_CALLS = {"list", "dict", "set", "bytearray", "defaultdict", "deque", "OrderedDict", "Counter"}
 KNOWN_CIRCLE = {f"wsgi/{name}.py" for name in ("connection", "exchange", "service")}
@@ -166,8 +165,7 @@ def process_control_outside_process(sources: Sources) -> Iterable[str]:
             if name.split(".")[0] in {"subprocess", "multiprocessing"}:
                 yield f"{path}:{line}: imports {name}"
         for line, module, name in _uses_of(set(PROCESS_CALLS), source):
-            homes = PIDFD_FILES if name.startswith("pidfd") else PROCESS_FILES
-            if name in PROCESS_CALLS[module] and path not in homes:
+            if name in PROCESS_CALLS[module] and path not in PROCESS_FILES:
                 yield f"{path}:{line}: {module}.{name}"
 
 
@@ -348,7 +346,7 @@ BAD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (imports_up_or_sideways, "http/policy.py", "from ..config.settings import Settings"),
     (imports_up_or_sideways, "http/policy.py", "from .. import cli"),
     (imports_up_or_sideways, "wsgi/environ.py", "from appserve.asgi.scope import asgi_fields"),
-    (imports_up_or_sideways, "net/poller.py", "def wait():\n    from appserve.system import pidfd"),
+    (imports_up_or_sideways, "net/poller.py", "def wait():\n    from appserve.system import memory"),
     (
         imports_up_or_sideways,
         "workers/application.py",
@@ -369,7 +367,7 @@ BAD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (process_control_outside_process, "workers/base.py", "import os as machine\nmachine.fork()"),
     (process_control_outside_process, "master/master.py", "from os import waitpid"),
     (process_control_outside_process, "master/upgrade.py", "import os\nreplace = os.execve"),
-    (process_control_outside_process, "system/pidfd.py", "import os\nos.kill(pid, 0)"),
+    (process_control_outside_process, "system/memory.py", "import os\nos.kill(pid, 0)"),
     (process_control_outside_process, "master/master.py", "import signal\nsignal.pidfd_send_signal(fd, 9)"),
     (process_control_outside_process, "config/sources.py", "import subprocess"),
     (mutable_class_state, "http/fields.py", "class Fields:\n    memo = {}"),
@@ -403,7 +401,7 @@ GOOD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (httptools_outside_http1, "http/http1.py", "import httptools"),
     (event_loops_outside_asgi, "workers/asgi_loop.py", "import asyncio, uvloop"),
     (process_control_outside_process, "master/process.py", "import os\nos.fork()"),
-    (process_control_outside_process, "system/pidfd.py", "import signal\nsignal.pidfd_send_signal(fd, 9)"),
+    (process_control_outside_process, "master/process.py", "import signal\nsignal.pidfd_send_signal(fd, 9)"),
     (process_control_outside_process, "workers/base.py", "import os\nos.getpid()\nroster.kill(3)"),
     (
         mutable_class_state,

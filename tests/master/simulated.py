@@ -22,16 +22,15 @@ from appserve.master.events import (
     Kill,
     LeaveBehind,
     Note,
+    Order,
     Plan,
-    Quit,
     Reread,
-    Retire,
     RosterTimeouts,
     Spawn,
-    Stop,
 )
 from appserve.master.roster import Roster
 from appserve.master.worker_table import STOPS, Roll, Standing
+from appserve.workers.channel import RetireOrder
 
 #: How often each step from one state to another was taken.
 Steps = Counter[tuple[object, object]]
@@ -370,7 +369,7 @@ class WorkerHandles:
         match decision:
             case Spawn():
                 self.take_spawn(decision)
-            case Retire(pid):
+            case Order(pid, RetireOrder()):
                 process = self.by_pid(pid)
                 check(process.told_ready and not process.leaving, "only READY workers retire, once")
                 process.leaving = True
@@ -380,7 +379,7 @@ class WorkerHandles:
                 process = self.by_pid(pid)
                 check(not process.leaving, "interrupted once")
                 process.leaving = True
-            case Stop(pid) | Quit(pid):
+            case Order(pid):
                 check(self.stops > 0, "stopped only when asked")
                 self.by_pid(pid).leaving = True
             case Dump(pid):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from appserve.master.master import JITTER, jitter
-from appserve.master.respawn import Budget, delay_after
+from appserve.master.respawn import JITTER, Budget, delay_after, jitter
 
 
 def test_delays_double_from_a_quarter_of_a_second_to_thirty():

@@ -17,17 +17,16 @@ from appserve.master.events import (
     Kill,
     LeaveBehind,
     Note,
+    Order,
     Plan,
-    Quit,
     Reason,
     Reread,
-    Retire,
     RosterTimeouts,
     Spawn,
-    Stop,
 )
 from appserve.master.roster import Roster
 from appserve.master.worker_table import LIFE, ROLL, STANDING, Life, Roll, Standing
+from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
 
 T = TypeVar("T")
 
@@ -37,6 +36,10 @@ KILLED_AFTER_SERVING = Exit(None, 9, served=True)
 
 def only(kind: type[T], decisions: list[Decision]) -> list[T]:
     return [decision for decision in decisions if isinstance(decision, kind)]
+
+
+def orders(kind: type[object], decisions: list[Decision]) -> list[Order]:
+    return [decision for decision in only(Order, decisions) if isinstance(decision.order, kind)]
 
 
 def notes(decisions: list[Decision]) -> list[str]:
@@ -414,8 +417,8 @@ def test_a_graceful_stop_shares_the_queue_among_the_ready_and_interrupts_the_res
 
     decisions = scene.stop()
 
-    assert only(Stop, decisions) == [Stop(ready, 1.0, 25.0)]
-    assert only(Retire, decisions) == []
+    assert orders(StopOrder, decisions) == [Order(ready, StopOrder(1.0, 25.0))]
+    assert orders(RetireOrder, decisions) == []
     assert only(Interrupt, decisions) == [Interrupt(booting)]
     assert "graceful stop of 3 workers" in notes(decisions)
 
@@ -426,7 +429,7 @@ def test_a_worker_that_was_told_to_leave_from_outside_has_a_successor_at_once():
 
     decisions = scene.roster.retiring(first, scene.now)
     assert [spawn.slot for spawn in only(Spawn, decisions)] == [1]
-    assert only(Retire, decisions) == [], "it knows"
+    assert orders(RetireOrder, decisions) == [], "it knows"
     assert only(Dump, scene.after(25.5)) == [Dump(first)]
 
 
@@ -447,7 +450,7 @@ def test_workers_that_retire_hear_of_a_graceful_stop():
     booting = scene.fork()
 
     decisions = scene.stop()
-    assert only(Stop, decisions) == [Stop(first, 1.0, 25.0)]
+    assert orders(StopOrder, decisions) == [Order(first, StopOrder(1.0, 25.0))]
     assert only(Interrupt, decisions) == [Interrupt(booting)]
 
 
@@ -455,15 +458,15 @@ def test_a_quick_stop_cuts():
     scene = Scene(1)
     pid = scene.boot()
 
-    assert only(Quit, scene.stop(graceful=False)) == [Quit(pid, 2.0)]
+    assert orders(QuitOrder, scene.stop(graceful=False)) == [Order(pid, QuitOrder(2.0))]
 
 
 def test_each_further_stop_is_more_urgent():
     scene = Scene(1)
     pid = scene.boot()
 
-    assert only(Stop, scene.stop()) == [Stop(pid, 1.0, 25.0)]
-    assert only(Quit, scene.stop()) == [Quit(pid, 2.0)]
+    assert orders(StopOrder, scene.stop()) == [Order(pid, StopOrder(1.0, 25.0))]
+    assert orders(QuitOrder, scene.stop()) == [Order(pid, QuitOrder(2.0))]
     assert only(Kill, scene.stop()) == [Kill(pid, Reason.FORCED)]
     assert scene.stop() == []
     assert only(Halt, scene.exited(pid, Exit(None, 9))) == [Halt(0, "")]
@@ -495,7 +498,7 @@ def test_a_master_that_cannot_go_on_ends_with_its_code():
     scene = Scene(1)
     pid = scene.boot()
 
-    assert only(Quit, scene.roster.fail(6, "cannot listen", scene.now)) == [Quit(pid, 2.0)]
+    assert orders(QuitOrder, scene.roster.fail(6, "cannot listen", scene.now)) == [Order(pid, QuitOrder(2.0))]
     assert only(Halt, scene.exited(pid, Exit(0))) == [Halt(6, "cannot listen")]
 
 
@@ -509,11 +512,11 @@ def test_a_reload_begins_with_one_worker_and_retires_nobody_before_it_is_ready()
     decisions = scene.reload()
 
     assert [(spawn.slot, spawn.generation) for spawn in only(Spawn, decisions)] == [(1, 2)]
-    assert only(Retire, decisions) == []
+    assert orders(RetireOrder, decisions) == []
     canary = scene.fork()
     decisions = scene.ready(canary)
     assert only(Commit, decisions) == [Commit(2)]
-    assert only(Retire, decisions) == [Retire(old[0], 1.0, 25.0)]
+    assert orders(RetireOrder, decisions) == [Order(old[0], RetireOrder(1.0, 25.0))]
 
 
 def test_a_reload_with_a_surge_of_one_starts_one_at_a_time():
@@ -524,7 +527,7 @@ def test_a_reload_with_a_surge_of_one_starts_one_at_a_time():
 
     for slot, pid in ((2, old[1]), (3, old[2])):
         assert [(spawn.slot, spawn.generation) for spawn in scene.spawns] == [(slot, 2)]
-        assert only(Retire, scene.ready(scene.fork())) == [Retire(pid, 1.0, 25.0)]
+        assert orders(RetireOrder, scene.ready(scene.fork())) == [Order(pid, RetireOrder(1.0, 25.0))]
     assert scene.roster.roll is Roll.ROLLING, "it is over when the last old worker has left"
     for pid in old[:2]:
         scene.exited(pid, Exit(0))
@@ -540,7 +543,7 @@ def test_workers_that_drain_do_not_hold_their_successors_up():
     leaving: list[int] = []
 
     for _ in range(3):
-        leaving += [retire.pid for retire in only(Retire, scene.ready(scene.fork()))]
+        leaving += [retire.pid for retire in orders(RetireOrder, scene.ready(scene.fork()))]
 
     assert leaving == old, "none of them has left"
     assert scene.spawns == []
@@ -580,7 +583,7 @@ def test_a_canary_that_fails_ends_the_reload_and_nothing_else(how: Exit) -> None
     decisions = scene.exited(scene.fork(), how)
 
     assert only(Abandon, decisions) == [Abandon(2)]
-    assert only(Spawn, decisions) == only(Retire, decisions) == only(Halt, decisions) == []
+    assert only(Spawn, decisions) == orders(RetireOrder, decisions) == only(Halt, decisions) == []
     assert notes(decisions) == [
         f"generation 2 abandoned: its first worker failed ({how}); generation 1 keeps serving"
     ]
@@ -681,7 +684,7 @@ def test_a_reload_may_ask_for_fewer_workers():
     scene.reload(2)
     pid = scene.fork()
 
-    leaving = [retire.pid for retire in only(Retire, scene.ready(pid))]
+    leaving = [retire.pid for retire in orders(RetireOrder, scene.ready(pid))]
     assert len(leaving) == 3, "two are READY without them"
     for pid in leaving:
         scene.exited(pid, Exit(0))
@@ -755,7 +758,7 @@ def test_a_stop_during_a_reload_is_obeyed_at_once():
     decisions = scene.stop()
 
     assert only(Interrupt, decisions) == [Interrupt(canary)]
-    assert [stop.pid for stop in only(Stop, decisions)] == old
+    assert [stop.pid for stop in orders(StopOrder, decisions)] == old
     assert scene.roster.roll is Roll.IDLE
 
 

@@ -70,7 +70,7 @@ class HasNoDelay(WatchedRoster):
 
 class SpawnsWhileItStops(WatchedRoster):
     def _settle(self, now: float) -> list[Decision]:
-        if self._stopping and self._table:
+        if self.is_stopping and self._table:
             self._spawn_missing(now)
         return super()._settle(now)
 

@@ -2,16 +2,18 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from appserve.system.parent_death import signal_on_parent_death
+from appserve.system.this_process import set_title, signal_on_parent_death
+from tests.system.child import in_child
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has it")
 
 _FAMILY = """
 import os, signal, sys, time
-from appserve.system.parent_death import signal_on_parent_death
+from appserve.system.this_process import signal_on_parent_death
 writer = int(sys.argv[1])
 parent = os.getpid()
 if os.fork() == 0:
@@ -51,3 +53,21 @@ def test_another_system_says_that_it_cannot(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_python_without_ctypes_says_that_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctypes", None)
     assert not signal_on_parent_death(signal.SIGTERM)
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [("appserve: worker 3 [app:app]", "appserve: worker 3 [app:app]"), ("a\x1b\nb\x9bc", "a??b?c")],
+)
+def test_the_title_is_shown_without_control_characters(title: str, expected: str) -> None:
+    def child() -> str:
+        set_title(title)
+        return Path("/proc/self/cmdline").read_bytes().rstrip(b"\0").decode()
+
+    assert in_child(child) == expected
+
+
+def test_a_system_that_cannot_show_titles_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "setproctitle", None)
+    set_title("appserve: master")

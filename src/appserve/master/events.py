@@ -1,8 +1,8 @@
 """What goes into the roster and what comes out of it: values, so that both can be written down in a test.
 
-Facts are calls of Roster with an Exit or a Plan; decisions are the dataclasses here. The master carries
-decisions out in the order given. Adding one? Also master.py (`_carry_out`) and tests/master/simulated.py (the
-simulated family).
+Facts (Asked, Said, Died) are what the master reads from the kernel and from its workers; each becomes a call
+of Roster. Decisions are what Roster answers; the master carries them out in the order given. A new decision
+also belongs into master.py (`_do`) and tests/master/simulated.py (the simulated family).
 """
 
 from enum import Enum
@@ -11,6 +11,7 @@ from signal import Signals
 from appserve.errors import ExitCode
 from appserve.observe.log import Level
 from appserve.values import Value
+from appserve.workers.channel import ChannelMessage, QuitOrder, RetireOrder, StopOrder
 
 #: The most processes at a time, whatever the settings say: a row of the scoreboard for each.
 MOST_PROCESSES = 1024 + 16
@@ -88,28 +89,11 @@ class Spawn(Value):
     generation: int
 
 
-class Retire(Value):
-    """Order a worker to accept nothing more, and to finish what it has: idle connections within `linger` s,
-    everything within `deadline` s. Others are READY to serve those who wait."""
+class Order(Value):
+    """Send a worker an order to leave."""
 
     pid: int
-    linger: float
-    deadline: float
-
-
-class Stop(Value):
-    """Order a worker to finish what it has, and its share of those who wait: all workers leave."""
-
-    pid: int
-    linger: float
-    deadline: float
-
-
-class Quit(Value):
-    """Order a worker to leave now, cutting what is in flight after `deadline` seconds."""
-
-    pid: int
-    deadline: float
+    order: RetireOrder | StopOrder | QuitOrder
 
 
 class Interrupt(Value):
@@ -167,21 +151,30 @@ class Halt(Value):
     reason: str
 
 
-Decision = (
-    Spawn
-    | Retire
-    | Stop
-    | Quit
-    | Interrupt
-    | Dump
-    | Kill
-    | LeaveBehind
-    | Reread
-    | Commit
-    | Abandon
-    | Note
-    | Halt
-)
+Decision = Spawn | Order | Interrupt | Dump | Kill | LeaveBehind | Reread | Commit | Abandon | Note | Halt
+
+
+class Asked(Value):
+    """The master got a signal."""
+
+    signal: Signals
+
+
+class Said(Value):
+    """A worker sent a message."""
+
+    pid: int
+    message: ChannelMessage
+
+
+class Died(Value):
+    """A child has ended and was reaped; it may be none of ours."""
+
+    pid: int
+    how: Exit
+
+
+Fact = Asked | Said | Died
 
 
 def workers_text(number: int) -> str:

@@ -9,11 +9,13 @@ One turn: wait → signals → messages → deaths → stalls → time → one f
 turn, so that a hundred workers to start do not keep a signal waiting.
 """
 
+import math
 import os
 import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode
@@ -22,43 +24,46 @@ from appserve.master.boots import Step
 from appserve.master.events import (
     MOST_PROCESSES,
     Abandon,
+    Asked,
     Commit,
     Decision,
+    Died,
     Dump,
     Exit,
+    Fact,
     Halt,
     Interrupt,
     Kill,
     LeaveBehind,
     Note,
-    Quit,
+    Order,
     Reason,
     Reread,
-    Retire,
     RosterTimeouts,
+    Said,
     Spawn,
-    Stop,
 )
-from appserve.master.facts import Asked, Died, Fact, Said
 from appserve.master.logs import Logs, open_logs, stderr_log
 from appserve.master.process import reap
 from appserve.master.reload import Generations, plan_of
+from appserve.master.respawn import jitter
 from appserve.master.roster import Roster
 from appserve.master.signals import SignalQueue
 from appserve.master.stalls import StallWatch, is_stalled, next_look
 from appserve.master.terminal import Terminal
 from appserve.master.worker_handle import WorkerHandle, WorkerHandles
-from appserve.master.worker_table import STOPS, Standing
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller
 from appserve.observe.log import Level
 from appserve.observe.scoreboard import Scoreboard, WorkerState, size_for
-from appserve.system import blackbox, process_title
+from appserve.system import blackbox
 from appserve.system.blackbox import DUMP_SIGNAL
 from appserve.system.descriptors import open_standard_streams
 from appserve.system.memory import make_shared
+from appserve.system.this_process import set_title
 from appserve.workers import channel
 from appserve.workers.base import title
+from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
 from appserve.workers.modules import share_modules
 
 #: The longest wait of the loop. Short: a turn that comes late is how the master learns that it was paused.
@@ -68,13 +73,6 @@ LONGEST_WAIT = 1.0
 ROWS = MOST_PROCESSES + 16
 
 LAST_WORDS = 1.0
-
-JITTER = 0.25
-
-
-def jitter() -> float:
-    """A factor from 0.75 to 1.25: servers that failed together, at a database's restart, come back apart."""
-    return 1.0 + JITTER * (int.from_bytes(os.urandom(4)) / 2**31 - 1.0)
 
 
 def run(resolved: Resolved, reread: Callable[[], Resolved], timeouts: RosterTimeouts | None = None) -> int:
@@ -97,7 +95,7 @@ def run(resolved: Resolved, reread: Callable[[], Resolved], timeouts: RosterTime
         log.critical(str(error))
         log.drain(LAST_WORDS)
         return int(ExitCode.BIND if isinstance(error, BindError) else ExitCode.CONFIG)
-    process_title.set_title(title(settings, "master"))
+    set_title(title(settings, "master"))
     log.info(banner.booting(settings, listeners, os.getpid()))
     share_modules(settings)
     master = Master(resolved, reread, timeouts or RosterTimeouts(), signals, listeners, logs)
@@ -134,8 +132,9 @@ class Master:
         self._roster = Roster(plan_of(resolved.settings), time.monotonic(), timeouts, jitter)
         self._births: deque[Spawn] = deque()
         self._poller = make_poller()
-        self._poller.add(signals.fileno())
-        self._channels: dict[int, WorkerHandle] = {}
+        self._handlers: dict[int, Callable[[], list[Fact]]] = {}  # of each descriptor, when it is readable
+        self._watch(signals.fileno(), lambda: [Asked(number) for number in signals.take()])
+        self._look_at = math.inf  # when a worker may stall, or boot for too long
         self._stalls = StallWatch(time.monotonic_ns())
         self._last_words: postmortem.Record | None = None
         self._halt: Halt | None = None
@@ -159,21 +158,14 @@ class Master:
         lost = self._stalls.turned(time.monotonic_ns(), int(wait * 1e9))
         if lost:
             self._log.warning(f"the master was paused for {lost / 1e9:.1f} s: not counted against --timeout")
-        events: list[Fact] = [Asked(number) for number in self._signals.take()]
-        for fd, _ in ready:
-            if fd in self._channels:
-                events += self._listen_to(self._channels[fd])
-        for pid, how in reap():
-            handle = self._handles.get(pid)
-            if handle is not None:
-                # What it said before it died comes before its death.
-                events += self._listen_to(handle)
-            events.append(Died(pid, how))
-        for event in events:
-            self._take(event)
-        self._look_for_stalls()
+        facts = [fact for fd, _ in ready if fd in self._handlers for fact in self._handlers[fd]()]
+        for fact in [*facts, *self._reap()]:
+            self._take(fact)
         now = time.monotonic()
-        self._look_at_boots(now)
+        if now >= self._look_at:
+            self._look_for_stalls()
+            self._look_at_boots(now)
+            self._look_at = self._next_look(now)
         if self._terminal.look(now):
             self._on_closed_terminal(now)
         self._carry_out(self._roster.tick(now))
@@ -183,45 +175,66 @@ class Master:
     def _next_wait(self) -> float:
         if self._births:
             return 0.0
-        now = time.monotonic()
-        wait = min(self._roster.next_deadline() - now, LONGEST_WAIT)
+        wait = min(self._roster.next_deadline(), self._look_at) - time.monotonic()
+        return max(0.0, min(wait, LONGEST_WAIT))
+
+    def _next_look(self, now: float) -> float:
         now_ns = time.monotonic_ns()
         watched = [(m.stalled_for(self._stalls, now_ns), m.settings.timeout) for m in self._judged()]
-        boots = min((handle.boot.next_at() - now for handle in self._booting()), default=wait)
-        return max(0.0, min(wait, next_look(watched), boots))
+        boots = min((handle.boot.next_at() for handle in self._booting()), default=math.inf)
+        return min(now + next_look(watched), boots)
 
     def _judged(self) -> list[WorkerHandle]:
-        """Those who have to make progress."""
+        """Those that have to make progress."""
         return [handle for handle in self._handles if handle.ready and not handle.suspect]
 
-    def _listen_to(self, handle: WorkerHandle) -> list[Fact]:
-        events: list[Fact] = [Said(handle, message) for message in handle.channel.receive()]
-        if handle.channel.closed:
-            # Its end stays readable for ever; the death is told by the process, not by the channel.
-            self._stop_listening_to(handle)
-        return events
+    def _watch(self, fd: int, handler: Callable[[], list[Fact]]) -> None:
+        self._handlers[fd] = handler
+        self._poller.add(fd)
 
-    def _stop_listening_to(self, handle: WorkerHandle) -> None:
-        fd = handle.channel.fileno()
-        if self._channels.get(fd) is handle:
-            del self._channels[fd]
+    def _unwatch(self, fd: int) -> None:
+        if self._handlers.pop(fd, None) is not None:
             self._poller.remove(fd)
+
+    def _listen_to(self, handle: WorkerHandle) -> list[Fact]:
+        facts: list[Fact] = [Said(handle.pid, message) for message in handle.channel.receive()]
+        if handle.channel.closed:
+            # Its end stays readable for ever; the death is known from the process, not from the channel.
+            self._unwatch(handle.channel.fileno())
+        return facts
+
+    def _reap(self) -> list[Fact]:
+        facts: list[Fact] = []
+        for pid, how in reap():
+            handle = self._handles.get(pid)
+            if handle is not None:
+                # What it said before it died comes before its death.
+                facts += self._listen_to(handle)
+            facts.append(Died(pid, how))
+        return facts
 
     # ── what happened → the roster ──
 
-    def _take(self, event: Fact) -> None:
+    def _take(self, fact: Fact) -> None:
         now = time.monotonic()
-        match event:
+        match fact:
             case Asked(number):
                 self._take_signal(number, now)
-            case Said(handle, channel.Ready() as ready):
-                self._welcome(handle, ready, now)
-            case Said(handle, channel.Failed() as failed):
-                handle.failed = failed
-            case Said(handle, channel.Retiring()):
-                self._let_retire(handle, now)
+            case Said(pid, message):
+                handle = self._handles.get(pid)
+                if handle is not None:
+                    self._take_message(handle, message, now)
             case Died(pid, how):
                 self._on_exit(pid, how, now)
+
+    def _take_message(self, handle: WorkerHandle, message: channel.ChannelMessage, now: float) -> None:
+        match message:
+            case channel.Ready() as ready:
+                self._welcome(handle, ready, now)
+            case channel.Failed() as failed:
+                handle.failed = failed
+            case channel.Retiring():
+                self._let_retire(handle, now)
             case _:
                 pass  # a message for workers, from a worker: not ours to understand
 
@@ -254,7 +267,7 @@ class Master:
     def _on_closed_terminal(self, now: float) -> None:
         if self._signals.hup_was_ignored:
             self._log.info("SIGHUP ignored: the terminal was closed, and SIGHUP was ignored at start (nohup)")
-        elif not self._is_stopping():
+        elif not self._roster.is_stopping:
             self._log.info("the terminal was closed")
             self._carry_out(self._roster.stop(now, graceful=True))
 
@@ -275,6 +288,8 @@ class Master:
             return
         handle.ready = True
         handle.worker_class = ready.worker_class
+        if handle.settings.timeout:
+            self._look_at = min(self._look_at, now + handle.settings.timeout)
         decisions = self._roster.ready(handle.pid, now)
         if handle.leaving:
             self._carry_out(decisions)
@@ -306,21 +321,20 @@ class Master:
         if handle is None:
             self._log.debug(f"reaped a process that is not a worker (pid {pid}, {how})")
             return
-        stopping = self._is_stopping()
+        stopping = self._roster.is_stopping
         record = postmortem.death(handle, how, now)
         drained = handle.row.state in (WorkerState.DRAINING, WorkerState.STOPPING)
         orderly = drained and how.code == ExitCode.CLEAN
         how = how.replace(served=postmortem.has_served(handle), orderly=orderly)
         decisions = self._roster.exited(pid, how, now)
-        if not stopping and self._is_stopping():
+        if not stopping and self._roster.is_stopping:
             # The end of the server: the reason is the last thing to be read, with the exit code once.
             self._last_words = record.replace(text=record.text.removesuffix(f" ({how})"))
         elif not stopping or handle.ready:
             record.write(self._log)
         self._record_lost_request(handle, now)
-        self._stop_listening_to(handle)
-        if handle.child.pidfd >= 0:
-            self._poller.remove(handle.child.pidfd)
+        self._unwatch(handle.channel.fileno())
+        self._unwatch(handle.child.pidfd)
         self._handles.release(handle)
         self._close_unused_logs()
         self._have_siblings_look(handle)
@@ -375,7 +389,7 @@ class Master:
     # ── the roster's decisions → deeds ──
 
     def _carry_out(self, decisions: list[Decision]) -> None:
-        if self._is_stopping():
+        if self._roster.is_stopping:
             # Before the workers are told: the last of them that closes its own copies, because it has found
             # the queue empty, ends the sockets. What came in after that would be reset.
             for listener in self._listeners:
@@ -388,14 +402,8 @@ class Master:
         match decision:
             case Spawn():
                 self._births.append(decision)
-            case Retire(pid, linger, deadline):
-                self._order(
-                    pid, channel.RetireOrder(linger, deadline), f"--graceful-timeout ({deadline:g} s)"
-                )
-            case Stop(pid, linger, deadline):
-                self._order(pid, channel.StopOrder(linger, deadline), f"--graceful-timeout ({deadline:g} s)")
-            case Quit(pid, deadline):
-                self._order(pid, channel.QuitOrder(deadline), f"quick stop ({deadline:g} s)")
+            case Order(pid, order):
+                self._order(pid, order)
             case Interrupt(pid):
                 self._interrupt(pid)
             case Dump(pid):
@@ -418,12 +426,13 @@ class Master:
             case Halt():
                 self._halt = decision
 
-    def _order(self, pid: int, message: channel.ChannelMessage, limit: str) -> None:
+    def _order(self, pid: int, order: RetireOrder | StopOrder | QuitOrder) -> None:
         handle = self._handles.get(pid)
         if handle is not None:
             handle.leaving = True
-            handle.limit = limit
-            if not handle.channel.send(message):
+            setting = "quick stop" if isinstance(order, QuitOrder) else "--graceful-timeout"
+            handle.limit = f"{setting} ({order.deadline:g} s)"
+            if not handle.channel.send(order):
                 handle.child.signal(signal.SIGTERM)
 
     def _interrupt(self, pid: int) -> None:
@@ -471,14 +480,11 @@ class Master:
         except OSError as error:
             self._carry_out(self._roster.fork_failed(wanted.ticket, error.strerror or str(error), now))
             return
-        self._channels[handle.channel.fileno()] = handle
-        self._poller.add(handle.channel.fileno())
+        self._watch(handle.channel.fileno(), partial(self._listen_to, handle))
         if handle.child.pidfd >= 0:
-            self._poller.add(handle.child.pidfd)
+            self._watch(handle.child.pidfd, list)  # it only wakes the loop, which reaps in each turn
+        self._look_at = min(self._look_at, handle.boot.next_at())
         self._carry_out(self._roster.spawned(wanted.ticket, handle.pid, time.monotonic()))
-
-    def _is_stopping(self) -> bool:
-        return self._roster.standing in STOPS or self._roster.standing is Standing.STOPPED
 
     def _say_farewell(self, halt: Halt) -> int:
         record = self._last_words

@@ -32,7 +32,6 @@ from appserve.errors import ExitCode
 from appserve.master.events import Exit
 from appserve.system.blackbox import DUMP_SIGNAL
 from appserve.system.descriptors import close_all_but
-from appserve.system.pidfd import open_pidfd, send_signal
 
 STANDARD_STREAMS = (0, 1, 2)
 
@@ -44,25 +43,28 @@ _UNCHANGEABLE = frozenset({signal.SIGKILL, signal.SIGSTOP})
 
 
 class Child:
-    """A process that we forked and have not reaped: until then its pid is nobody else's."""
+    """A process that we forked and have not reaped: until then its pid is no other process's.
+
+    `pidfd` is readable when the process has ended; -1 where there are none (before Linux 5.3, other systems).
+    """
 
     __slots__ = ("pid", "pidfd")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        #: Readable when the process has ended; -1 where there are no pidfds.
         self.pidfd = -1
-        opened = open_pidfd(pid)
-        if opened is not None:
-            self.pidfd = opened
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            pass
 
     def signal(self, number: int) -> None:
         """Send a signal; to a process that has ended, none."""
-        if self.pidfd >= 0:
-            send_signal(self.pidfd, number)
-            return
         try:
-            os.kill(self.pid, number)
+            if self.pidfd >= 0:
+                signal.pidfd_send_signal(self.pidfd, number)
+            else:
+                os.kill(self.pid, number)
         except ProcessLookupError:
             pass
 

@@ -11,6 +11,7 @@ nothing of it.
 """
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,8 +21,17 @@ FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
 
 
+#: How far from its value a delay may be.
+JITTER = 0.25
+
+
 def no_jitter() -> float:
     return 1.0
+
+
+def jitter() -> float:
+    """A factor from 0.75 to 1.25: servers that failed together, at a database's restart, come back apart."""
+    return 1.0 + JITTER * (int.from_bytes(os.urandom(4)) / 2**31 - 1.0)
 
 
 def delay_after(failures: int, jitter: Callable[[], float] = no_jitter) -> float:

@@ -106,7 +106,7 @@ class Roster:
         return self._table.ready_count
 
     @property
-    def _stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         return self._health.is_stopping
 
     # ── facts ──
@@ -191,7 +191,7 @@ class Roster:
 
     def reload(self, now: float) -> list[Decision]:
         """Somebody asks for a reload."""
-        if self._stopping:
+        if self.is_stopping:
             self._note(Level.INFO, "reload ignored: the server stops")
         else:
             self._out += self._rollout.ask(is_starting=self.standing is Standing.STARTING)
@@ -239,7 +239,7 @@ class Roster:
     def _on_exit(self, worker: Worker, how: Exit, now: float) -> None:
         was, canary = worker.state, self._rollout.is_canary(worker)
         self._table.remove(worker)
-        if self._stopping or was in (Life.DRAINING, Life.SUSPECT, Life.KILLED):
+        if self.is_stopping or was in (Life.DRAINING, Life.SUSPECT, Life.KILLED):
             return
         if canary:
             self._give_up_candidate(f"its first worker failed ({how})")
@@ -283,10 +283,10 @@ class Roster:
         elif times >= self._timeouts.boot_attempts:
             reason = f"worker {worker.slot} died {times} times before any was ready ({how})"
             self._give_up(ExitCode.GAVE_UP, reason, now)
-        return self._stopping
+        return self.is_stopping
 
     def _give_up(self, code: int, reason: str, now: float) -> None:
-        if not self._stopping:
+        if not self.is_stopping:
             self._verdict = Halt(code, reason)  # told at the end, with no word before
             self._begin_stop(Standing.QUICK, now)
 
@@ -383,9 +383,9 @@ class Roster:
         """What follows from the facts so far. Ends every call."""
         self._wake_at = math.inf
         self._enforce_deadlines(now)
-        if not self._stopping:
+        if not self.is_stopping:
             self._assess(now)
-        if not self._stopping:
+        if not self.is_stopping:
             self._retire_surplus(now)
             self._spawn_missing(now)
             self._out += self._rollout.finish(self.plan.workers)

@@ -15,12 +15,11 @@ from appserve.master.events import (
     Interrupt,
     Kill,
     LeaveBehind,
-    Quit,
+    Order,
     Reason,
-    Retire,
     RosterTimeouts,
-    Stop,
 )
+from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
 
 S = TypeVar("S", bound=Enum)
 
@@ -131,10 +130,10 @@ class Worker:
     def become(self, state: Life) -> None:
         self.state = step(LIFE, self.state, state, self.watch)
 
-    def retire(self, graceful: float, now: float) -> Retire:
+    def retire(self, graceful: float, now: float) -> Order:
         """Let it finish what it has, within `graceful` seconds."""
         self.drain(graceful, now)
-        return Retire(self.pid, self.timeouts.linger, graceful)
+        return Order(self.pid, RetireOrder(self.timeouts.linger, graceful))
 
     def drain(self, graceful: float, now: float) -> None:
         """It leaves within `graceful` seconds, because of an order or by itself."""
@@ -148,17 +147,17 @@ class Worker:
         self.deadline = now + self.timeouts.quick
         return Interrupt(self.pid)
 
-    def stop(self, graceful: float, now: float) -> Stop:
+    def stop(self, graceful: float, now: float) -> Order:
         """Let it finish what it has and what waits, within `graceful` seconds; it may be leaving already."""
         self.drain(graceful, now)
-        return Stop(self.pid, self.timeouts.linger, graceful)
+        return Order(self.pid, StopOrder(self.timeouts.linger, graceful))
 
-    def quit(self, now: float) -> Quit:
+    def quit(self, now: float) -> Order:
         """Let it leave now; it may be leaving already."""
         if self.state is Life.READY:
             self.become(Life.DRAINING)
         self.deadline = min(self.deadline, now + self.timeouts.quick + self.timeouts.quick_margin)
-        return Quit(self.pid, self.timeouts.quick)
+        return Order(self.pid, QuitOrder(self.timeouts.quick))
 
     def suspect(self, reason: Reason, now: float) -> Dump:
         """Have it write its stacks, before it is killed."""

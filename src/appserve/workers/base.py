@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 from appserve.config.settings import Settings
 from appserve.errors import ExitCode, StartupError
 from appserve.observe.log import Level
-from appserve.system import blackbox, parent_death, process_title
-from appserve.system.signal_stack import enlarge_signal_stack
+from appserve.system import blackbox
+from appserve.system.this_process import set_title, signal_on_parent_death
 from appserve.workers.application import Application, choose_worker_class, load, prepare_import
 from appserve.workers.channel import Failed
 from appserve.workers.context import WorkerContext
@@ -84,16 +84,14 @@ def _settle_in(context: WorkerContext) -> None:
         signal.signal(unheard, _do_nothing)
         # System calls of the application and its libraries go on as if nothing had happened.
         signal.siginterrupt(unheard, False)
-    parent_death.signal_on_parent_death(signal.SIGTERM)
+    signal_on_parent_death(signal.SIGTERM)
     if os.getppid() != context.master_pid:
         # It died before the death signal was armed, so that signal never comes.
         raise StartupError("the master is gone")
     blackbox.arm(context.blackbox_fd)
-    signal_stack = enlarge_signal_stack()
-    process_title.set_title(title(context.settings, f"worker {context.slot}"))
+    set_title(title(context.settings, f"worker {context.slot}"))
     _print_by_line()
-    # Registered for life, so it also keeps the stack that handlers run on.
-    os.register_at_fork(after_in_child=lambda: _leave_family(context, signal_stack))
+    os.register_at_fork(after_in_child=lambda: _leave_family(context))
 
 
 def _print_by_line() -> None:
@@ -135,7 +133,7 @@ def _serve_function(
     return sync_loop.serve_threads if worker_class == "threads" else sync_loop.serve
 
 
-def _leave_family(context: WorkerContext, signal_stack: object) -> None:
+def _leave_family(context: WorkerContext) -> None:
     """Runs in a child that the application forked: it is not a worker."""
     signal.set_wakeup_fd(-1)
     for number in (*UNHEARD, signal.SIGTERM):
