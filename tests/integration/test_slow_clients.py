@@ -39,7 +39,7 @@ class Slow:
     def __init__(
         self, client: socket.socket, head: bytes, pieces: Sequence[bytes] = (), reads: bool = True
     ) -> None:
-        self.received = b""
+        self.received = bytearray()
         self.ended = False
         self._client = client
         self._pieces = iter(pieces)
@@ -130,7 +130,7 @@ class Crowd:
 
     def answers(self, kind: str) -> set[bytes]:
         """The status lines that those of a kind were given, b"" for none."""
-        return {slow.received.partition(b"\r\n")[0] for slow in self.kinds[kind]}
+        return {bytes(slow.received.partition(b"\r\n")[0]) for slow in self.kinds[kind]}
 
 
 def client_hello() -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import PASSWORD, Pair, certificates
+from tests.integration.large import read_to_end
 from tests.integration.server import PATIENCE, Answer, Server, await_fact, descriptors_of
 
 Serve = Callable[..., Server]
@@ -55,10 +56,10 @@ async def app(scope, receive, send):
             if message["type"] == "lifespan.shutdown":
                 return
     path = scope["path"]
-    sent = b""
+    parts = []
     while True:
         message = await receive()
-        sent += message.get("body", b"")
+        parts.append(message.get("body", b""))
         if not message.get("more_body"):
             break
     headers = [(b"content-type", b"text/plain")]
@@ -70,6 +71,7 @@ async def app(scope, receive, send):
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return
+    sent = b"".join(parts)
     body = {"/echo": sent, "/facts": b"wsgi.url_scheme=" + scope["scheme"].encode()}.get(path, b"hello")
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": 200, "headers": [*headers, length]})
@@ -131,13 +133,6 @@ def shown(server: Server, name: str) -> tuple[str, ...]:
         return tuple(name for _, name in described["subjectAltName"])
 
 
-def read_all(client: ssl.SSLSocket) -> bytes:
-    received = b""
-    while data := client.recv(1 << 16):
-        received += data
-    return received
-
-
 # ── on each kind of worker ──
 
 
@@ -176,7 +171,7 @@ def test_pipelined_requests_are_answered_in_order(serve, kind):
     last = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"
     with raw_tls(server, "shop.example") as client:
         client.sendall(b"".join(request + body for body in bodies) + last)
-        answers = read_all(client).split(b"\r\n\r\n")
+        answers = read_to_end(client).split(b"\r\n\r\n")
 
     assert [answer[:5] for answer in answers[1:]] == [*bodies, b"hello"]
 
@@ -187,7 +182,7 @@ def test_the_end_of_a_connection_is_told_before_it_is_ended(serve, kind):
     server = start(serve, kind)
     with raw_tls(server, "shop.example") as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        assert read_all(client).endswith(b"\r\n\r\nhello")
+        assert read_to_end(client).endswith(b"\r\n\r\nhello")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -197,7 +192,7 @@ def test_a_reader_that_does_not_read_keeps_nobody_waiting(serve, kind):
         slow.sendall(b"GET /big HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
         assert slow.recv(1000)
         assert [get(server).body for _ in range(5)] == [b"hello"] * 5
-        assert read_all(slow).endswith(BIG[-1000:])
+        assert read_to_end(slow).endswith(BIG[-1000:])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -388,7 +383,7 @@ def test_a_process_that_the_application_forked_does_not_hold_its_clients(serve, 
     server = start(serve, kind)
     with raw_tls(server, "shop.example") as client:
         client.sendall(b"GET /fork HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
-        answer = read_all(client)  # to the end, although the child lives on
+        answer = read_to_end(client)  # to the end, although the child lives on
 
     assert b"200 OK" in answer
 
