@@ -5,7 +5,7 @@ proxies say it again for each request (http/forwarded.py). wsgi/environ.py and a
 into the dictionaries of their applications.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from appserve.http.forwarded import DEFAULT_PORTS, Forwarding, Origin, with_port
 from appserve.http.proxy_protocol import Endpoint, ProxyHeader
@@ -16,8 +16,7 @@ Address = tuple[str, int | None]
 """A host and its port, or the path of a unix socket and None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
+class Endpoints(NamedTuple):
     """Between whom a connection is.
 
     client       None is the client of a unix socket
@@ -41,7 +40,7 @@ class Endpoints:
     def behind(self, header: ProxyHeader) -> "Endpoints":
         """Those of a connection that began with this PROXY header."""
         if header.source is None or header.destination is None:
-            return replace(self, is_announced=False)
+            return self._replace(is_announced=False)
         over_tls = self.over_tls or header.over_tls
         return Endpoints(_address(header.source), _address(header.destination), over_tls)
 

@@ -8,20 +8,19 @@ bytes. A client that falls silent in here has sent no request yet, so the limit 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from appserve.connection.origin import Endpoints
 from appserve.errors import Rejected
 from appserve.http.forwarded import TrustList
 from appserve.http.proxy_protocol import read_proxy_header
+from appserve.values import Value
 
 if TYPE_CHECKING:  # OpenSSL is 3 MB, for those with a certificate
     from appserve.net.tls_session import TlsSession
 
 
-@dataclass(frozen=True, slots=True)
-class PreambleRules:
+class PreambleRules(Value):
     """What all connections of a server begin with.
 
     proxy_protocol  "v1", "v2" or "auto", which is either; "" when no header is expected

@@ -19,9 +19,9 @@ import ssl
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from appserve.errors import TlsError
+from appserve.values import Value
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _CERT_REQS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -38,8 +38,7 @@ _MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 Warn = Callable[[str], object]
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(Value):
     """The settings about TLS, as they were given.
 
     certfile   the PEM file of the certificate and its chain
