@@ -76,7 +76,7 @@ class House:
 
         def is_empty() -> bool:
             for connection in tuple(registry.connections):
-                connection.sweep(registry.attended)
+                connection.sweep(registry.clock.now)
             return not (registry.connections or registry.exchanges or self.acceptor.arriving)
 
         await until(is_empty, "all connections and requests are gone")

@@ -19,24 +19,6 @@ async def silent(scope: Any, receive: Any, send: Any) -> None:
     pass
 
 
-@on_both_loops
-async def test_the_clients_clock_stands_still_while_the_loop_is_held_up() -> None:
-    registry = Scene(silent).registry
-    for now in (1000.0, 1000.25, 1000.5, 1060.5, 1060.75):
-        registry.attend(now)
-
-    assert registry.attended == pytest.approx(0.25 + 0.25 + 0.5 + 0.25)
-
-
-@on_both_loops
-async def test_the_clients_clock_never_goes_back() -> None:
-    registry = Scene(silent).registry
-    for now in (1000.0, 1000.25, 999.0, 999.25):
-        registry.attend(now)
-
-    assert registry.attended == pytest.approx(0.5)
-
-
 def count_sweeps(monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
     seen: list[Stream] = []
     sweep = Stream.sweep
@@ -61,7 +43,7 @@ async def test_a_sweep_looks_only_at_connections_whose_time_may_have_come() -> N
 
         async def sweep() -> int:
             seen.clear()
-            scene.registry.attended += 1.0
+            scene.registry.clock.now += 1.0
             scene.registry.sweep()
             await turns()
             return len(seen)
@@ -87,7 +69,7 @@ async def test_an_internal_error_in_one_connection_s_sweep_ends_that_connection(
     if abort_fails:
         clients[1].abort = fail  # type: ignore[method-assign, assignment]
     for _ in range(33):
-        scene.registry.attended += 1.0
+        scene.registry.clock.now += 1.0
         scene.registry.sweep()
     await turns()
 

@@ -162,7 +162,7 @@ def is_noticed(house: House, phase: Phase, way: str) -> bool:
     """Whether the server knows that the client has gone or ended its side. Behind an upload that is not read
     an end cannot be seen, only a reset can."""
     for connection in tuple(house.registry.connections):
-        connection.sweep(house.registry.attended)
+        connection.sweep(house.registry.clock.now)
     return all(one.ended or (phase.floods and way != "RST") for one in house.registry.connections)
 
 

@@ -29,9 +29,9 @@ async def house_of(scene: Scene, most: int, **options: Any) -> House:
 
 def sweep(house: House, seconds: float) -> None:
     """What the worker does once a second."""
-    house.registry.attended += seconds
+    house.registry.clock.now += seconds
     for connection in tuple(house.registry.connections):
-        connection.sweep(house.registry.attended)
+        connection.sweep(house.registry.clock.now)
 
 
 async def leave(house: House, *callers: Caller) -> None:
@@ -146,7 +146,7 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
         for age, client in enumerate(clients):
             assert isinstance(client.protocol, Stream)
             client.protocol.sweep(float(age))
-        scene.registry.attended = 64.0
+        scene.registry.clock.now = 64.0
 
         now = 0.0
         room = Room(scene.registry, 64, lambda: 0, "worker 1", lambda: now)
@@ -193,9 +193,9 @@ async def test_only_connections_without_a_request_make_room() -> None:
     assert used.closing
     assert not new.closing, "it has just come, and may be about to ask for something"
     for _ in range(2):
-        scene.registry.attended += 1.0
+        scene.registry.clock.now += 1.0
         for client in (*states.values(), new):
-            client.protocol.sweep(scene.registry.attended)  # type: ignore[attr-defined]
+            client.protocol.sweep(scene.registry.clock.now)  # type: ignore[attr-defined]
     assert Room(scene.registry, 1000, lambda: 0, "worker 1").make() == 2
     assert new.closing
     assert states.pop("begun").closing

@@ -262,8 +262,8 @@ async def test_lingering_is_bounded_in_time() -> None:
 
     def is_closed() -> bool:
         for connection in tuple(house.registry.connections):
-            connection.sweep(house.registry.attended)
-        house.registry.attended += 3
+            connection.sweep(house.registry.clock.now)
+        house.registry.clock.now += 3
         return not house.registry.connections
 
     await until(is_closed, "it is closed though the client is silent")

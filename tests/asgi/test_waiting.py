@@ -52,7 +52,7 @@ class Clock:
             if data and not self.client.over:
                 self.client.feed(data)
             await turns()
-            self.protocol._registry.attended = self.now
+            self.protocol._registry.clock.now = self.now
             self.protocol.sweep(self.now)
             await turns()
             self.now += 1.0

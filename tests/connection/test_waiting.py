@@ -1,9 +1,11 @@
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appserve.connection.waiting import DeadlineQueue
+from appserve.connection.waiting import AttentionClock, DeadlineQueue, lingering_wait
+from appserve.http.timeouts import WaitFor
 
 
 class Connection:
@@ -83,3 +85,28 @@ def test_each_is_taken_once_when_it_is_due_or_was_woken_and_never_before(steps: 
             assert not any(each.rests for each in taken)
             for each in taken:
                 del due[each]
+
+
+# ── the clock ──
+
+
+@pytest.mark.parametrize(
+    ("looks", "seconds"),
+    [
+        ((1000.0, 1000.25, 1000.5, 1060.5, 1060.75), 0.25 + 0.25 + 0.5 + 0.25),
+        ((1000.0, 1000.25, 999.0, 999.25), 0.5),
+        ((1000.0,), 0.0),
+    ],
+    ids=["stands still while the loop is held up", "never goes back", "begins with the first look"],
+)
+def test_the_clock_of_waits(looks: tuple[float, ...], seconds: float):
+    clock = AttentionClock(0.5)
+    for now in looks:
+        clock.look(now)
+
+    assert clock.now == pytest.approx(seconds)
+
+
+def test_a_connection_that_lingers_waits_for_its_reader_and_then_for_its_end():
+    assert lingering_wait(100, 10, 7) == (WaitFor.READER, 90)
+    assert lingering_wait(100, 0, 7) == (WaitFor.END, 7)

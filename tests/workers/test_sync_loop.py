@@ -388,7 +388,7 @@ def new_clients_are_fresh_for(seconds: int) -> Callable[[], None]:
     """For serve(prepare=...)."""
 
     def prepare() -> None:
-        connection.FRESH = seconds * 10**9
+        connection.FRESH = seconds
 
     return prepare
 

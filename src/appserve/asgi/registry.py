@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import math
 import os
 import time
 import traceback
@@ -15,7 +14,7 @@ from appserve.asgi.exchange import Exchange
 from appserve.asgi.scope import Field
 from appserve.connection.eviction import Evictable
 from appserve.connection.service import Service
-from appserve.connection.waiting import DeadlineQueue
+from appserve.connection.waiting import AttentionClock, DeadlineQueue
 from appserve.http.messages import RequestHead
 from appserve.observe.log import Level
 from appserve.observe.scoreboard import ScoreboardRow
@@ -24,7 +23,7 @@ from appserve.tracebacks import application_traceback
 AsgiService = Service[Field, Field]
 
 ATTENTION = 0.5
-"""Of a longer pause between two looks at the clients the application was the cause; see Registry.attend."""
+"""Of a longer pause between two looks at the clients the application was the cause; see AttentionClock."""
 
 
 class LoopConnection(Protocol):
@@ -37,7 +36,7 @@ class LoopConnection(Protocol):
         """Whether it was made a moment ago, and its client may be about to send its first request."""
 
     def sweep(self, now: float) -> None:
-        """End the wait if it has lasted too long; `now` is Registry.attended."""
+        """End the wait if it has lasted too long; `now` is that of Registry.clock."""
 
     def due(self, now: float) -> float:
         """The earliest time at which a wait may have lasted too long, if nothing happens before."""
@@ -70,7 +69,7 @@ class Registry:
 
     state        the lifespan's state, of which each request gets a copy; None without a lifespan
     context      what requests start from: nothing that one application call sets is seen by another
-    attended     seconds that the loop has had an eye on its clients
+    clock        of the waits; it looks a few times a second
     connections  those that are open
     waiting      when each has to be looked at
     exchanges    those whose application runs, which may be longer than its response takes
@@ -79,8 +78,7 @@ class Registry:
 
     __slots__ = (
         "_lines_wait",
-        "_looked",
-        "attended",
+        "clock",
         "connections",
         "context",
         "cutting",
@@ -102,8 +100,7 @@ class Registry:
         self.loop = loop
         self.row = row
         self.most_exchanges = 0  # that may run at a time; 0 is any number
-        self.attended = 0.0
-        self._looked = math.inf  # when it was renewed last
+        self.clock = AttentionClock(ATTENTION)
         self.state: dict[str, Any] | None = None
         self.context = contextvars.copy_context()
         self.connections: set[LoopConnection] = set()
@@ -116,12 +113,6 @@ class Registry:
         self.label = b""  # what the scoreboard shows
         self._lines_wait = False
 
-    def attend(self, now: float) -> None:
-        """The loop turns at `now` (monotonic); to be called a few times a second. While the application holds
-        the loop up, `attended` stands still: no client is charged for that."""
-        self.attended += min(max(0.0, now - self._looked), ATTENTION)
-        self._looked = now
-
     def forget(self, connection: LoopConnection) -> None:
         """The connection is closed."""
         self.connections.discard(connection)
@@ -132,7 +123,7 @@ class Registry:
     def sweep(self) -> None:
         """Look at the waits that may have lasted too long; about once a second. An internal error ends one
         connection, and the others go on."""
-        now = self.attended
+        now = self.clock.now
         for connection in self.waiting.take(now):
             if connection not in self.connections:
                 continue

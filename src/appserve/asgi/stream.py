@@ -16,24 +16,21 @@ import math
 import os
 import select
 import socket
-import struct
 from enum import IntEnum
 from typing import Protocol
 
 from appserve.asgi.registry import Registry
 from appserve.connection.eviction import Evictable
+from appserve.connection.waiting import FRESH, lingering_wait
 from appserve.errors import Rejected
 from appserve.http.timeouts import WaitFor, WaitTimer
-from appserve.net.kernel_queues import count_untaken
+from appserve.net.kernel_queues import count_untaken, reset_on_close
 
 READ_BOUND = 65536
 """Bytes that may wait for an application before its client does."""
 
 WRITE_BOUND = 65536
 """Bytes that may wait for a client in the transport before its application does."""
-
-FRESH = 0.5
-"""Seconds that a new client has for the first byte of its request before a worker that leaves may close."""
 
 EVICTABLE = {WaitFor.FIRST: Evictable.IDLE, WaitFor.IDLE: Evictable.IDLE, WaitFor.HEAD: Evictable.HEAD}
 """The waits that are given up when others need the room."""
@@ -291,7 +288,7 @@ class Stream:
         self._state = CLOSED
         # A second descriptor of the same socket: what uvloop shows of its own takes no options.
         with socket.socket(fileno=os.dup(self._fileno())) as same:
-            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_on_close(same)
         self.unsent = self._transport.get_write_buffer_size()
         self._transport.abort()
 
@@ -323,7 +320,7 @@ class Stream:
         return self._waiting()[0] is WaitFor.FIRST and self._registry.loop.time() - self._made < FRESH
 
     def sweep(self, now: float) -> None:
-        """Look at the wait, about once a second; `now` is Registry.attended."""
+        """Look at the wait, about once a second; `now` is that of Registry.clock."""
         transport = self._transport
         if self.reading_paused and self._poll(0):
             transport.abort()  # the client is gone, and nothing else would notice
@@ -348,32 +345,30 @@ class Stream:
             self.close_if_idle()
 
     def due(self, now: float) -> float:
-        """The earliest time at which it may be overdue, if nothing happens before; by Registry.attended."""
+        """The earliest time at which it may be overdue, if nothing happens before; by Registry.clock."""
         # That the client of a connection that is not read has gone is no event.
         return now if self.reading_paused else self._timer.due(now, self._service.timeouts)
 
     def _sweep_lingering(self, now: float) -> None:
         """Everything is with the kernel, and our side has ended."""
-        taken = self._count_taken(0)
-        is_read = taken == self.written
-        waiting, mark = (WaitFor.END, self._swallowed) if is_read else (WaitFor.READER, taken)
+        waiting, mark = lingering_wait(self.written, count_untaken(self._fileno()), self._swallowed)
         if not self._timer.expired(waiting, mark, now, self._service.timeouts):
             return
-        if not is_read:
+        if waiting is WaitFor.READER:
             self._service.tally.timeouts += 1
             self.reset()
         else:
             self._transport.abort()
 
     def evictable(self) -> tuple[Evictable, float] | None:
-        """If it may be closed to make room for others: what it is, and since when by Registry.attended (inf
+        """If it may be closed to make room for others: what it is, and since when by Registry.clock (inf
         if that was not seen yet). None for a new client that had no time to send anything."""
         waiting, mark = self._waiting()
         kind = EVICTABLE.get(waiting)
         if kind is None or self.ended or self._transport.get_write_buffer_size():
             return None
         since = self._timer.since if self._timer.has_seen(waiting, mark) else math.inf
-        return (kind, since) if waiting is not WaitFor.FIRST or since < self._registry.attended else None
+        return (kind, since) if waiting is not WaitFor.FIRST or since < self._registry.clock.now else None
 
     def _waiting(self) -> tuple[WaitFor, int]:
         return self.driver.waiting() if self._state is OPEN else (WaitFor.APPLICATION, 0)

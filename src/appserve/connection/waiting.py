@@ -1,15 +1,47 @@
-"""Which connections have to be looked at for the end of their wait, without a look at all of them.
+"""What connections wait for, and which of them have to be looked at, without a look at all of them.
 
 A worker sweeps about once a second. A connection on which something happened since the last sweep is looked
 at by the next one, and rests then until the earliest time at which its wait may end; whatever happens on it
 before wakes it. So thousands that are idle cost a sweep nothing, and a request costs the look at a flag.
 
-All times are those of one clock that only goes on, from 0.
+All times are those of an AttentionClock.
 """
 
 import math
 from collections import deque
 from typing import Generic, Protocol, TypeVar
+
+from appserve.http.timeouts import WaitFor
+
+FRESH = 0.5
+"""Seconds that a new client has for the first byte of its request before it may be closed as idle."""
+
+
+class AttentionClock:
+    """Seconds in which the loop has had an eye on its clients, from 0.
+
+    It stands still while the application holds the loop up, so that no client is charged for that: when two
+    looks are further apart than `most` seconds, the application was the cause.
+    """
+
+    __slots__ = ("_looked", "_most", "now")
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._looked = math.inf
+        self.now = 0.0
+
+    def look(self, now: float) -> None:
+        """The loop turns at `now` (monotonic)."""
+        self.now += min(max(0.0, now - self._looked), self._most)
+        self._looked = now
+
+
+def lingering_wait(taken: int, untaken: int, dropped: int) -> tuple[WaitFor, int]:
+    """What a connection waits for that has ended its side, and a number that grows with progress: that the
+    client takes the `untaken` of the bytes that the kernel took, then that it ends its own side, of which
+    `dropped` bytes came in."""
+    return (WaitFor.READER, taken - untaken) if untaken else (WaitFor.END, dropped)
 
 
 class Resting(Protocol):

@@ -17,12 +17,21 @@ LAST_DATA_RECV = 52
 
 _MILLISECONDS = struct.Struct("=I")
 _NUMBER = struct.Struct("=i")
+_LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class Socket(Protocol):
     """A socket, or what stands in for one."""
 
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
+
+
+def reset_on_close(client: Socket) -> None:
+    """Let the next close be a reset, which drops what the kernel has not sent: the client can tell that
+    something is missing, and the kernel does not keep it for minutes (socket(7) SO_LINGER)."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
 
 
 def count_untaken(fd: int) -> int:

@@ -317,7 +317,7 @@ class _Worker:
         self._date_fields.renew(time.time())
         self._publish()
         registry = self._registry
-        registry.attend(time.monotonic())
+        registry.clock.look(time.monotonic())
         self._ticks += 1
         if self._acceptor is not None:
             self._acceptor.relieve()

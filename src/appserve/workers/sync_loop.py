@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 
 from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
-from appserve.connection.waiting import DeadlineQueue
+from appserve.connection.waiting import AttentionClock, DeadlineQueue
 from appserve.http.date import DateFields
 from appserve.net.poller import Poller, make_poller
 from appserve.observe.refusals import Refusals
@@ -108,7 +108,7 @@ class WsgiWorker:
         self._is_crowded = False  # it may hold too many connections
         self._eviction_log = EvictionLog(f"worker {context.slot} (pid {os.getpid()})", self._most)
         self._told_shortage = float("-inf")
-        self._attention = 0.0  # seconds that the loop has been attentive to its clients
+        self._clock = AttentionClock(ATTENTION)
         self._swept = 0.0
         self._stage = Phase.SERVING  # as far as the loop has followed its orders
         self._link = MasterLink(context)
@@ -164,6 +164,7 @@ class WsgiWorker:
         self._executor.start(self._acceptor)
         link.announce_ready(self._application)
         self._swept = time.monotonic()
+        self._clock.look(self._swept)
         self._executor.look(time.monotonic_ns())
         while not self._may_leave():
             self._turn()
@@ -274,14 +275,14 @@ class WsgiWorker:
     # ── once a second ──
 
     def _sweep(self, now: float) -> None:
-        self._attention += min(now - self._swept, ATTENTION)
+        self._clock.look(now)
         self._swept = now
         self._date_fields.renew(time.time())
         self._link.tick()
         now_ns = time.monotonic_ns()
         self._keep_alive_policy.update(now_ns, self._executor.take_held_up())
         self._executor.look(now_ns)
-        self._look_at_waits(self._attention)
+        self._look_at_waits(self._clock.now)
         self._departed()
         if len(self._connections) >= self._most:
             self._mind_crowd()

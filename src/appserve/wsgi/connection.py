@@ -8,7 +8,6 @@ application takes time.
 import io
 import math
 import socket
-import struct
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -16,12 +15,13 @@ from enum import Enum
 from appserve.connection.eviction import Evictable
 from appserve.connection.origin import endpoints_of
 from appserve.connection.preamble import Preamble
+from appserve.connection.waiting import FRESH, lingering_wait
 from appserve.errors import Cause, ClientDisconnected, Rejected
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
 from appserve.http.policy import PLAIN_ON_TLS
 from appserve.http.timeouts import WaitFor, WaitTimer
-from appserve.net.kernel_queues import count_untaken, silent_for
+from appserve.net.kernel_queues import count_untaken, reset_on_close, silent_for
 from appserve.observe.tally import CLIENT_LEFT
 from appserve.wsgi.exchange import Exchanges
 from appserve.wsgi.outbox import Outbox
@@ -33,12 +33,6 @@ READ_SIZE = 65536
 
 PIPELINED = 16
 """Brief requests that one connection gets answered in a row before the others have their turn."""
-
-FRESH = 500_000_000
-"""Nanoseconds that a new client has for the first byte of its request before it may have to make room."""
-
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-"""The SO_LINGER that turns a close into a reset, and drops what the kernel has not sent yet."""
 
 READING_BODY = Reading.BODY  # hot: see messages.END.
 
@@ -325,7 +319,7 @@ class WsgiConnection(Exchanges):
         http = self._http
         if self.lingers:
             untaken = count_untaken(self.socket.fileno())
-            return (WaitFor.READER, -untaken) if untaken else (WaitFor.END, self._swallowed)
+            return lingering_wait(self._outbox.taken, untaken, self._swallowed)
         if self._outbox.pending:
             return WaitFor.READER, self._outbox.reached
         if http.reading is READING_BODY:
@@ -368,7 +362,7 @@ class WsgiConnection(Exchanges):
 
     def can_go(self, now: int) -> bool:
         """Whether it is idle (`now` is monotonic ns), and no new client that had no time to ask."""
-        return self.is_idle and (self._http.cycle > 0 or now - self._since > FRESH)
+        return self.is_idle and (self._http.cycle > 0 or now - self._since > FRESH * 1e9)
 
     def evictable(self, now: int) -> tuple[Evictable, float] | None:
         """If it may be closed to make room for others (`now` is monotonic ns): what it is, and since when.
@@ -429,7 +423,7 @@ class WsgiConnection(Exchanges):
             self._service.waiting.forget(self)
         if self._outbox.pending or self._outbox.is_lost or self._resets:
             try:
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+                reset_on_close(self.socket)
             except OSError:
                 pass  # gone already
         elif self._wrapped is not None:
