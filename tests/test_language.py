@@ -26,7 +26,8 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
-    ROOT / "conf" / "appserve.toml",
+    *(ROOT / "conf").iterdir(),
+    ROOT / "Dockerfile",
 ]
 
 # Terms of socket(7) and of the PROXY protocol.

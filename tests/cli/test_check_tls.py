@@ -28,7 +28,7 @@ def test_files_that_can_be_used_are_good(capsys):
 
 
 @pytest.mark.parametrize("password", [[], ["--keyfile-password", "wrong"]])
-def test_files_that_cannot_be_used_are_told(capsys, password):
+def test_files_that_cannot_be_used_are_reported(capsys, password):
     shop = certificates().shop
 
     assert check("--certfile", shop.certfile, "--keyfile", shop.locked_keyfile, *password) == 5
@@ -55,7 +55,7 @@ def test_what_is_odd_is_a_warning(capsys):
         ["--ca-certs", "a.pem"],
     ],
 )
-def test_who_asks_for_tls_does_not_get_a_server_without(capsys, arguments):
+def test_a_tls_setting_without_a_certificate_is_an_error(capsys, arguments):
     assert check(*arguments) == 5
     assert "without certfile: TLS needs a certificate" in capsys.readouterr().err
 

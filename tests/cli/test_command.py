@@ -118,7 +118,7 @@ def test_warnings_reach_the_master(master: Master, monkeypatch: pytest.MonkeyPat
     assert len(master.started[0][0].warnings) == 1
 
 
-def test_what_stops_the_master_at_start_is_told_on_one_line(
+def test_what_stops_the_master_at_start_is_reported_on_one_line(
     master: Master, capsys: pytest.CaptureFixture[str]
 ):
     master.outcome = BindError("cannot listen on 127.0.0.1:1: permission denied")
@@ -170,7 +170,9 @@ def test_a_mistake_in_the_form_of_the_command_exits_5_with_a_guess(
     assert master.started == []
 
 
-def test_every_mistake_is_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_every_mistake_is_reported_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.setenv("APPSERVE_TIMEOUT", "soon")
     Path("appserve.toml").write_text("typo = 1")
     lines = mistake(["--wrokers", "2", "--zebra", "--factory=1", "-Y", "--backlog", "x", "main:app"], capsys)
@@ -187,14 +189,16 @@ def test_every_mistake_is_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys: 
     }
 
 
-def test_no_application_is_told_and_nothing_is_served(master: Master, capsys: pytest.CaptureFixture[str]):
+def test_a_missing_application_is_reported_and_nothing_is_served(
+    master: Master, capsys: pytest.CaptureFixture[str]
+):
     (line,) = mistake([], capsys)
 
     assert line.startswith("appserve: no application: name it as module:attribute")
     assert master.started == []
 
 
-def test_a_current_folder_that_is_gone_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_missing_current_folder_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "gone").mkdir()
     os.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
@@ -239,7 +243,7 @@ def test_help_is_given_whatever_else_is_wrong(
     assert capsys.readouterr().out.startswith("Usage: appserve [OPTIONS] APPLICATION\n")
 
 
-def test_check_config_tells_what_it_checked(
+def test_check_config_prints_what_it_checked(
     master: Master, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     Path("appserve.toml").write_text("workers = 2\ntimeout = 2")

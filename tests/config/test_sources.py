@@ -230,7 +230,7 @@ def test_a_file_that_is_not_toml_says_where(folder, content, words):
         (f'name = "{"x" * 5000}\\u0007"', f'appserve.toml: name = "{"x" * 99}…: expected a text without'),
     ],
 )  # fmt: skip
-def test_a_mistake_in_the_file_is_told_as_it_stands_there(folder, file, problem):
+def test_a_mistake_in_the_file_is_reported_as_it_is_written(folder, file, problem):
     (found,) = problems(folder, file=file)
 
     assert found.startswith(problem)
@@ -255,7 +255,7 @@ def test_a_mistake_in_the_file_is_told_as_it_stands_there(folder, file, problem)
         ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY=0: expected a whole number that is at least 1"),
     ],
 )
-def test_a_mistake_in_the_environment_is_told_with_the_variable(folder, environ, problem):
+def test_a_mistake_in_the_environment_is_reported_with_the_variable(folder, environ, problem):
     (found,) = problems(folder, environ=environ)
 
     assert found.startswith(problem)
@@ -337,13 +337,13 @@ def test_web_concurrency_stands_for_the_default_of_workers(folder, arguments, en
         ({"access_logfile": ("",)}, '--access-logfile "": expected a text, not an empty value'),
     ],
 )
-def test_a_mistake_on_the_command_line_is_told_with_its_flag(folder, arguments, problem):
+def test_a_mistake_on_the_command_line_is_reported_with_its_flag(folder, arguments, problem):
     found = problems(folder, arguments)
 
     assert found[0].startswith(problem)
 
 
-def test_every_mistake_of_every_source_is_told_at_once(folder):
+def test_every_mistake_of_every_source_is_reported_at_once(folder):
     found = problems(
         folder,
         {"workers": ("x",), "bind": ("a:b", "c:d")},
@@ -354,13 +354,13 @@ def test_every_mistake_of_every_source_is_told_at_once(folder):
     assert len(found) == 6
 
 
-def test_a_mistake_in_a_value_that_would_not_win_is_told_too(folder):
+def test_a_mistake_in_an_overridden_value_is_reported_too(folder):
     assert problems(folder, {"workers": ("2",)}, {"APPSERVE_WORKERS": "x"}) == [
         "APPSERVE_WORKERS=x: expected a whole number"
     ]
 
 
-def test_problems_met_before_are_told_first_and_the_application_is_not_missed(folder):
+def test_earlier_problems_are_reported_first_and_no_application_is_not_one_of_them(folder):
     with pytest.raises(ConfigError) as caught:
         resolve({"workers": ("x",)}, {}, str(folder), problems=("--typo: no such option",))
 
@@ -375,7 +375,7 @@ def test_the_access_log_is_turned_off_by_none_in_any_case(folder, text):
     assert resolved(folder, {"access_logfile": (text,)}).settings.access_logfile == "none"
 
 
-def test_a_folder_that_is_not_there_is_told_with_its_source(folder):
+def test_a_missing_folder_is_reported_with_its_source(folder):
     assert problems(folder, {"chdir": ("gone",)}) == ["--chdir gone: no such folder"]
     assert problems(folder, {}, {"APPSERVE_CHDIR": "gone"}) == ["APPSERVE_CHDIR=gone: no such folder"]
     assert [f'appserve.toml: app_dir = "gone": no such folder in {folder}'] == problems(
@@ -383,7 +383,7 @@ def test_a_folder_that_is_not_there_is_told_with_its_source(folder):
     )
 
 
-def test_a_folder_that_is_gone_at_a_reload_is_told(folder):
+def test_a_folder_that_is_missing_at_a_reload_is_reported(folder):
     gone = folder / "gone"
 
     assert problems(gone) == [f"{gone} (where the server was started): no such folder"]
@@ -441,13 +441,13 @@ def test_a_log_is_a_file_from_where_the_server_was_started_or_none(folder, text,
     assert given.settings.access_logfile == expected.format(folder=folder)
 
 
-def test_the_platform_names_the_proxies_that_are_believed(folder):
+def test_the_platform_names_the_trusted_proxies(folder):
     given = resolve({"application": ("a:b",)}, {"FORWARDED_ALLOW_IPS": "10.0.0.1,10.0.0.2"}, str(folder))
 
     assert given.settings.forwarded_allow_ips == ("10.0.0.1", "10.0.0.2")
 
 
-def test_a_mistake_does_not_tell_a_secret(folder):
+def test_a_reported_mistake_does_not_show_a_secret(folder):
     found = problems(folder, {}, {}, "keyfile_password = 4711")
 
     assert "4711" not in found[0]
@@ -477,14 +477,14 @@ def test_a_mistake_does_not_tell_a_secret(folder):
         ),
     ],
 )
-def test_two_families_of_a_proxy_s_fields_are_an_error(folder, arguments, environ, file, place):
+def test_two_kinds_of_proxy_fields_are_an_error(folder, arguments, environ, file, place):
     (problem,) = problems(folder, arguments, environ, file)
 
     assert problem.startswith(f"{place}: expected either forwarded or x-forwarded-* fields: ")
 
 
 @pytest.mark.parametrize("headers", ['["forwarded"]', '["x-forwarded-host", "x-forwarded-port"]', "[]"])
-def test_fields_of_one_family_are_none(folder, headers):
+def test_proxy_fields_of_one_kind_are_accepted(folder, headers):
     assert resolved(folder, file=f"forwarded_headers = {headers}").warnings == ()
 
 
@@ -499,7 +499,7 @@ def test_fields_of_one_family_are_none(folder, headers):
         ({"proxy_protocol": ("v2",), "proxy_allow_from": ("*",)}, {}, None, "--proxy-allow-from *"),
     ],
 )
-def test_to_believe_everybody_is_warned_of(folder, arguments, environ, file, place):
+def test_trust_in_every_peer_is_a_warning(folder, arguments, environ, file, place):
     (warning,) = resolved(folder, arguments, environ, file).warnings
 
     assert warning.startswith(f"{place}: any client can choose the address ")
@@ -509,7 +509,7 @@ def test_to_believe_everybody_is_warned_of(folder, arguments, environ, file, pla
     "arguments",
     [{"forwarded_allow_ips": ("10.0.0.0/8", "::1", "unix")}, {"proxy_allow_from": ("*",)}],
 )
-def test_to_believe_proxies_is_not_warned_of(folder, arguments):
+def test_trust_in_proxies_is_not_a_warning(folder, arguments):
     assert resolved(folder, arguments).warnings == ()
 
 

@@ -139,14 +139,14 @@ def test_a_block_that_does_not_fit_in_one_write_bears_the_pid_on_each_line(pipe:
     assert text.splitlines()[1:] == [f"    [{os.getpid()}] line {number}" for number in range(600)]
 
 
-def test_colours_are_for_the_level_only_and_only_when_asked_for(pipe: Pipe) -> None:
+def test_colours_are_for_the_level_only_and_only_on_request(pipe: Pipe) -> None:
     Log(pipe[1], colour=True).error("it failed")
     assert read(pipe).endswith("] \x1b[31mERROR   \x1b[0m it failed\n")
     Log(pipe[1]).error("it failed")
     assert "\x1b" not in read(pipe)
 
 
-def test_colours_are_wanted_on_a_terminal_unless_somebody_said_no(pipe: Pipe) -> None:
+def test_colours_are_used_on_a_terminal_unless_switched_off(pipe: Pipe) -> None:
     master, slave = pty.openpty()
     try:
         assert wants_colour(slave, {"TERM": "xterm"})
@@ -160,7 +160,7 @@ def test_colours_are_wanted_on_a_terminal_unless_somebody_said_no(pipe: Pipe) ->
         os.close(slave)
 
 
-def test_lost_lines_are_told_as_a_line_of_the_log(pipe: Pipe) -> None:
+def test_lost_lines_are_reported_as_a_line_of_the_log(pipe: Pipe) -> None:
     log = Log(pipe[1])
     for _ in range(4000):
         log.info("x" * 200)

@@ -38,7 +38,7 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_a_refusal_is_told_with_its_peer_and_its_reason(scene: Scene):
+def test_a_refusal_is_logged_with_its_peer_and_its_reason(scene: Scene):
     scene.add()
 
     assert scene.lines() == ["WARNING  refused a connection from 192.0.2.1: no such thing (RFC 1)"]

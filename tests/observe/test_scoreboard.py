@@ -109,7 +109,7 @@ def test_progress_is_measured_from_the_call_of_the_application_or_the_turn_of_th
     assert row.stall_reference_ns == 4
 
 
-def test_a_state_that_nobody_writes_is_not_believed() -> None:
+def test_an_unknown_state_is_read_as_booting() -> None:
     row = claimed(board())
     row.words[scoreboard.STATE] = 2**63
     assert row.state is WorkerState.BOOTING
@@ -213,7 +213,7 @@ def test_every_cause_of_a_refusal_has_a_counter() -> None:
     assert max(Cause) < scoreboard.REFUSAL_CAUSES
 
 
-def test_totals_are_told_also_when_the_master_died_within_a_fold() -> None:
+def test_totals_can_be_read_after_the_master_died_within_a_fold() -> None:
     made = board()
     claimed(made).words[scoreboard.REQUESTS] = 7
     made._header[scoreboard._FOLDING] = 1

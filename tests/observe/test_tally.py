@@ -37,7 +37,7 @@ def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Tal
     assert row.current_request() == b"GET /a", "what was served last stays to be seen"
 
 
-def test_a_call_that_nobody_ends_does_not_look_like_one_that_hangs(tally: Tally, row: ScoreboardRow):
+def test_a_call_that_is_never_ended_does_not_look_like_a_call_that_hangs(tally: Tally, row: ScoreboardRow):
     tally.publish(5 * SECOND, 1, 0)
     tally.begin(b"GET /a", 7 * SECOND)
     tally.rest()
@@ -180,7 +180,7 @@ def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: S
     assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /one", 5)
 
 
-def test_a_call_that_nobody_ends_is_over_for_its_thread(row: ScoreboardRow):
+def test_a_call_that_is_never_ended_is_over_for_its_thread(row: ScoreboardRow):
     thread = Counts()
     thread.begin(b"GET /", 5)
     thread.rest()

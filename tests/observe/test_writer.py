@@ -108,7 +108,7 @@ def test_a_reader_that_stands_still_does_not_stop_the_writer_nor_lose_what_fits(
     assert writer.pending == 0
 
 
-def test_what_does_not_fit_is_counted_and_told_in_one_line_when_it_flows_again(
+def test_lost_lines_are_counted_and_reported_in_one_line_when_the_reader_reads_again(
     on_a_pipe: tuple[Pipe, Writer],
 ) -> None:
     pipe, writer = on_a_pipe
@@ -190,7 +190,9 @@ def test_a_line_of_exactly_one_write_is_not_cut(on_a_pipe: tuple[Pipe, Writer]) 
     assert drained(writer, pipe.read) == line + line
 
 
-def test_the_descriptor_stays_blocking_for_everybody_who_shares_it(on_a_pipe: tuple[Pipe, Writer]) -> None:
+def test_the_descriptor_stays_blocking_for_every_process_that_shares_it(
+    on_a_pipe: tuple[Pipe, Writer],
+) -> None:
     pipe, writer = on_a_pipe
     for _ in range(100):
         writer.write(b"x" * 999 + b"\n")
@@ -237,7 +239,7 @@ def test_a_forked_child_does_not_write_what_its_parent_owes(on_a_pipe: tuple[Pip
     assert drained(writer, pipe.read) == b"".join(b"p" * 999 + b"\n" for _ in range(15))
 
 
-def test_the_last_words_wait_for_a_slow_reader_but_not_for_ever(on_a_pipe: tuple[Pipe, Writer]) -> None:
+def test_the_last_lines_wait_for_a_slow_reader_within_a_limit(on_a_pipe: tuple[Pipe, Writer]) -> None:
     pipe, writer = on_a_pipe
     writer.write(b"x" * 999 + b"\n")
     assert writer.drain(60)
@@ -362,7 +364,7 @@ def test_a_file_is_appended_to(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old\n" + b"new\n" * 5000
 
 
-def test_a_full_disk_loses_lines_and_tells_when_there_is_room(tmp_path: Path) -> None:
+def test_a_full_disk_loses_lines_and_the_count_is_written_when_there_is_room(tmp_path: Path) -> None:
     """The device /dev/full gives ENOSPC, as a full disk does."""
     writer = Writer(os.open("/dev/full", os.O_WRONLY), notice, backlog=1000)
     for _ in range(100):
