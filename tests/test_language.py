@@ -22,7 +22,7 @@ BANNED = re.compile(
 )
 
 PAGES = [
-    *(page for page in (ROOT / "docs").glob("*.md") if page.name not in {"asgi.md", "benchmarks.md"}),
+    *(ROOT / "docs").glob("*.md"),
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
