@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from appserve.asgi.preamble_transport import ConnectionFactory
-from appserve.asgi.room import Room
+from appserve.asgi.registry import Room
 from appserve.connection.preamble import PreambleRules
 from appserve.http.forwarded import TrustList
 from appserve.net.listeners import bind_all
@@ -49,11 +49,10 @@ class House:
         (self._listener,) = bind_all(["127.0.0.1:0"])
         self._listener.listen(100)
         self.address = self._listener.socket.getsockname()
-        self.room = Room(scene.registry, most, lambda: self.acceptor.arriving, "worker 1")
+        self.room = Room(scene.registry, most, "worker 1")
         self.acceptor = LoopAcceptor(
             scene.registry.loop,
             [self._listener],
-            None,
             ConnectionFactory(scene.registry).admit,
             self.room.left,
             self.room.make,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.room import Room
+from appserve.asgi.registry import Room
 from appserve.asgi.stream import Stream
 from appserve.http.messages import Limits
 from tests.asgi.calls import Caller, House, until
@@ -149,7 +149,7 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
         scene.registry.clock.now = 64.0
 
         now = 0.0
-        room = Room(scene.registry, 64, lambda: 0, "worker 1", lambda: now)
+        room = Room(scene.registry, 64, "worker 1", lambda: now)
         assert room.make() == 4
         assert room.make() == 0, "those four have not gone yet"
         assert [client.closing for client in clients] == [True] * 4 + [False] * 60
@@ -189,14 +189,14 @@ async def test_only_connections_without_a_request_make_room() -> None:
     used.feed(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
     await turns()
 
-    assert Room(scene.registry, 1, lambda: 0, "worker 1").make() == 1
+    assert Room(scene.registry, 1, "worker 1").make() == 1
     assert used.closing
     assert not new.closing, "it has just come, and may be about to ask for something"
     for _ in range(2):
         scene.registry.clock.now += 1.0
         for client in (*states.values(), new):
             client.protocol.sweep(scene.registry.clock.now)  # type: ignore[attr-defined]
-    assert Room(scene.registry, 1000, lambda: 0, "worker 1").make() == 2
+    assert Room(scene.registry, 1000, "worker 1").make() == 2
     assert new.closing
     assert states.pop("begun").closing
     assert not any(client.closing for client in states.values())

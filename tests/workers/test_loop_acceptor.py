@@ -58,13 +58,13 @@ class Hall:
         self.acceptor = LoopAcceptor(
             loop,
             [listener],
-            epoll,
             lambda connection, address, listener: Held(self, address),
-            lambda: self.room - len(self.held) - self.acceptor.arriving,
+            lambda: self.room - len(self.held),
             self.make_room,
             self.log,
             has_siblings=True,
         )
+        self.acceptor.epoll = epoll
 
     async def until(self, count: int) -> None:
         """Until so many are held."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from appserve import forked
 from appserve.asgi.exchange import Exchange
 from appserve.asgi.scope import Field
-from appserve.connection.eviction import Evictable
+from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
 from appserve.connection.service import Service
 from appserve.connection.waiting import AttentionClock, DeadlineQueue
 from appserve.http.messages import RequestHead
@@ -202,3 +202,40 @@ class Registry:
             self.service.log.error(headline)
         else:
             self.service.log.block(Level.ERROR, headline, application_traceback(error))
+
+
+class Room:
+    """How many connections a worker may hold, and making room when a new client waits and there is none.
+
+    Without a connection that may be closed, new clients wait in the backlog until one ends, or until another
+    worker takes them. `worker` is its name in the log.
+    """
+
+    def __init__(
+        self, registry: Registry, most: int, worker: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry = registry
+        self._most = most
+        self._clock = clock
+        self._eviction_log = EvictionLog(worker, most)
+        self._leaving: set[LoopConnection] = set()  # those that were closed last
+
+    def left(self) -> int:
+        """How many more connections may be held."""
+        return self._most - len(self._registry.connections)
+
+    def make(self) -> int:
+        """Close connections; how many were. None, while those of the last time are not gone."""
+        connections = self._registry.connections
+        if not self._leaving.isdisjoint(connections):
+            return 0
+        candidates = ((*found, one) for one in connections if (found := one.evictable()))
+        chosen = choose(candidates, max(1, self._most // SHARE))
+        kinds = {one: kind for kind, one in chosen if one.close_if_idle(or_lacks_head=True)}
+        self._leaving = set(kinds)
+        if self.left() <= 0:  # else it is for want of descriptors, which is logged where that is seen
+            log, now = self._eviction_log, self._clock()
+            line = log.closed(kinds.values(), now) if kinds else log.not_accepting(now)
+            if line:
+                self._registry.service.log.warning(line)
+        return len(kinds)

@@ -5,7 +5,7 @@ client has asked for nothing yet, so nothing is answered. Those that are idle go
 incomplete head, of each kind the oldest. A connection whose request has come as far as the end of its head is
 never closed for others; nor is a new one whose client had no time to send anything.
 
-Neither loop nor clock are here: workers/sync_loop.py and asgi/room.py do what is decided.
+Neither loop nor clock are here: workers/sync_loop.py and asgi/registry.py do what is decided.
 """
 
 import heapq

@@ -29,8 +29,7 @@ from threading import current_thread, main_thread
 from appserve import forked
 from appserve.asgi.lifespan import Lifespan
 from appserve.asgi.preamble_transport import ConnectionFactory
-from appserve.asgi.registry import Registry
-from appserve.asgi.room import Room
+from appserve.asgi.registry import Registry, Room
 from appserve.asgi.scope import asgi_fields
 from appserve.connection.service import Service
 from appserve.errors import ExitCode
@@ -195,44 +194,53 @@ class _Worker:
         self._registry = Registry(self._service, loop, context.row)
         self._registry.keep_alive = settings.keep_alive > 0
         self._registry.most_exchanges = settings.limit_concurrency
-        self._factory = ConnectionFactory(self._registry)
         self._room = Room(
-            self._registry,
-            settings.worker_connections,
-            self._arriving,
-            f"worker {context.slot} (pid {os.getpid()})",
+            self._registry, settings.worker_connections, f"worker {context.slot} (pid {os.getpid()})"
         )
-        self._acceptor: LoopAcceptor | None = None
+        self._acceptor = LoopAcceptor(
+            loop,
+            context.listeners,
+            ConnectionFactory(self._registry).admit,
+            self._room_left,
+            self._room.make,
+            context.log,
+            has_siblings=settings.workers > 1,
+        )
         self._stage = Phase.SERVING  # as far as the loop has followed its orders
         self._ticks = 0
-        self._news = asyncio.Event()  # the leash has heard something, or a connection has ended
+        self._news = asyncio.Event()  # an order of the master has come, or a connection has ended
 
     async def run(self) -> int:
-        link = self._link
-        self._loop.add_reader(link.channel_fd, self._on_channel)
-        self._loop.add_reader(link.wakeup_fd, self._on_wakeup)
         context = self._context
         # It is the same in each worker, and the first one of each generation has this slot.
         absent = Level.INFO if context.slot == 1 else Level.DEBUG
         lifespan = Lifespan(self._application.call, context.settings.lifespan, context.log, absent)
+        if await self._prepare(lifespan):
+            await self._serve()
+            await self._leave()
+            await self._shut_down(lifespan)
+        return ExitCode.CLEAN
+
+    # ── prepare and serve ──
+
+    async def _prepare(self, lifespan: Lifespan) -> bool:
+        """Do everything that has to be done before the worker is ready; False if it was told to leave."""
+        self._loop.add_reader(self._link.channel_fd, self._on_channel)
+        self._loop.add_reader(self._link.wakeup_fd, self._on_wakeup)
         if not await self._start(lifespan):
-            return ExitCode.CLEAN
+            return False
         self._registry.state = lifespan.state
-        self._acceptor = await self._make_acceptor()
+        self._acceptor.epoll = await make_fair_epoll(self._loop, self._backend_fd)
+        if self._acceptor.epoll is None:
+            self._context.log.debug(
+                "connections are not shared evenly: this loop's epoll cannot be used for that"
+            )
         os.register_at_fork(after_in_child=self._registry.disown)
         gc.collect()
         gc.freeze()  # what import and startup made stays: the collector need not look at it again
         self._tick()
-        link.announce_ready(self._application)
-        await self._serve(self._acceptor)
-        await self._leave(self._acceptor)
-        self._context.row.enter(WorkerState.STOPPING, time.monotonic_ns())
-        await lifespan.shutdown(max(0.1, link.deadline - time.monotonic()))
-        await self._clear_up()
-        self._publish()
-        return ExitCode.CLEAN
-
-    # ── start ──
+        self._link.announce_ready(self._application)
+        return True
 
     async def _start(self, lifespan: Lifespan) -> bool:
         """Run the lifespan's startup; False if the worker was told to leave before it was done."""
@@ -248,34 +256,14 @@ class _Worker:
         await asyncio.wait([startup])
         return False
 
-    async def _make_acceptor(self) -> LoopAcceptor:
-        context = self._context
-        epoll = await make_fair_epoll(self._loop, self._backend_fd)
-        if epoll is None:
-            context.log.debug("connections are not shared evenly: this loop's epoll cannot be used for that")
-        has_siblings = context.settings.workers > 1
-        return LoopAcceptor(
-            self._loop,
-            context.listeners,
-            epoll,
-            self._factory.admit,
-            self._room_left,
-            self._room.make,
-            context.log,
-            has_siblings,
-        )
-
-    async def _serve(self, acceptor: LoopAcceptor) -> None:
+    async def _serve(self) -> None:
         link = self._link
         while not (link.listening or link.leaving):
             await self._hear()
         if link.listening:
-            await acceptor.open()
+            await self._acceptor.open()
         while not link.leaving:
             await self._hear()
-
-    def _arriving(self) -> int:
-        return self._acceptor.arriving if self._acceptor is not None else 0
 
     def _room_left(self) -> int:
         """How many more connections may be held. Without room it is watched for."""
@@ -286,7 +274,7 @@ class _Worker:
 
     def _on_departure(self) -> None:
         """Something has ended since there was no room: accept again."""
-        if self._acceptor is not None and not self._acceptor.watching and self._room.left() > 0:
+        if not self._acceptor.watching and self._room.left() > 0:
             self._registry.departed = None
             self._acceptor.rearm()
 
@@ -302,7 +290,7 @@ class _Worker:
         link.on_channel()
         if not link.channel_open:
             self._loop.remove_reader(link.channel_fd)
-        if self._acceptor is not None and link.take_sibling_death():
+        if link.take_sibling_death():
             self._acceptor.rearm()
         self._news.set()
 
@@ -319,14 +307,12 @@ class _Worker:
         registry = self._registry
         registry.clock.look(time.monotonic())
         self._ticks += 1
-        if self._acceptor is not None:
-            self._acceptor.relieve()
+        self._acceptor.relieve()
         if self._service.access is not None:
             self._service.access.flush()  # what a slow reader did not take
         if self._ticks % TICKS_PER_SWEEP == 0:
             registry.sweep()
-            if self._acceptor is not None:
-                self._acceptor.rearm()
+            self._acceptor.rearm()
             self._link.tick()
             self._service.refusals.report(self._service.fields.oddities)
             self._context.log.flush()
@@ -336,13 +322,12 @@ class _Worker:
     def _publish(self) -> None:
         """Show the counts on the scoreboard, and that the loop turns."""
         registry = self._registry
-        if self._acceptor is not None:
-            self._tally.accepted = self._acceptor.accepted
+        self._tally.accepted = self._acceptor.accepted
         self._tally.publish(time.monotonic_ns(), len(registry.connections), len(registry.exchanges))
 
     # ── leave ──
 
-    async def _leave(self, acceptor: LoopAcceptor) -> None:
+    async def _leave(self) -> None:
         """Finish what is there, as long as the leash allows. It is serving with another accept rule."""
         registry = self._registry
         link = self._link
@@ -352,7 +337,7 @@ class _Worker:
             connection.close_after_response()
         deadline = cut_at = math.inf
         while True:
-            self._follow(acceptor)
+            self._follow()
             now = time.monotonic()
             if link.deadline < deadline:  # a later order may leave less time
                 deadline = link.deadline
@@ -364,12 +349,13 @@ class _Worker:
                 break
             ahead = [moment for moment in (link.linger_until, tell_at, cut_at) if moment > now]
             await self._hear_until(min([*ahead, now + TICK]))
-        acceptor.close()
+        self._acceptor.close()
         await self._cut()
 
-    def _follow(self, acceptor: LoopAcceptor) -> None:
+    def _follow(self) -> None:
         """Accept as the way of leaving asks for, and close the listeners when they are of no more use."""
         stage = self._link.stage
+        acceptor = self._acceptor
         if not self._link.needs_listeners:
             acceptor.close()
         elif stage is Phase.STOPPING:
@@ -383,7 +369,7 @@ class _Worker:
 
     def _on_departure_while_leaving(self) -> None:
         self._news.set()
-        if self._acceptor is not None and not self._acceptor.watching:
+        if not self._acceptor.watching:
             self._acceptor.relieve()
 
     def _ask_to_leave(self, close_idle: bool, tell_streams: bool, quickly: bool) -> None:
@@ -398,11 +384,11 @@ class _Worker:
     def _has_work(self) -> bool:
         registry = self._registry
         acceptor = self._acceptor
-        if registry.connections or registry.exchanges or (acceptor is not None and acceptor.arriving):
+        if registry.connections or registry.exchanges or acceptor.arriving:
             return True
         # By a SIGTERM alone it does not leave at once: it may have gone to all, and an order follow.
-        may_accept = acceptor is not None and not acceptor.is_closed
-        return may_accept and (self._stage is Phase.STOPPING or time.monotonic() < self._link.linger_until)
+        may_come = self._stage is Phase.STOPPING or time.monotonic() < self._link.linger_until
+        return may_come and not acceptor.is_closed
 
     async def _hear_until(self, moment: float) -> None:
         try:
@@ -431,8 +417,10 @@ class _Worker:
         for _ in range(3):
             await asyncio.sleep(0)
 
-    async def _clear_up(self) -> None:
-        """Cancel the tasks that the application has left running; they get a moment to notice."""
+    async def _shut_down(self, lifespan: Lifespan) -> None:
+        """All connections are closed: shut the application down, and cancel the tasks that it has left."""
+        self._context.row.enter(WorkerState.STOPPING, time.monotonic_ns())
+        await lifespan.shutdown(max(0.1, self._link.deadline - time.monotonic()))
         leftovers = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
         for task in leftovers:
             task.cancel()
@@ -443,6 +431,7 @@ class _Worker:
         except TimeoutError:
             pass
         self._context.drain_logs()
+        self._publish()
 
     def _left(self) -> float:
         """Seconds of the time to leave, and a little when it is over."""

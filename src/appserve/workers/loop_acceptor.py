@@ -121,16 +121,15 @@ class LoopAcceptor:
         self,
         loop: asyncio.AbstractEventLoop,
         listeners: Sequence[Listener],
-        epoll: FairEpoll | None,
         admit: Admit,
         room: Callable[[], int],
         make_room: Callable[[], int],
         log: Log,
         has_siblings: bool,
     ) -> None:
+        self.epoll: FairEpoll | None = None  # to be set before it is opened
         self._loop = loop
         self._listeners = tuple(listeners)
-        self._epoll = epoll
         self._admit = admit
         self._room = room
         self._make_room = make_room
@@ -154,7 +153,7 @@ class LoopAcceptor:
         """Begin to accept."""
         for listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._on_readable, listener)
-        if self._epoll is not None:
+        if self.epoll is not None:
             await _until_registered()
         self._opened = self._watching = True
         self.rearm()
@@ -166,9 +165,9 @@ class LoopAcceptor:
         """
         if not self._watching:
             self.relieve()
-        elif self._epoll is not None:
+        elif self.epoll is not None:
             for listener in self._listeners:
-                self._rearm_one(self._epoll, listener)
+                self._rearm_one(self.epoll, listener)
 
     def relieve(self) -> None:
         """If there was no room: accept again if there is, or make some if somebody waits for it.
@@ -177,7 +176,7 @@ class LoopAcceptor:
         """
         if not self._opened or self._watching or self._is_withheld:
             return
-        if self._room() > 0:
+        if self._room() > self.arriving:
             self._watch()
         elif not is_queue_empty(self._listeners):
             self._make_room()
@@ -202,8 +201,8 @@ class LoopAcceptor:
             self._loop.remove_reader(listener.fileno())
             listener.close(unlink=False)
         self._listeners = ()
-        if self._epoll is not None:
-            self._epoll.close()
+        if self.epoll is not None:
+            self.epoll.close()
 
     def close_if_empty(self) -> None:
         """Close if no connection waits in the queue."""
@@ -213,8 +212,8 @@ class LoopAcceptor:
     def _watch(self) -> None:
         self._watching = True
         for listener in self._listeners:
-            if self._epoll is not None:
-                self._rearm_one(self._epoll, listener)
+            if self.epoll is not None:
+                self._rearm_one(self.epoll, listener)
             else:
                 self._loop.add_reader(listener.fileno(), self._on_readable, listener)
 
@@ -232,8 +231,8 @@ class LoopAcceptor:
             return
         self._watching = False
         for listener in self._listeners:
-            if self._epoll is not None:
-                self._epoll.unwatch(listener.fileno())
+            if self.epoll is not None:
+                self.epoll.unwatch(listener.fileno())
             else:
                 self._loop.remove_reader(listener.fileno())
 
@@ -245,12 +244,12 @@ class LoopAcceptor:
         for _ in range(1 if polite else BATCH):
             if not self._accept_one(listener):
                 break
-            if self._room() <= 0:
+            if self._room() <= self.arriving:
                 self._unwatch()
                 self._loop.call_later(FULL_PAUSE, self.relieve)
                 return
-        if self._has_siblings and self._watching and self._epoll is not None:
-            self._rearm_one(self._epoll, listener)
+        if self._has_siblings and self._watching and self.epoll is not None:
+            self._rearm_one(self.epoll, listener)
             if polite:
                 os.sched_yield()
 
