@@ -64,7 +64,16 @@ def test_a_busy_worker_finishes_its_request_and_leaves(serve: Serve, source: str
     await_nobody(server)
 
 
-@pytest.mark.parametrize("source", [WAITS, WAITS_THREADS, WAITS_ASGI], ids=["sync", "threads", "asgi"])
+BLOCKED = "import pathlib, time\n" + HELLO_ASGI.replace(
+    "    body =", "    pathlib.Path('begun').touch()\n    time.sleep(600)\n    body ="
+)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [WAITS, WAITS_THREADS, WAITS_ASGI, BLOCKED],
+    ids=["sync", "threads", "asgi", "blocked event loop"],
+)
 def test_a_worker_that_does_not_finish_is_gone_when_the_graceful_timeout_is_over(
     serve: Serve, source: str
 ) -> None:
@@ -74,21 +83,7 @@ def test_a_worker_that_does_not_finish_is_gone_when_the_graceful_timeout_is_over
     killed_at = kill_master(server)
 
     await_nobody(server)
-    assert time.monotonic() - killed_at < 1.0 + 2.0
-    client.close()
-
-
-def test_a_blocked_event_loop_does_not_outlive_its_master(serve: Serve) -> None:
-    source = "import pathlib, time\n" + HELLO_ASGI.replace(
-        "    body =", "    pathlib.Path('begun').touch()\n    time.sleep(600)\n    body ="
-    )
-    server = serve("app:app", "--graceful-timeout", "1", files={"app.py": source})
-    client = begin_to_wait(server)
-
-    killed_at = kill_master(server)
-
-    await_nobody(server)
-    assert time.monotonic() - killed_at < 1.0 + 2.0
+    assert time.monotonic() - killed_at < 15.0, "it is 25 s if nothing else is set"
     client.close()
 
 
