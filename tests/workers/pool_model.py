@@ -246,7 +246,9 @@ class Fleet:
         self.pool = make_pool(service, cast(Any, self.poller), 0.0, threads, self.row, slow)
         self.pool.guard = guard = Lock(schedule)
         accepting = SimpleNamespace(accept=self.kernel.accept)
-        listener: Any = SimpleNamespace(fileno=lambda: LISTENER, socket=accepting)
+        listener: Any = SimpleNamespace(
+            fileno=lambda: LISTENER, socket=accepting, local_address=lambda client: None
+        )
         self.acceptor = Acceptor([listener], cast(Any, self.poller), service.log, self.admit, guard)
         self.pool.start(self.acceptor)
         self.acceptor.resume(PauseReason.EARLY)
@@ -339,7 +341,7 @@ class Fleet:
             if not self.pool.is_out(connection) and self.schedule.random.random() < 0.5:
                 self.pool.ask(connection, cast(Any, FakeConnection.expire))
 
-    def admit(self, client: Any, peer: object) -> None:
+    def admit(self, client: Any, peer: object, local: object) -> None:
         self.pool.add(cast(Any, FakeConnection(client)))
 
     # ── what has to be true ──

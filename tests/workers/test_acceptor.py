@@ -29,7 +29,7 @@ class Hall:
         log = Log(self._log.fileno())
         self.acceptor = Acceptor([self.listener], self.poller, log, self.admit, nullcontext())
 
-    def admit(self, client: socket.socket, peer: object) -> None:
+    def admit(self, client: socket.socket, peer: object, local: object) -> None:
         if self.refusal is not None:
             raise self.refusal
         assert client.getblocking() is False

@@ -30,7 +30,7 @@ from appserve.observe.scoreboard import (
 from appserve.workers import executor
 from appserve.workers.channel import Listening, QuitOrder, RetireOrder, Retiring, SiblingDied, StopOrder
 from appserve.workers.sync_loop import WsgiWorker
-from appserve.wsgi import connection, exchange
+from appserve.wsgi import connection, runner
 from appserve.wsgi.connection import PIPELINED, WsgiConnection
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
 
@@ -671,19 +671,20 @@ def test_a_client_that_left_before_it_is_looked_at_ends_nothing(serve: Serve):
 
 
 @pytest.mark.parametrize(
-    "method", ["on_readable", "relieve", "proceed", "_serve", "expire", "is_expired", "release"]
+    "method", ["on_readable", "relieve", "proceed", "serve", "expire", "is_expired", "release"]
 )
 def test_an_exception_of_our_own_costs_one_connection(serve: Serve, method: str):
     def break_it() -> None:
-        original = getattr(WsgiConnection, method)
+        owner: Any = runner.RequestRunner if method == "serve" else WsgiConnection
+        original = getattr(owner, method)
         failures = iter([LookupError("our own mistake")])
 
-        def flaky(connection: WsgiConnection, *arguments: object) -> Any:
+        def flaky(broken: object, *arguments: object) -> Any:
             for failure in failures:
                 raise failure
-            return original(connection, *arguments)
+            return original(broken, *arguments)
 
-        setattr(WsgiConnection, method, flaky)
+        setattr(owner, method, flaky)
 
     worker = serve(prepare=break_it, keep_alive=0.2)
     client = worker.connect(small=True)
@@ -858,7 +859,7 @@ def test_a_stop_ends_although_others_still_wait(serve: Serve):
 def look_up_at_once() -> None:
     """Let every call of the application be a long one."""
     executor.LOOK_UP_AFTER = 0
-    exchange.LONG = 0
+    runner.LONG = 0
 
 
 @only_sync

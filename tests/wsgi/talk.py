@@ -91,7 +91,7 @@ class Talk:
         self.client.settimeout(PATIENCE)
         if small:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
-        self.connection = WsgiConnection(self.service, server, peer)
+        self.connection = WsgiConnection(self.service, server, peer, server.getsockname())
         self.needed: Next = READ
         self._received = b""
         self._ended = False

@@ -17,7 +17,7 @@ from appserve.errors import Cause
 from appserve.http.messages import Limits
 from appserve.http.timeouts import LINGER_SILENCE
 from appserve.wsgi import connection as module
-from appserve.wsgi import exchange
+from appserve.wsgi import runner
 from appserve.wsgi.connection import AGAIN, CLOSE, PIPELINED, READ, WRITE
 from appserve.wsgi.spool import Quota, Share
 from tests.wsgi.talk import GET, Environ, Talk, chunked, echo, head, hello, open_descriptors, post
@@ -339,7 +339,7 @@ def test_a_turn_is_bounded_and_goes_on(talk_to: TalkTo):
 
 
 def test_exactly_one_turn_of_requests_needs_no_other(talk_to: TalkTo, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(exchange, "LONG", 10**12)
+    monkeypatch.setattr(runner, "LONG", 10**12)
     talk = talk_to(hello)
     talk.client.sendall(GET * PIPELINED)
 
@@ -354,7 +354,7 @@ def test_after_a_long_call_other_connections_have_their_turn(
         time.sleep(0.002)
         return hello(environ, start_response)
 
-    monkeypatch.setattr(exchange, "LONG", 0)
+    monkeypatch.setattr(runner, "LONG", 0)
     talk = talk_to(application)
     talk.client.sendall(GET * 3)
 
@@ -546,7 +546,7 @@ class TcpTalk(Talk):
         self.client.close()
         self.connection.close()
         self.client, server = tcp_pair()
-        self.connection = module.WsgiConnection(self.service, server, ("127.0.0.1", 1))
+        self.connection = module.WsgiConnection(self.service, server, ("127.0.0.1", 1), ("127.0.0.1", 2))
 
     def end_of_stream(self) -> str:
         """How the connection ends for the client, after whatever came before."""

@@ -179,7 +179,7 @@ def test_a_port_does_not_take_the_place_of_one_that_the_client_called(visit: Vis
 
 def test_a_proxy_that_speaks_tls_for_a_client_that_does_not(visit: Visit):
     talk = visit()
-    talk.connection._template.update({"wsgi.url_scheme": "https", "HTTPS": "on"})
+    talk.connection._runner._template.update({"wsgi.url_scheme": "https", "HTTPS": "on"})
 
     environ = talk.told("X-Forwarded-Proto: http")
     assert environ["wsgi.url_scheme"] == "http"

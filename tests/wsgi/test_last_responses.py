@@ -22,7 +22,7 @@ def test_an_answer_tells_a_client_that_it_better_comes_again(talk_to: TalkTo):
 
 def late(talk: Talk) -> None:
     """What comes next has waited for too long."""
-    talk.connection.late_at = 0
+    talk.connection.note_arrival(1, 0, False)
 
 
 @pytest.mark.parametrize("request_", [GET, post(b"body"), post(b"a" * 300_000)])
@@ -45,7 +45,7 @@ def test_who_has_waited_too_long_is_asked_to_come_again(talk_to: TalkTo, request
     talk.tally.publish(1, 0, 0)
     assert talk.row.totals().responses == (0, 0, 0, 0, 1)
     assert talk.row.stall_reference_ns == 1, "it looks as if the application had been called"
-    talk.connection.late_at = 1 << 62
+    talk.connection.note_arrival(1 << 62, 0, False)
     assert talk.ask(GET).status == 200, "the connection goes on"
 
 

@@ -240,7 +240,7 @@ def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
     proxy.sendall(line() + GET)
 
     with proxy, server, pytest.raises(ConnectionError):
-        WsgiConnection(dataclasses.replace(talk.service, preamble=rules), server, peer)
+        WsgiConnection(dataclasses.replace(talk.service, preamble=rules), server, peer, "")
     assert "--proxy-allow-from" in talk.log.text
     assert f"refused a connection from {peer[0] if peer else 'a local client'}: " in talk.log.text
     assert talk.row.totals().refused == 1

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from enum import Enum
 
 from appserve.connection.accepting import EXHAUSTED, AcceptErrors, is_queue_empty
+from appserve.net.address import SocketAddress
 from appserve.net.listeners import Listener
 from appserve.net.poller import Poller
 from appserve.observe.log import Log
@@ -29,7 +30,7 @@ class PauseReason(Enum):
 class Acceptor:
     """The listeners of one worker.
 
-    admit(socket, peer)   takes a new connection over; may raise OSError when the client has left since
+    admit(socket, peer, local)   takes a new connection over; may raise OSError when the client has left since
     guard                 is held from the accept until a connection is admitted
     lacks_descriptors     a connection waits that cannot be accepted; for the loop to set back
     """
@@ -39,7 +40,7 @@ class Acceptor:
         listeners: Iterable[Listener],
         poller: Poller,
         log: Log,
-        admit: Callable[[socket.socket, object], None],
+        admit: Callable[[socket.socket, SocketAddress, SocketAddress], None],
         guard: AbstractContextManager[object],
         *,
         has_siblings: bool = True,
@@ -145,7 +146,7 @@ class Acceptor:
                 return False
             try:
                 client.setblocking(False)
-                self._admit(client, peer)
+                self._admit(client, peer, listener.local_address(client))
             except OSError:
                 client.close()  # it left since, or epoll has no room
             except Exception:

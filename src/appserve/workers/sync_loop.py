@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
 from appserve.connection.waiting import AttentionClock, DeadlineQueue
 from appserve.http.date import DateFields
+from appserve.net.address import SocketAddress
 from appserve.net.poller import Poller, make_poller
 from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import WorkerState
@@ -214,10 +215,10 @@ class WsgiWorker:
 
     # ── connections come and go ──
 
-    def _admit(self, client: socket.socket, peer: object) -> None:
+    def _admit(self, client: socket.socket, peer: SocketAddress, local: SocketAddress) -> None:
         """Take over a connection that was accepted. Raises OSError if it cannot be served."""
         self._tally.accepted += 1
-        self._executor.add(WsgiConnection(self._service, client, peer))
+        self._executor.add(WsgiConnection(self._service, client, peer, local))
         if len(self._connections) >= self._most:
             self._is_crowded = True
 

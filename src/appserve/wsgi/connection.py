@@ -21,11 +21,11 @@ from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
 from appserve.http.policy import PLAIN_ON_TLS
 from appserve.http.timeouts import WaitFor, WaitTimer
+from appserve.net.address import SocketAddress
 from appserve.net.kernel_queues import count_untaken, reset_on_close, silent_for
-from appserve.observe.tally import CLIENT_LEFT
-from appserve.wsgi.exchange import Exchanges
 from appserve.wsgi.outbox import Outbox
 from appserve.wsgi.preamble_socket import PreambleSocket
+from appserve.wsgi.runner import RequestRunner
 from appserve.wsgi.service import WsgiService
 
 READ_SIZE = 65536
@@ -49,12 +49,21 @@ class Next(Enum):
 READ, WRITE, AGAIN, CLOSE = Next.READ, Next.WRITE, Next.AGAIN, Next.CLOSE  # hot: see messages.END.
 
 
-class WsgiConnection(Exchanges):
-    """One client. Every method that handles an event returns what is needed next."""
+class WsgiConnection:
+    """One client. Every method that handles an event returns what is needed next.
+
+    watched  what its executor has the poller watch for; None before the first time
+    out      for an executor that lends it to threads (workers/pool.py)
+    rests    see connection/waiting.py, as for every look at it
+    """
 
     __slots__ = (
         "_has_ended",
+        "_http",
+        "_outbox",
         "_recv",
+        "_runner",
+        "_service",
         "_swallowed",
         "_waited",
         "_watch",
@@ -68,11 +77,14 @@ class WsgiConnection(Exchanges):
 
     out: list[None]
 
-    def __init__(self, service: WsgiService, client: socket.socket, peer: object) -> None:
+    def __init__(
+        self, service: WsgiService, client: socket.socket, peer: SocketAddress, local: SocketAddress
+    ) -> None:
         """Raises OSError if the client has left, or may not connect."""
         rules = service.preamble
         has_tls = rules is not None and rules.make_session is not None
-        endpoints = endpoints_of(peer, client.getsockname(), has_tls)
+        endpoints = endpoints_of(peer, local, has_tls)
+        self._service = service
         self.socket: socket.socket | PreambleSocket = client
         self.fd = client.fileno()
         self._recv: Callable[[int], bytes] = client.recv
@@ -85,26 +97,33 @@ class WsgiConnection(Exchanges):
                 raise ConnectionAbortedError(rejected.reason) from None
             self.socket = self._wrapped = PreambleSocket(client, Preamble(rules, endpoints))
             self._recv = self._receive_first
-        super().__init__(
-            service,
-            endpoints,
-            Http1Connection(service.limits, service.fields, service.date_fields),
-            Outbox(self.socket, service.quota, service.timeouts.write, service.tally),
-        )
+        self._http = Http1Connection(service.limits, service.fields, service.date_fields)
+        self._outbox = Outbox(self.socket, service.quota, service.timeouts.write, service.tally)
+        self._runner = RequestRunner(service, endpoints, self._http, self._outbox)
         self._has_ended = False  # the client's end was read behind its last bytes, which no poll announces
         self._waited = silent_for(client) if has_tls else 0  # for the handshake, before it began (ns)
         self._watch = WaitTimer()
         self._swallowed = -1  # bytes read and dropped since it lingers
         self.watched: Next | None = None
-        self.rests = False  # see connection/waiting.py, as for every look at it
+        self.rests = False
         service.waiting.wake(self)
+
+    @property
+    def peer(self) -> str:
+        """The client's address, "" for that of a unix socket."""
+        return self._runner.peer
+
+    def served_by(self, service: WsgiService) -> None:
+        """The thread of this service has the connection from now on, and counts what it does."""
+        self._service = service
+        self._runner.served_by(service)
 
     # ── events ──
 
     def on_readable(self) -> Next:
         """The socket has bytes, or its end."""
         needed = self._take_in()
-        return self.proceed(self._record.read_at) if needed is AGAIN else needed
+        return self.proceed(self._runner.record.read_at) if needed is AGAIN else needed
 
     def _take_in(self) -> Next:
         """Receive, and look at nothing of it yet: AGAIN when there is something to go on with."""
@@ -118,10 +137,10 @@ class WsgiConnection(Exchanges):
             return self._lost() if self._wrapped is None else self._without_tls(self._wrapped, error)
         if self._swallowed >= 0:
             self._swallowed += len(data)
-            self._record.counts.bytes_in += len(data)
+            self._service.tally.bytes_in += len(data)
             return READ if data else CLOSE
         if data:
-            self._record.received(len(data), self._http)
+            self._runner.record.received(len(data), self._http)
             self._http.receive_data(data)
             if self._wrapped is not None and self._wrapped.has_ended:
                 self._has_ended = True
@@ -137,10 +156,9 @@ class WsgiConnection(Exchanges):
         try:
             data = wrapped.recv(size)
         except Rejected as rejected:
-            self._service.refusals.add(self._peer, rejected.reason)
+            self._service.refusals.add(self.peer, rejected.reason)
             raise ConnectionAbortedError(rejected.reason) from None
-        self._set_endpoints(wrapped.preamble.endpoints)
-        self._template.update(wrapped.facts())
+        self._runner.set_endpoints(wrapped.preamble.endpoints, wrapped.facts())
         self._recv = wrapped.recv
         return data
 
@@ -153,7 +171,7 @@ class WsgiConnection(Exchanges):
         waited = silent_for(self.socket) if reads else 0
         if not self._http.cycle:
             waited += self._waited
-        self.late_at = now + limit - waited
+        self._runner.late_at = now + limit - waited
 
     def on_writable(self) -> Next:
         """The client has taken something of what waits."""
@@ -173,8 +191,8 @@ class WsgiConnection(Exchanges):
         except ClientDisconnected:
             return CLOSE
         if outbox.missing:
-            self._on_shrunk(outbox.missing)
-        self._on_sent()
+            self._runner.on_shrunk(outbox.missing)
+        self._runner.on_sent()
         return self._after_response() or AGAIN
 
     def proceed(self, now: int = 0) -> Next:
@@ -182,26 +200,26 @@ class WsgiConnection(Exchanges):
         # hot: bench sync-hello. One turn for a request without a body.
         if self.rests:
             self._service.waiting.wake(self)
-        http = self._http
+        http, runner = self._http, self._runner
         answered = 0
         while answered < PIPELINED:
             try:
                 event = http.next_event()
                 if type(event) is RequestHead:
-                    self._record.begin()
+                    runner.record.begin()
                     body = http.take_body() if event.rules.body_length else b""
                     if body is None:
-                        self._await_body(event)
+                        runner.await_body(event)
                         continue
-                    self._serve(event, io.BytesIO(body), now or time.monotonic_ns())
+                    runner.serve(event, io.BytesIO(body), now or time.monotonic_ns())
                 elif event is NEED_DATA:
                     return READ
                 elif type(event) is bytes:
-                    if self._body is not None:
-                        self._body.append(event)
+                    if runner.body is not None:
+                        runner.body.append(event)
                     continue
-                elif event is END and self._head is not None and self._body is not None:
-                    self._serve(self._head, self._body.open(), time.monotonic_ns())
+                elif event is END and runner.head is not None and runner.body is not None:
+                    runner.serve(runner.head, runner.body.open(), time.monotonic_ns())
                 elif event is CLOSED:
                     return CLOSE
             except Rejected as rejected:
@@ -213,11 +231,11 @@ class WsgiConnection(Exchanges):
                 return self._after_response() or AGAIN
             if not http.unread and not self._has_ended:
                 return READ
-            if self._took_long:
+            if runner.took_long:
                 break
             answered += 1
             now = 0
-        self._took_long = False
+        runner.took_long = False
         return AGAIN
 
     # ── the end of a response, of a connection ──
@@ -233,7 +251,7 @@ class WsgiConnection(Exchanges):
     def _end(self) -> Next:
         """Close, but not while the client may be sending: the kernel would answer its bytes with a reset, and
         the client lose the response (RFC 9112 §9.6)."""
-        if self._outbox.is_lost or self._resets:
+        if self._outbox.is_lost or self._runner.resets:
             return CLOSE
         if self._wrapped is not None and not self._wrapped.notify():
             self._outbox.pending = True  # the close_notify, which there is no room for yet
@@ -248,29 +266,14 @@ class WsgiConnection(Exchanges):
         return READ
 
     def _reject(self, rejected: Rejected) -> Next:
-        service = self._service
-        http = self._http
-        status = rejected.status
-        service.refusals.add_request(self._peer, rejected)
-        answer = http.reject(status, rejected.reason)
-        try:
-            self._outbox.write(answer)
-        except ClientDisconnected:
-            pass  # it is recorded as what it was
-        if self._head is not None:
-            self._record_alone(self._head, status)
-        else:
-            self._record.begin_refused(self._peer)
-            self._record.end(http.refused, status, http.body_sent, time.monotonic_ns())
-        self._forget_body()
+        self._runner.refuse(rejected)
         if self._outbox.is_lost:
             return CLOSE
         return WRITE if self._outbox.pending else self._end()
 
     def _lost(self) -> Next:
         """The client is gone. Inside a request that is recorded; close() records a response that is cut."""
-        if self._head is not None:
-            self._record_alone(self._head, CLIENT_LEFT)
+        self._runner.client_left()
         return CLOSE
 
     def _without_tls(self, wrapped: PreambleSocket, error: OSError) -> Next:
@@ -298,7 +301,7 @@ class WsgiConnection(Exchanges):
         wrapped.turn_raw()
         self._wrapped = None
         self._recv = wrapped.recv
-        self._set_endpoints(wrapped.preamble.endpoints)
+        self._runner.set_endpoints(wrapped.preamble.endpoints, {})
         rejected = Rejected(400, PLAIN_ON_TLS, Cause.PLAIN_HTTP)
         self._http.refuse(rejected)
         return self._reject(rejected)
@@ -335,8 +338,8 @@ class WsgiConnection(Exchanges):
         """
         if self.lingers:
             # Closed alone, it would stay with the kernel for minutes when the client takes nothing.
-            self._resets = self._awaited()[0] is WaitFor.READER
-            self._service.tally.timeouts += self._resets
+            self._runner.resets = self._awaited()[0] is WaitFor.READER
+            self._service.tally.timeouts += self._runner.resets
             return CLOSE
         if not self._outbox.pending:
             waiting, _ = self._awaited()
@@ -362,14 +365,14 @@ class WsgiConnection(Exchanges):
 
     def can_go(self, now: int) -> bool:
         """Whether it is idle (`now` is monotonic ns), and no new client that had no time to ask."""
-        return self.is_idle and (self._http.cycle > 0 or now - self._since > FRESH * 1e9)
+        return self.is_idle and (self._http.cycle > 0 or now - self._runner.since > FRESH * 1e9)
 
     def evictable(self, now: int) -> tuple[Evictable, float] | None:
         """If it may be closed to make room for others (`now` is monotonic ns): what it is, and since when.
         See `can_go` for who may not."""
         http = self._http
         if self.is_idle:
-            return (Evictable.IDLE, self._since) if self.can_go(now) else None
+            return (Evictable.IDLE, self._runner.since) if self.can_go(now) else None
         if self._outbox.pending or not http.lacks_head:
             return None
         is_seen = self._watch.has_seen(WaitFor.HEAD, http.cycle)
@@ -401,12 +404,12 @@ class WsgiConnection(Exchanges):
         503. The application is not called."""
         if self.lingers or self._outbox.pending:
             return CLOSE
-        self.late_at = 0
+        self._runner.late_at = 0
         self._http.close_after_response()
         needed = self._take_in()
         if needed is not CLOSE and not self.lingers:
             needed = self.proceed()
-        if self._head is None:
+        if self._runner.head is None:
             return needed
         rejected = Rejected(503, "the server is stopping")
         self._http.refuse(rejected)
@@ -421,16 +424,16 @@ class WsgiConnection(Exchanges):
         """Give back what is held besides the socket, which has to be closed next."""
         if self.rests:
             self._service.waiting.forget(self)
-        if self._outbox.pending or self._outbox.is_lost or self._resets:
+        if self._outbox.pending or self._outbox.is_lost or self._runner.resets:
             try:
                 reset_on_close(self.socket)
             except OSError:
                 pass  # gone already
         elif self._wrapped is not None:
             self._wrapped.notify()
-        self._on_sent()
+        self._runner.on_sent()
         self._outbox.discard()
-        self._forget_body()
+        self._runner.forget_body()
 
     def disown(self) -> None:
         """Runs in a process that the application forked: the client is the worker's alone."""

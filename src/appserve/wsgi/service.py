@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from appserve.connection.preamble import PreambleRules
 from appserve.connection.waiting import DeadlineQueue
@@ -18,9 +18,6 @@ from appserve.observe.refusals import Refusals
 from appserve.observe.tally import Counts
 from appserve.wsgi.environ import CgiVariable, Environ, ForwardedVariables, Header
 from appserve.wsgi.spool import Quota
-
-if TYPE_CHECKING:  # read by those workers only that need it
-    from appserve.wsgi.connection import WsgiConnection
 
 
 class KeepAlive:
@@ -51,7 +48,7 @@ class WsgiService:
     forwarding: Forwarding | None = None
     forwarded_variables: ForwardedVariables = ()
     preamble: PreambleRules | None = None
-    waiting: "DeadlineQueue[WsgiConnection]" = field(default_factory=DeadlineQueue)
+    waiting: DeadlineQueue[Any] = field(default_factory=DeadlineQueue)
     pid: int = field(default_factory=os.getpid)
 
     def counted_by(self, tally: Counts) -> "WsgiService":

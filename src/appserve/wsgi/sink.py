@@ -58,14 +58,14 @@ class ResponseSink:
 
 
 class ConnectionSink(ResponseSink):
-    """The client of an HTTP/1.1 connection."""
+    """The client of an HTTP/1.1 connection. `code` is the status of the last head."""
 
-    __slots__ = ("_code", "_http", "_length", "_outbox", "_parts")
+    __slots__ = ("_http", "_length", "_outbox", "_parts", "code")
 
     def __init__(self, http: Http1Connection[CgiVariable, Header], outbox: Outbox) -> None:
         self._http = http
         self._outbox = outbox
-        self._code = 0
+        self.code = 0
         self._parts: list[bytes] = []  # of the head, as http.response has begun it
         self._length = -1
 
@@ -74,7 +74,7 @@ class ConnectionSink(ResponseSink):
         parts = [line, http.date_fields.date_server]
         self._length = http.write_fields(parts, code, headers)
         self._parts = parts
-        self._code = code
+        self.code = code
 
     def hints(self, headers: Iterable[Header]) -> None:
         self._outbox.tally.progress()
@@ -84,7 +84,7 @@ class ConnectionSink(ResponseSink):
         self._outbox.tally.progress()
         http = self._http
         if http.writing is WRITING_HEAD:
-            self._send(http.start_with(self._parts, self._code, self._length, data))
+            self._send(http.start_with(self._parts, self.code, self._length, data))
         else:
             self._send(http.send_body(data, True))
 
@@ -92,7 +92,7 @@ class ConnectionSink(ResponseSink):
         # hot: bench real.
         http = self._http
         if http.writing is WRITING_HEAD:
-            self._outbox.write(http.respond_with(self._parts, self._code, self._length, data))
+            self._outbox.write(http.respond_with(self._parts, self.code, self._length, data))
         else:
             self._send(http.send_body(data, False))
 
@@ -101,7 +101,7 @@ class ConnectionSink(ResponseSink):
         try:
             head = b""
             if http.writing is WRITING_HEAD:
-                head = http.start_with(self._parts, self._code, self._length, b"", part.size)
+                head = http.start_with(self._parts, self.code, self._length, b"", part.size)
             before, part.size, after = http.frame_file(part.size, False)
         except BaseException:
             part.close()
