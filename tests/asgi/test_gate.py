@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from appserve.http.forwarded import Forwarding, TrustList
 from appserve.http.timeouts import Timeouts
 from tests.asgi.calls import Caller, House, no_descriptor_lost, until
 from tests.asgi.fakes import Scene, on_both_loops, turns
@@ -66,26 +65,6 @@ async def leave(house: House, *callers: Caller) -> None:
     house.close()
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-@pytest.mark.parametrize("version", ["v1", "v2", "auto"])
-@on_both_loops
-async def test_the_client_is_the_one_that_was_announced(version: str, tls: bool) -> None:
-    witness = Witness()
-    house = await make_house(witness, version, tls=tls)
-    caller = await Caller.connect(house, tls=tls, first=HEADERS.get(version, LINE))
-    for _ in range(2):
-        await caller.send(GET)
-        await caller.read_to(b"seen")
-
-    for scope in witness.scopes:
-        assert scope["client"] == ("198.51.100.7", 4711)
-        assert scope["server"] == ("203.0.113.1", 443)
-        assert scope["scheme"] == ("https" if tls else "http")
-    assert all(line.startswith("198.51.100.7 ") for line in house.scene.access_lines)
-    assert house.scene.log == ""
-    await leave(house, caller)
-
-
 @pytest.mark.parametrize("header", [LINE, block()], ids=["v1", "v2"])
 @on_both_loops
 async def test_header_and_request_may_come_in_one_piece_or_byte_by_byte(header: bytes) -> None:
@@ -117,47 +96,6 @@ async def test_header_and_handshake_may_come_in_one_piece() -> None:
     await leave(house, caller)
 
 
-@on_both_loops
-async def test_a_client_that_spoke_tls_with_the_proxy_has_asked_by_https() -> None:
-    witness = Witness()
-    house = await make_house(witness)
-    caller = await Caller.connect(house, first=block(over_tls=True) + GET)
-    await caller.read_to(b"seen")
-
-    assert witness.scopes[0]["scheme"] == "https"
-    await leave(house, caller)
-
-
-@on_both_loops
-async def test_a_connection_of_the_proxy_itself_has_its_own_addresses_and_is_believed_nothing() -> None:
-    witness = Witness()
-    house = await make_house(witness)
-    house.scene.change(forwarding=Forwarding(TrustList(["127.0.0.1"]), ["x-forwarded-for"]))
-    told = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
-    caller = await Caller.connect(house, first=block(command=0x20) + told)
-    await caller.read_to(b"seen")
-
-    assert witness.scopes[0]["client"] == caller.socket.getsockname()
-    assert witness.scopes[0]["server"] == house.address
-    await leave(house, caller)
-
-
-@pytest.mark.parametrize(
-    ("trusted", "client"), [("198.51.100.7", "192.0.2.9"), ("127.0.0.1", "198.51.100.7")]
-)
-@on_both_loops
-async def test_forwarded_fields_are_judged_by_the_announced_client(trusted: str, client: str) -> None:
-    witness = Witness()
-    house = await make_house(witness)
-    house.scene.change(forwarding=Forwarding(TrustList([trusted]), ["x-forwarded-for"]))
-    told = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
-    caller = await Caller.connect(house, first=LINE + told)
-    await caller.read_to(b"seen")
-
-    assert witness.scopes[0]["client"][0] == client
-    await leave(house, caller)
-
-
 @pytest.mark.parametrize(
     ("version", "first"),
     [
@@ -182,30 +120,6 @@ async def test_whatever_else_comes_first_ends_the_connection_and_is_told(version
     assert house.scene.log.count("refused a connection from 127.0.0.1: ") == 1
     assert witness.scopes == []
     assert house.scene.access_lines == []
-
-
-@on_both_loops
-async def test_many_refusals_are_one_line() -> None:
-    house = await make_house(Witness())
-    callers = [await Caller.connect(house, first=b"nonsense") for _ in range(20)]
-    for caller in callers:
-        await caller.until_closed()
-    await leave(house, *callers)
-
-    assert house.scene.log.count("WARNING  refused a connection") == 1
-
-
-@on_both_loops
-async def test_a_peer_that_is_no_proxy_is_closed_before_it_says_anything() -> None:
-    witness = Witness()
-    house = await make_house(witness, proxies=("192.0.2.1",))
-    with no_descriptor_lost():
-        caller = await Caller.connect(house, first=LINE + GET)
-        await caller.until_closed()
-        await leave(house, caller)
-
-    assert "--proxy-allow-from" in house.scene.log
-    assert witness.scopes == []
 
 
 @pytest.mark.parametrize("first", [b"", LINE[:20], block()[:14], LINE, block()])

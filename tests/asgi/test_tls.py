@@ -10,10 +10,8 @@ import pytest
 from appserve.asgi.preamble_transport import PreambleTransport
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
-from appserve.net.tls_context import TlsFiles, make_context
 from tests.asgi.calls import Caller, Cut, House, no_descriptor_lost, until, until_it_stands_still
 from tests.asgi.fakes import Scene, on_both_loops, turns
-from tests.certificates import certificates
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -92,18 +90,6 @@ async def test_bytes_may_come_in_any_pieces() -> None:
     for _ in range(2):
         answer = await caller.read_to(b"https /")
         caller.received = answer.partition(b"https /")[2]
-    await leave(house, caller)
-
-
-@on_both_loops
-async def test_many_records_in_one_piece_are_all_read() -> None:
-    house = await in_house(hello)
-    caller = await Caller.connect(house, tls=True)
-    await caller.shake_hands()
-    await caller.send_raw(b"".join(caller.encrypt(GET) for _ in range(50)))
-    answers = b""
-    while answers.count(b"https /") < 50:
-        answers += await caller.receive()
     await leave(house, caller)
 
 
@@ -338,36 +324,6 @@ async def test_a_client_that_does_not_know_our_authority_makes_no_noise() -> Non
     await leave(house, caller)
 
     assert not [level for level in ("INFO", "WARNING", "ERROR") if level in house.scene.log]
-
-
-@on_both_loops
-async def test_a_plain_request_is_told_that_tls_is_spoken() -> None:
-    house = await in_house(hello)
-    caller = await Caller.connect(house)
-    await caller.send(GET)
-
-    answer = await caller.read_to_end()
-    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b"https" in answer
-    await leave(house, caller)
-
-
-@on_both_loops
-async def test_a_client_without_a_certificate_is_told_that_one_is_required() -> None:
-    made = certificates()
-    files = TlsFiles(made.shop.certfile, made.shop.keyfile, cert_reqs="required", ca_certs=made.authority)
-    house = await in_house(hello, context=make_context(files))
-    caller = await Caller.connect(house, tls=True)
-    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
-        await caller.send(GET + b"x" * 100_000)
-        await caller.read_to_end()
-    caller.close()
-    ann = await Caller.connect(house, tls=True, shows=made.ann)
-    await ann.send(GET)
-    await ann.read_to(b"https /")
-    await leave(house, ann)
-
-    assert "ERROR" not in house.scene.log
 
 
 @pytest.mark.parametrize("handshake", ["none", "half", "done"])

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from appserve.config.settings import Settings
 from appserve.observe.scoreboard import ACCEPTED, CONNECTIONS, REFUSED, TIMEOUTS
 from appserve.workers.channel import RetireOrder
-from appserve.workers.context import make_preamble
-from tests.http.proxy_headers import LOCAL, block, line, tls
+from tests.http.proxy_headers import block, line, tls
 from tests.workers.sync_worker import GET, Client, Worker, until
 
 # Python 3.12 and later: pytest-timeout has a thread, which the forked process does not need.
@@ -49,36 +47,6 @@ def how_it_ends(client: Client) -> bytes:
         return b""
 
 
-def test_settings_say_whether_a_header_is_expected():
-    assert make_preamble(Settings(), None) is None
-
-    rules = make_preamble(Settings(proxy_protocol="v2", proxy_allow_from=("10.0.0.0/8",)), None)
-    assert rules is not None and rules.proxies is not None
-    assert (rules.proxy_protocol, rules.make_session) == ("v2", None)
-    assert rules.proxies.trusts("10.1.2.3")
-    assert not rules.proxies.trusts("127.0.0.1")
-
-
-def test_each_connection_has_the_client_of_its_header(serve: Serve):
-    worker = serve()
-    for header, expected in [
-        (line(), b"http 192.0.2.7"),
-        (block(vectors=tls()), b"https 192.0.2.7"),
-        (LOCAL, b"http 127.0.0.1"),
-    ]:
-        client = worker.connect()
-        client.send(header)
-        assert client.ask().body == client.ask().body == expected
-    until(lambda: worker.access.count("192.0.2.7 - ") == 4)
-
-
-def test_a_proxy_may_be_on_a_unix_socket(serve: Serve, tmp_path: Path):
-    worker = serve(bind=f"unix:{tmp_path}/s")
-    client = worker.connect()
-
-    assert client.ask(line() + GET).body == b"http 192.0.2.7"
-
-
 def test_a_header_in_pieces_costs_no_turns_of_the_loop_while_it_is_waited_for(serve: Serve):
     worker = serve()
     client, other = worker.connect(), worker.connect()
@@ -113,19 +81,6 @@ def test_those_without_a_header_are_turned_away_and_cost_one_line_of_the_log(ser
     # One a second, however long the twenty take; no time passes between most of them.
     assert worker.log.count("refused a connection") < 20
     assert worker.access.count("\n") == 1
-
-
-def test_a_peer_that_is_no_proxy_is_turned_away(serve: Serve):
-    worker = serve(proxy_allow_from=("192.0.2.1",))
-    worker.await_sweeps()
-    descriptors = worker.descriptors()
-    client = worker.connect()
-
-    assert how_it_ends(client) == b"", "without a byte sent"
-    worker.await_word(REFUSED, 1)
-    worker.await_log("refused a connection from 127.0.0.1: ")
-    assert "--proxy-allow-from" in worker.log
-    until(lambda: worker.descriptors() == descriptors)
 
 
 def test_a_header_that_does_not_come_in_time_ends_the_connection_without_a_word(serve: Serve):

@@ -1,12 +1,9 @@
 """Connections that begin with a PROXY header, and those that should."""
 
-import contextlib
 import dataclasses
 import select
 import socket
-import ssl
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 from wsgiref.validate import validator
 
@@ -14,11 +11,8 @@ import pytest
 
 from appserve.connection.preamble import PreambleRules
 from appserve.http.forwarded import TrustList
-from appserve.net.tls_session import TlsSession
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WsgiConnection
-from tests.certificates import certificates
-from tests.http.proxy_headers import CALLED, CLIENT, LOCAL, UNKNOWN, block, line, raw_block, tls, unix_block
-from tests.net.tls_visit import serving
+from tests.http.proxy_headers import CALLED, CLIENT, block, line, tls
 from tests.wsgi.talk import GET, Environ, Talk, head, hello
 
 TalkTo = Callable[..., Talk]
@@ -72,49 +66,6 @@ def behind(talk_to: TalkTo, seen: Seen) -> Callable[..., Talk]:
 # ── what the application sees ──
 
 
-@pytest.mark.parametrize("version", ["v1", "v2", "auto"])
-def test_the_client_is_the_one_that_the_proxy_tells_of(behind: TalkTo, seen: Seen, version: str):
-    talk = behind(version)
-
-    assert talk.ask((block() if version == "v2" else line()) + GET).status == 200
-    assert seen.addresses == TOLD
-    assert seen.scheme == ("http", "")
-
-
-def test_an_ipv6_client_is_told_in_the_usual_form(behind: TalkTo, seen: Seen):
-    behind().ask(line(("2001:DB8:0::7", 1), ("FE80::1", 65535)) + GET)
-
-    assert seen.addresses == ("2001:db8::7", "1", "[fe80::1]", "65535")
-
-
-def test_a_client_that_speaks_tls_with_the_proxy_is_served_https(behind: TalkTo, seen: Seen):
-    behind().ask(block(vectors=tls()) + GET)
-
-    assert seen.addresses == TOLD
-    assert seen.scheme == ("https", "on")
-
-
-@pytest.mark.parametrize(("vectors", "port", "scheme"), [(b"", "80", "http"), (tls(), "443", "https")])
-def test_the_client_of_a_proxys_unix_socket_has_no_address(
-    behind: TalkTo, seen: Seen, vectors: bytes, port: str, scheme: str
-):
-    behind().ask(unix_block(vectors) + GET)
-
-    assert seen.addresses == ("", "", "localhost", port)
-    assert seen.scheme[0] == scheme
-
-
-@pytest.mark.parametrize("header", [LOCAL, UNKNOWN, raw_block(b"", 0x00), raw_block(b"what", 0x11, 0x20)])
-def test_a_connection_of_which_nothing_is_told_keeps_its_own_addresses(
-    behind: TalkTo, seen: Seen, header: bytes
-):
-    talk = behind()
-
-    assert talk.ask(header + GET).status == 200
-    assert seen.addresses == OF_THE_SOCKET
-    assert talk.log.text == ""
-
-
 def test_the_header_may_come_byte_by_byte_and_changes_nothing_else(behind: TalkTo, seen: Seen):
     for header in (line(), block(vectors=tls())):
         seen.environs.clear()
@@ -127,15 +78,6 @@ def test_the_header_may_come_byte_by_byte_and_changes_nothing_else(behind: TalkT
         assert seen.addresses == TOLD
 
 
-def test_one_header_is_for_all_requests_of_its_connection(behind: TalkTo, seen: Seen):
-    talk = behind()
-    talk.send(line() + GET + GET)
-    assert len(talk.responses("GET", "GET")) == 2
-    talk.ask()
-
-    assert [environ["REMOTE_ADDR"] for environ in seen.environs] == [CLIENT[0]] * 3
-
-
 def test_a_second_header_is_no_request(behind: TalkTo, seen: Seen):
     talk = behind()
     talk.ask(line() + GET)
@@ -146,26 +88,6 @@ def test_a_second_header_is_no_request(behind: TalkTo, seen: Seen):
     assert len(seen.environs) == 1
 
 
-def test_connections_do_not_change_each_other(behind: TalkTo, seen: Seen):
-    first, second = behind(), behind()
-    second.ask(block(vectors=tls()) + GET)
-    seen.environs.clear()
-    first.ask(LOCAL + GET)
-
-    assert seen.addresses == OF_THE_SOCKET
-    assert seen.scheme == ("http", "")
-
-
-def test_the_access_log_names_the_client(behind: TalkTo):
-    served, refused = behind(), behind()
-    served.ask(line() + GET)
-    refused.send(line() + b"nonsense\r\n\r\n")
-    refused.responses("GET")
-
-    assert served.access.text.startswith(f"{CLIENT[0]} - ")
-    assert refused.access.text.startswith(f"{CLIENT[0]} - ")
-
-
 def test_where_none_is_expected_a_header_is_a_bad_request(talk_to: TalkTo, seen: Seen):
     for header in (line(), block()):
         talk = talk_to(seen)
@@ -173,29 +95,6 @@ def test_where_none_is_expected_a_header_is_a_bad_request(talk_to: TalkTo, seen:
 
         assert talk.receive().startswith(b"HTTP/1.1 400 ")
     assert seen.environs == []
-
-
-def test_a_handshake_in_the_same_segment_as_the_header_is_left_to_tls(talk_to: TalkTo, seen: Seen):
-    talk = talk_to(
-        seen,
-        peer=PROXY,
-        preamble=PreambleRules("v2", TrustList(["192.0.2.1"]), partial(TlsSession, serving())),
-    )
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = certificates().client_context()
-    client = context.wrap_bio(incoming, outgoing, server_hostname="shop.example")
-    with contextlib.suppress(ssl.SSLWantReadError):
-        client.do_handshake()
-    talk.send(block() + outgoing.read())
-    incoming.write(talk.receive())
-    client.do_handshake()
-    client.write(GET)
-    talk.send(outgoing.read())
-    incoming.write(talk.receive())
-
-    assert client.read().startswith(b"HTTP/1.1 200 OK\r\n")
-    assert seen.addresses == TOLD
-    assert seen.scheme == ("https", "on")
 
 
 # ── what is turned away ──
@@ -244,12 +143,6 @@ def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
     assert "--proxy-allow-from" in talk.log.text
     assert f"refused a connection from {peer[0] if peer else 'a local client'}: " in talk.log.text
     assert talk.row.totals().refused == 1
-
-
-def test_the_client_of_a_unix_socket_can_be_a_proxy(behind: TalkTo, seen: Seen):
-    behind("v1", "unix", peer="").ask(line() + GET)
-
-    assert seen.addresses == TOLD
 
 
 # ── proxies that leave, and proxies that are late ──

@@ -147,14 +147,6 @@ def test_a_request_is_answered_and_the_application_is_told_of_tls(talk_tls):
     assert environ["SSL_CLIENT_VERIFY"] == "NONE"
 
 
-def test_the_certificate_of_the_client_is_told(talk_tls):
-    made, told = certificates(), Told()
-    context = serving(cert_reqs="required", ca_certs=made.authority)
-    talk_tls(told, context=context, client=made.client_context(made.ann)).ask()
-
-    assert told.environ["SSL_CLIENT_S_DN"] == "CN=Ann,O=Shop,C=DE"
-
-
 def test_connections_do_not_see_the_facts_of_others(talk_tls):
     made, told = certificates(), Told()
     context = serving(cert_reqs="optional", ca_certs=made.authority)

@@ -14,13 +14,12 @@ from appserve.connection.origin import Endpoints
 from appserve.errors import Rejected
 from appserve.http.forwarded import TrustList
 from appserve.http.proxy_protocol import read_proxy_header
-from appserve.values import Value
 
 if TYPE_CHECKING:  # OpenSSL is 3 MB, for those with a certificate
     from appserve.net.tls_session import TlsSession
 
 
-class PreambleRules(Value):
+class PreambleRules:
     """What all connections of a server begin with.
 
     proxy_protocol  "v1", "v2" or "auto", which is either; "" when no header is expected
@@ -28,9 +27,17 @@ class PreambleRules(Value):
     make_session    makes the TLS of a connection; None without TLS
     """
 
-    proxy_protocol: str = ""
-    proxies: TrustList | None = None
-    make_session: "Callable[[], TlsSession] | None" = None
+    __slots__ = ("make_session", "proxies", "proxy_protocol")
+
+    def __init__(
+        self,
+        proxy_protocol: str = "",
+        proxies: TrustList | None = None,
+        make_session: "Callable[[], TlsSession] | None" = None,
+    ) -> None:
+        self.proxy_protocol = proxy_protocol
+        self.proxies = proxies
+        self.make_session = make_session
 
     def check_peer(self, host: str) -> None:
         """Raises Rejected (403) for a peer that is not among the proxies: it could announce any client. It
