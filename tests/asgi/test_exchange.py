@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from appserve.asgi.exchange import MESSAGES_PER_TURN, Answer, Exchange
-from appserve.asgi.scope import Field
+from appserve.asgi.scope import Field, Headers
 from appserve.errors import AppMistake, ClientDisconnected
 from appserve.http.messages import RequestHead, RequestLine, Rules
 from tests.asgi.fakes import on_both_loops, turns
@@ -62,9 +62,10 @@ class FakeWire:
 def make(body_length: int = 0) -> tuple[Exchange, FakeWire]:
     wire = FakeWire()
     line = RequestLine("GET", b"/", "1.1", b"/", b"/", b"", b"")
-    head: RequestHead[Field] = RequestHead(
+    head: RequestHead[Headers] = RequestHead(
         line,
         [],
+        {},
         Rules("1.1", False, False, body_length, expects_continue=False, upgrade=b"", may_be_held=False),
     )
     return Exchange(wire, head, {"type": "http"}, 0), wire

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from appserve.asgi.scope import Field, asgi_fields
+from appserve.asgi.scope import Field, Headers, asgi_fields
 from appserve.errors import Rejected
 from appserve.http.date import DateFields
 from appserve.http.fields import Fields
@@ -12,7 +12,7 @@ from appserve.http.messages import Event, Limits, RequestHead
 from tests.conformance.case import CLOSES, ENDS, OPEN, WAITS, Case, Request, Then
 from tests.conformance.wire import Malformed, read_response
 
-Head = RequestHead[Field]
+Head = RequestHead[Headers]
 
 DATE_FIELDS = DateFields(1_000_000_000)
 
@@ -54,7 +54,7 @@ class Driver:
     early: answers when the head is there, and reads the body afterwards.
     """
 
-    connection: Http1Connection[Field, Field]
+    connection: Http1Connection[Headers, Field]
     early: bool = False
     seen: list[Seen] = field(default_factory=list)
     written: list[bytes] = field(default_factory=list)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from appserve.asgi.scope import Field, asgi_fields
+from appserve.asgi.scope import Field, Headers, asgi_fields
 from appserve.errors import AppMistake, Rejected
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Event, Limits
@@ -18,7 +18,7 @@ from tests.conformance.wire import Response, read_response
 SHARED = asgi_fields()
 
 
-def connection_after(request: bytes) -> Http1Connection[Field, Field]:
+def connection_after(request: bytes) -> Http1Connection[Headers, Field]:
     """A connection that has read this request, up to its END if it is all there."""
     connection = make_connection(Limits(), SHARED)
     connection.receive_data(request)
@@ -26,12 +26,12 @@ def connection_after(request: bytes) -> Http1Connection[Field, Field]:
     return connection
 
 
-def pull(connection: Http1Connection[Field, Field]) -> None:
+def pull(connection: Http1Connection[Headers, Field]) -> None:
     while connection.next_event() not in {Event.END, Event.NEED_DATA}:
         pass
 
 
-def answer_in_bytes(answer: Answer) -> tuple[Http1Connection[Field, Field], bytes, AppMistake | None]:
+def answer_in_bytes(answer: Answer) -> tuple[Http1Connection[Headers, Field], bytes, AppMistake | None]:
     """The connection after this response, what was written, and the mistake that ended it if any."""
     connection = connection_after(answer.request)
     written = []

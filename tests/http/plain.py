@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from appserve.asgi.scope import AsgiFields, Headers
 from appserve.errors import Rejected
 from appserve.http.date import DateFields
 from appserve.http.fields import Fields
@@ -9,9 +10,9 @@ from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Event, Limits, RequestHead
 
 Pair = tuple[bytes, bytes]
-Plain = Fields[Pair, Pair]
-PlainConnection = Http1Connection[Pair, Pair]
-PlainHead = RequestHead[Pair]
+Plain = Fields[Headers, Pair]
+PlainConnection = Http1Connection[Headers, Pair]
+PlainHead = RequestHead[Headers]
 
 DATE_FIELDS = DateFields(784111777)  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110
 DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
@@ -21,7 +22,7 @@ LIMITS = Limits()
 
 def plain_fields() -> Plain:
     """A new memory; nothing is remembered yet."""
-    return Fields(lambda name: name, lambda value: value, lambda field: field)
+    return AsgiFields()
 
 
 def connect(fields: Plain | None = None, limits: Limits = LIMITS) -> PlainConnection:

@@ -3,34 +3,41 @@ from typing import Any
 
 import pytest
 
+from appserve.asgi.scope import AsgiFields
 from appserve.errors import AppMistake, Rejected
 from appserve.http.cache import REMEMBERED
-from appserve.http.fields import FORGOTTEN, LINES_OF_NAME, LONGEST, SECRET, Fields, Meaning
+from appserve.http.fields import LONGEST, LONGEST_NAME, LONGEST_VALUE, SECRET, Fields, Meaning
 from appserve.http.messages import Limits
-from appserve.http.policy import LENGTH, ONE_HOST, FieldKind, read_rules
+from appserve.http.policy import FieldKind
 from appserve.http.request_line import read_request_line
+from appserve.wsgi.environ import CgiFields
 from tests.http.plain import GET, after, connect, head_bytes, only_head, plain_fields
 
 HOST = (FieldKind.HOST.value, b"a.example")
+LINE = read_request_line(b"GET / HTTP/1.1")
+USUAL = b"Host: a.example\r\nAccept: */*\r\nContent-Length: 5\r\nX-Id: 7"
+
+
+def read(
+    fields: Fields[Any, Any], block: bytes, line: bytes = b"GET / HTTP/1.1", limits: Limits | None = None
+) -> Any:
+    """What a block of fields means, or why it is refused."""
+    try:
+        return fields.read(read_request_line(line), block, limits or Limits())
+    except Rejected as rejected:
+        return rejected.status, rejected.reason
 
 
 # ── request fields ──
 
 
-def test_a_field_is_the_pair_of_both_forms():
-    fields: Fields[tuple[int, str], object] = Fields(len, bytes.decode, lambda field: (b"", b""))
-
-    assert fields.read_field(b"Accept: text/html")[0] == (6, "text/html")
-    assert fields.form(b"Host", b"a.example") == (4, "a.example")
-
-
 @pytest.mark.parametrize("line", [b"X-A: b", b"x-a:b", b"X-A:  \tb \t", b"X-a: b"])
 def test_names_are_in_lower_case_and_values_without_outer_blanks(line: bytes):
-    assert plain_fields().read_field(line) == ((b"x-a", b"b"), None)
+    assert plain_fields().read_field(line) == (b"x-a", b"b", None)
 
 
 def test_a_value_may_have_inner_blanks_colons_and_bytes_of_any_text():
-    assert plain_fields().read_field(b"X: a:b  c\t\xe4\xff")[0] == (b"x", b"a:b  c\t\xe4\xff")
+    assert plain_fields().read_field(b"X: a:b  c\t\xe4\xff") == (b"x", b"a:b  c\t\xe4\xff", None)
 
 
 @pytest.mark.parametrize(
@@ -38,13 +45,19 @@ def test_a_value_may_have_inner_blanks_colons_and_bytes_of_any_text():
     [b"X", b"", b": a", b"X : a", b"X\t: a", b" X: a", b"(X): a", b"X\xe4: a"]
     + [b"X: a%cb" % byte for byte in (0, 1, 8, 10, 11, 13, 31, 127)],
 )
-def test_what_is_not_in_the_grammar_is_400(line: bytes):
-    fields = plain_fields()
+@pytest.mark.parametrize("kind", [AsgiFields, CgiFields])
+def test_what_is_not_in_the_grammar_is_400_whether_the_names_are_known_or_not(
+    line: bytes, kind: type[Fields[Any, Any]]
+):
+    fields = kind()
+    assert len(read(fields, b"Host: a.example\r\nX: a")) == 3
 
     for _ in range(2):
         with pytest.raises(Rejected) as caught:
             fields.read_field(line)
         assert caught.value.status == 400
+        assert read(fields, b"Host: a.example\r\n" + line)[0] == 400
+        assert read(fields, line + b"\r\nHost: a.example")[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -64,89 +77,145 @@ def test_what_is_not_in_the_grammar_is_400(line: bytes):
 def test_a_field_that_concerns_the_connection_says_so(line: bytes, special: tuple[int, bytes] | None):
     fields = plain_fields()
 
-    assert fields.read_field(line)[1] == special
-    assert fields.read_field(line)[1] == special
+    assert fields.read_field(line)[2] == special
+    assert fields.read_field(line)[2] == special
+
+
+BLOCKS = [
+    b"",
+    b"Host: a.example",
+    USUAL,
+    b"host: a.example\r\naccept: */*",
+    b"Host:a.example",
+    b"Host: a.example\r\nX-Id:  b \t\r\nX-Empty: \r\nX-None:",
+    b"Host: a.example\r\nX-Id: \xa0a\x85",
+    b"Host: a.example\r\nX-Id: a: b\r\nX-Id: c",
+    b"Host: a.example\r\nCookie: a=b\r\nX-Id: 1\r\nCookie: c=d",
+    b"Host: a.example\r\nhost: a.example",
+    b"Host: a.example\r\nHost: b.example",
+    b"Host: a.example, b.example",
+    b"Host: ",
+    b"Accept: */*",
+    *(
+        b"Host: a.example\r\nConnection: " + value
+        for value in (b"close", b"keep-alive", b"Close, x", b"upgrade", b"host")
+    ),
+    *(
+        b"Host: a.example\r\nContent-Length: " + value
+        for value in (b"0", b"7", b"007", b"11", b"+5", b"5,5", b"0x5", b"5" * 16, b"", b"\xb2", b"5 5")
+    ),
+    b"Host: a.example\r\nContent-Length: 5\r\nContent-Length: 5",
+    b"Host: a.example\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+    b"Host: a.example\r\nTransfer-Encoding: chunked",
+    b"Host: a.example\r\nExpect: 100-continue\r\nContent-Length: 5",
+    b"Host: a.example\r\nUpgrade: h2c\r\nConnection: upgrade",
+    b"Host: a.example\r\nX_Y: 1\r\nContent_Length: 5",
+    b"Host: a.example\r\nX-Id: " + b"a" * 94,
+    b"Host: a.example\r\nX-Id: " + b"a" * 95,
+    b"Host: a.example" + b"\r\nX-Id: a" * 7,
+    b"Host: a.example" + b"".join(b"\r\nX-%d: a" % number for number in range(8)),
+    b"Host: a.example\nX-Id: a",
+    b"Host: a.example\r\nX-Id: a\rb",
+    b"Host: a.example\r\n X-Id: a",
+]
+"""They meet a limit of 10 bytes of body, 100 bytes a line and 8 lines."""
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET / HTTP/1.1", b"POST / HTTP/1.0", b"TRACE / HTTP/1.1", b"GET http://b.example/ HTTP/1.1"]
+)
+@pytest.mark.parametrize("kind", [AsgiFields, CgiFields])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_means_the_same_whether_its_names_were_seen_before(
+    block: bytes, kind: type[Fields[Any, Any]], line: bytes
+):
+    limits = Limits(body=10, field_size=100, fields=8)
+    fields = kind()
+    for other in BLOCKS:
+        read(fields, other)
+        read(fields, other, b"POST / HTTP/1.0")
+    first = read(kind(), block, line, limits)
+    plain = kind()
+    plain.names = NeverKnown()
+
+    assert [read(fields, block, line, limits), read(fields, block, line, limits)] == [first, first]
+    assert read(plain, block, line, limits) == first
+
+
+class NeverKnown(dict[Any, Any]):
+    def __missing__(self, name: object) -> Any:
+        raise KeyError(name)
+
+    def __setitem__(self, name: object, form: object) -> None:
+        pass
+
+
+def test_lines_of_one_name_are_one_list_and_cookies_are_joined_as_cookies():
+    block = b"Host: a\r\nX: 1\r\nCookie: a=b\r\nX: 2\r\nCookie: c=d"
+
+    variables, values, _ = read(CgiFields(), block)
+    headers, by_name, _ = read(AsgiFields(), block)
+
+    assert variables == values == {"HTTP_HOST": "a", "HTTP_X": "1,2", "HTTP_COOKIE": "a=b; c=d"}
+    assert by_name == {b"host": b"a", b"x": b"1,2", b"cookie": b"a=b; c=d"}
+    assert headers == [(b"host", b"a"), (b"x", b"1"), (b"cookie", b"a=b"), (b"x", b"2"), (b"cookie", b"c=d")]
 
 
 # ── what is remembered ──
 
 
-def test_a_line_is_judged_once():
-    calls: list[bytes] = []
-    fields: Fields[tuple[object, object], object] = Fields(
-        calls.append, calls.append, lambda field: (b"", b"")
-    )
-
-    fields.read_marked(b"Accept: a")
-    assert list(fields.read) == [b"Accept: a"]
-    fields.read_marked(b"Accept: b")
-
-    assert calls == [b"accept", b"a", b"b"], "the name was turned into its form twice"
-
-
-@pytest.mark.parametrize("name", sorted(FORGOTTEN))
-def test_framing_fields_and_secrets_are_never_remembered(name: bytes):
+def test_of_a_request_s_fields_only_names_and_the_values_of_host_and_connection_are_kept():
     fields = plain_fields()
-    for spelled in (name, name.upper(), name.title()):
+    for _ in range(2):
+        read(
+            fields,
+            b"Host: a.example\r\nCookie: secret1\r\nAuthorization: secret2\r\nX-Id: secret3"
+            b"\r\nContent-Length: 5",
+        )
+
+    kept = repr([getattr(fields, name) for name in Fields.__slots__])
+    assert b"a.example".decode() in kept
+    assert "secret" not in kept
+
+
+@pytest.mark.parametrize(
+    "name", [b"Transfer-Encoding", b"Expect", b"Upgrade", b"X_Y", b"X" * (LONGEST_NAME + 1)]
+)
+def test_a_name_that_needs_every_rule_is_not_remembered(name: bytes):
+    fields = plain_fields()
+    read(fields, b"Host: a.example\r\n" + name + b": chunked")
+
+    assert list(fields.names) == [b"Host"]
+
+
+def test_a_long_host_is_judged_each_time():
+    fields = plain_fields()
+    for length in (LONGEST_VALUE, LONGEST_VALUE + 1):
         for _ in range(2):
-            fields.read_marked(spelled + b": 1")
+            assert len(read(fields, b"Host: " + b"a" * length)) == 3
 
-    assert not fields.read
-    assert not fields.marked
-
-
-def test_long_lines_are_not_remembered():
-    fields = plain_fields()
-    fields.read_marked(b"X: " + b"a" * (LONGEST - 3))
-    fields.read_marked(b"Y: " + b"a" * (LONGEST - 2))
-    fields.read_marked(b"Z" * LONGEST + b": a")
-    fields.read_marked(b"Z" * (LONGEST + 1) + b": a")
-
-    assert [line[:1] for line in fields.read] == [b"X"]
-    assert [name[:1] for name in fields._names] == [b"X", b"Y", b"Z"]
+    assert [len(host) for _, host, _ in fields._rules] == [LONGEST_VALUE]
 
 
 def test_every_memory_is_bounded():
     fields = plain_fields()
     for number in range(3 * REMEMBERED):
-        fields.read_marked(b"X-%d: a" % number)
-        fields.read_marked(b"Connection-%d: a" % number)
-        fields.read_marked(b"Host: a%d" % number)
+        read(fields, b"Host: a%d\r\nX-%d: a\r\nContent-Length: %d" % (number, number, number))
+        read(fields, b"Host: a%d\r\nX-%d: a\r\nContent-Length: %d" % (number, number, number))
         fields.write_field((b"x", b"%d" % number))
         line = b"GET /%d HTTP/1.1" % number
         fields.remember_request_line(line, read_request_line(line))
         fields.read_request_line(b"GET /%d?a HTTP/1.1" % number)
 
     for memory in (
-        fields.read,
-        fields.marked,
-        fields._names,
+        fields.names,
+        fields._rules,
+        fields._bodies,
         fields.written,
         fields.request_lines,
         fields._paths,
     ):
         assert 0 < len(memory) <= REMEMBERED
-
-
-def test_a_name_with_many_values_pushes_nothing_out():
-    fields = plain_fields()
-    fields.read_marked(b"Accept: a")
-    for number in range(3 * REMEMBERED):
-        fields.read_marked(b"X-Request-Id: %d" % number)
-
-    assert b"Accept: a" in fields.read
-    assert len(fields.read) == 1 + LINES_OF_NAME
-
-
-def test_when_all_is_forgotten_each_name_begins_anew():
-    fields = plain_fields()
-    for number in range(LINES_OF_NAME + 1):
-        fields.read_marked(b"X: %d" % number)
-    for number in range(REMEMBERED):
-        fields.read_marked(b"Y-%d: a" % number)
-    fields.read_marked(b"X: new")
-
-    assert b"X: new" in fields.read
 
 
 @pytest.mark.parametrize(
@@ -197,7 +266,7 @@ def test_request_lines_that_seldom_repeat_or_are_translated_are_not_remembered(l
     ],
 )
 def test_a_request_line_means_the_same_whether_its_path_was_seen_before(line: bytes):
-    def read(fields: Fields[Any, Any], line: bytes) -> object:
+    def read_line(fields: Fields[Any, Any], line: bytes) -> object:
         try:
             found = fields.read_request_line(line)
         except Rejected as rejected:
@@ -210,64 +279,17 @@ def test_a_request_line_means_the_same_whether_its_path_was_seen_before(line: by
         with suppress(Rejected):
             fields.read_request_line(line.partition(b"?")[0] + other + b" HTTP/1.1")
 
-    first = read(plain_fields(), line)
-    assert [read(fields, line), read(fields, line)] == [first, first]
-
-
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-@pytest.mark.parametrize("options", [(), ("close",), ("keep-alive",), ("close", "keep-alive"), ("foo",)])
-@pytest.mark.parametrize("length", [None, "0", "7"])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_usual_rules_are_those_of_the_full_judgement(
-    version: str, options: tuple[str, ...], length: str | None, method: str
-):
-    fields = plain_fields()
-    line = read_request_line(f"{method} / HTTP/{version}".encode())
-    lines = ["Host: a.example", *(f"Connection: {option}" for option in options)]
-    if length is not None:
-        lines.append(f"Content-Length: {length}")
-    marks, value = 0, b""
-    specials = []
-    for one in lines:
-        _, mark, told = fields.read_marked(one.encode())
-        marks |= mark
-        if mark == LENGTH:
-            value = told
-        special = fields.read_field(one.encode())[1]
-        assert special is not None
-        specials.append(special)
-
-    for _ in range(2):
-        usual = fields.usual_rules(line, marks, value, Limits())
-        assert usual is None or usual == read_rules(line, specials, Limits())
-        assert usual is not None or (version == "1.0" and length is not None)
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["Upgrade: h2c", "Connection: upgrade", "Transfer-Encoding: chunked", "Expect: 100-continue", "X_Y: 1"],
-)
-def test_what_is_not_usual_is_judged_in_full(line: str):
-    fields = plain_fields()
-    mark = fields.read_marked(line.encode())[1]
-
-    assert fields.usual_rules(read_request_line(b"GET / HTTP/1.1"), mark, b"", Limits()) is None
-
-
-@pytest.mark.parametrize("length", [b"", b"+5", b"5,5", b"0x5", b"5" * 16, b"11"])
-def test_a_length_that_is_not_plainly_right_is_judged_in_full(length: bytes):
-    line = read_request_line(b"POST / HTTP/1.1")
-
-    assert plain_fields().usual_rules(line, ONE_HOST | LENGTH, length, Limits(body=10)) is None
+    first = read_line(plain_fields(), line)
+    assert [read_line(fields, line), read_line(fields, line)] == [first, first]
 
 
 def test_a_refusal_is_not_remembered():
     fields = plain_fields()
     for _ in range(2):
-        with pytest.raises(Rejected):
-            fields.usual_rules(read_request_line(b"GET / HTTP/1.1"), 0, b"", Limits())
+        assert read(fields, b"Accept: */*")[0] == 400
+        assert read(fields, b"Host: a b")[0] == 400
 
-    assert not fields.rules
+    assert not fields._rules
 
 
 # ── response fields ──
@@ -329,7 +351,7 @@ def test_secrets_in_responses_are_never_remembered(name: bytes):
 
 
 def test_long_and_changeable_response_fields_are_not_remembered():
-    fields: Fields[object, object] = Fields(len, len, lambda field: (field[0], field[1]))
+    fields: Any = plain_fields()
     fields.write_field((b"x", b"a" * LONGEST))
     fields.write_field([b"x", b"a"])
 

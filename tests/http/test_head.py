@@ -47,7 +47,7 @@ def test_a_head_that_is_not_complete_has_no_end_yet():
         (b"PROXY TCP4 1.2.3.4 ", 400),
         (b"GET /\r\n", 400),
         (b"GET / HTTP/2.0\r\n", 505),
-        (b"BREW / HTTP/1.1\r\n", 501),
+        (b"CONNECT / HTTP/1.1\r\n", 501),
         (b"GET / HTTP/1.1\n", 400),
         (b"GET / HTTP/1.1\r\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: a\nY", 400),

@@ -116,8 +116,13 @@ def test_other_major_versions_are_505(version: str):
     assert refusal(f"GET / HTTP/{version}") == 505
 
 
-@pytest.mark.parametrize("text", ["BREW / HTTP/1.1", "get / HTTP/1.1", "CONNECT a.example:443 HTTP/1.1"])
-def test_methods_that_cannot_be_carried_are_501(text: str):
+@pytest.mark.parametrize("method", ["BREW", "get", "VERSION-CONTROL", "!#$%&'*+-.^_`|~0aZ", "M" * 32])
+def test_a_method_is_any_token(method: str):
+    assert read(f"{method} / HTTP/1.1").method == method
+
+
+@pytest.mark.parametrize("text", ["M" * 33 + " / HTTP/1.1", "CONNECT a.example:443 HTTP/1.1"])
+def test_connect_and_a_method_longer_than_32_bytes_are_501(text: str):
     assert refusal(text) == 501
 
 

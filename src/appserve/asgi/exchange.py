@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from typing import Any, Protocol
 
-from appserve.asgi.scope import Field, Scope
+from appserve.asgi.scope import Field, Headers, Scope
 from appserve.errors import AppMistake, ClientDisconnected
 from appserve.http.messages import RequestHead
 
@@ -127,7 +127,7 @@ class Exchange:
     head_parts: list[bytes]
     length: int
 
-    def __init__(self, wire: Wire, head: RequestHead[Field], scope: Scope, called_at: int) -> None:
+    def __init__(self, wire: Wire, head: RequestHead[Headers], scope: Scope, called_at: int) -> None:
         self._wire = wire
         self.head = head
         self.scope = scope

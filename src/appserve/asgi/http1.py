@@ -11,7 +11,16 @@ from collections.abc import Iterable
 
 from appserve.asgi.exchange import STARTED, Exchange
 from appserve.asgi.registry import Registry
-from appserve.asgi.scope import Field, Scope, apply_origin, make_scope, make_template, mount, read_origin
+from appserve.asgi.scope import (
+    Field,
+    Headers,
+    Scope,
+    apply_origin,
+    make_scope,
+    make_template,
+    mount,
+    read_origin,
+)
 from appserve.asgi.stream import READ_BOUND, Stream
 from appserve.connection.origin import Endpoints
 from appserve.connection.record import RequestRecord
@@ -60,7 +69,7 @@ class Http1Driver:
         self._stream = stream
         self._registry = registry
         self._service = service
-        self._http: Http1Connection[Field, Field] = Http1Connection(
+        self._http: Http1Connection[Headers, Field] = Http1Connection(
             service.limits, service.fields, service.date_fields
         )
         self._record = RequestRecord(service.tally, service.access, "")
@@ -157,14 +166,13 @@ class Http1Driver:
         elif self._stream.reading_paused:
             self._stream.resume_reading()
 
-    def _begin(self, head: RequestHead[Field], now: int) -> None:
+    def _begin(self, head: RequestHead[Headers], now: int) -> None:
         registry = self._registry
         record = self._record
         record.begin()
         if record.access is not None:
-            known = dict(head.fields)  # now, because the application may change the list
-            record.referer = known.get(b"referer", b"").decode("latin-1")
-            record.agent = known.get(b"user-agent", b"").decode("latin-1")
+            record.referer = head.values.get(b"referer", b"").decode("latin-1")
+            record.agent = head.values.get(b"user-agent", b"").decode("latin-1")
         exchange = Exchange(self, head, make_scope(self._template, head, registry.state), now)
         self._exchange = exchange
         if self._moves and not self._apply_origin(exchange.scope):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from appserve import forked
 from appserve.asgi.exchange import Exchange
-from appserve.asgi.scope import Field
+from appserve.asgi.scope import Field, Headers
 from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
 from appserve.connection.service import Service
 from appserve.connection.waiting import AttentionClock, DeadlineQueue
@@ -20,7 +20,7 @@ from appserve.observe.log import Level
 from appserve.observe.scoreboard import ScoreboardRow
 from appserve.tracebacks import application_traceback
 
-AsgiService = Service[Field, Field]
+AsgiService = Service[Headers, Field]
 
 ATTENTION = 0.5
 """Of a longer pause between two looks at the clients the application was the cause; see AttentionClock."""
@@ -193,7 +193,7 @@ class Registry:
             self.report_fault(exchange.head, f"it raised {type(error).__name__}", error)
 
     def report_fault(
-        self, head: RequestHead[Field], problem: str, error: BaseException | None = None
+        self, head: RequestHead[Headers], problem: str, error: BaseException | None = None
     ) -> None:
         """Log that the application did wrong. Query strings stay out of the log: they carry secrets."""
         self.service.tally.app_errors += 1

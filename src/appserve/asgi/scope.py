@@ -23,9 +23,39 @@ HTTP_SPEC_VERSION = "2.5"
 _ASGI = {"version": "3.0", "spec_version": HTTP_SPEC_VERSION}
 
 
-def asgi_fields() -> Fields[Field, Field]:
-    """A new memory of field lines for ASGI: fields are (name, value) bytes both ways."""
-    return Fields(_as_is, _as_is, _spell)
+Headers = list[Field]
+"""The fields of a request, names in lower case."""
+
+
+class AsgiFields(Fields[Headers, Field]):
+    """How ASGI applications read and write fields: (name, value) bytes both ways."""
+
+    __slots__ = ()
+
+    def name_form(self, name: bytes) -> bytes:
+        return name
+
+    def text(self, octets: bytes) -> bytes:
+        return octets
+
+    def octets(self, text: Any) -> bytes:
+        value: bytes = text
+        return value
+
+    def of_values(self, values: dict[bytes, bytes]) -> Headers:
+        return list(values.items())
+
+    def of_lines(self, fields: Headers, values: dict[bytes, bytes]) -> Headers:
+        return fields
+
+    def copy(self, fields: Headers) -> Headers:
+        return fields.copy()
+
+    def spell(self, field: Field) -> tuple[bytes, bytes]:
+        return _spell(field)
+
+
+asgi_fields = AsgiFields
 
 
 def make_template(scheme: str, client: Address | None, server: Address | None, root_path: str) -> Scope:
@@ -46,7 +76,7 @@ def make_template(scheme: str, client: Address | None, server: Address | None, r
     }
 
 
-def make_scope(template: Scope, head: RequestHead[Field], state: Mapping[str, Any] | None) -> Scope:
+def make_scope(template: Scope, head: RequestHead[Headers], state: Mapping[str, Any] | None) -> Scope:
     """The scope of one request. `state` is the lifespan's, or None if the application has no lifespan.
 
     Source: asgiref "HTTP & WebSocket" 2.5, "HTTP Connection Scope"; "Lifespan" 2.0, "Lifespan State".
@@ -116,10 +146,6 @@ def mount(scope: Scope, prefix: str, own: str) -> None:
 
 def _is_below(path: str, root: str) -> bool:
     return path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}
-
-
-def _as_is(text: bytes) -> bytes:
-    return text
 
 
 def _spell(field: Any) -> tuple[bytes, bytes]:

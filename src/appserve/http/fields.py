@@ -1,53 +1,44 @@
-"""Field lines, read from requests and written into responses: each distinct line is judged once.
+"""The fields of requests, read, and those of responses, written, in the form of one kind of application.
 
-Clients repeat themselves: of a browser's sixteen fields fifteen are the same in its next request, and
-behind a proxy in everybody's. So a line that passed the grammar is remembered with what it means, and
-the next one costs a dictionary look-up. The memory is bounded, belongs to one process, and never holds
-what must be judged afresh (framing fields) or kept secret (Cookie, Authorization).
+Values differ from request to request, names do not. So a name that passed the grammar is remembered with what
+it becomes for the application, and a head whose names are all known is read in a few calls that run in C:
+split into lines, each at its colon. What it says to the connection follows from Host, Connection and
+Content-Length. Any other head, and any in which something looks wrong, is read line by line with every rule.
 
-The two kinds of application want fields in two forms, so a Fields is made with three functions: `name_form`
-and `value_form` turn a request field into what the application is given, `spell` turns what the application
-hands over into bytes.
+The memories are bounded and belong to one process. A request's values are not kept, but for those of Host and
+Connection.
 """
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Generic, cast
+from operator import methodcaller
+from typing import Any, Generic
 
 from appserve.errors import AppMistake, Rejected
-from appserve.http.cache import REMEMBERED, remember
+from appserve.http.cache import remember
 from appserve.http.messages import F, Limits, R, RequestLine, Rules
-from appserve.http.policy import (
-    KINDS,
-    LENGTH,
-    MARKED,
-    ODD,
-    ONCE,
-    VERSION_1_1,
-    FieldKind,
-    Special,
-    mark_of,
-    read_rules,
-)
-from appserve.http.request_line import FORBIDDEN, LEGAL, QUERY_BYTES, TOKEN, read_request_line
+from appserve.http.policy import KINDS, FieldKind, Special, read_rules
+from appserve.http.request_line import FORBIDDEN, LEGAL, METHODS, QUERY_BYTES, TOKEN, read_request_line
 
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 LONGEST = 256
-"""Longer lines are not remembered: they are rarely repeated, and the memory stays below 1 MiB."""
+"""Longer request lines and response fields are not remembered: they are rarely repeated, and the memory stays
+below 1 MiB."""
 
-LINES_OF_NAME = 64
-"""How many lines of one name are remembered: a name with more values than that (an id of each request, a
-Referer) would push out what is repeated."""
+LONGEST_NAME = 64
+"""Longer field names are not remembered."""
 
+LONGEST_VALUE = 256
+"""A Host or Connection that is longer is judged each time."""
 
-DROPPED_KIND = FieldKind.DROPPED.value
+DROPPED = FieldKind.DROPPED.value
 
-FORGOTTEN = frozenset(
-    {b"content-length", b"transfer-encoding", b"expect", b"cookie", b"authorization", b"proxy-authorization"}
-)
-"""Request fields that are never remembered: framing is judged afresh for every message, secrets not kept."""
+USUAL = frozenset({b"host", b"connection", b"content-length"})
+"""The fields that concern the connection and stand in usual heads. The name of another is not remembered, so
+a head with it is read with every rule."""
 
 SECRET = frozenset({b"set-cookie", b"www-authenticate", b"authorization"})
 """Response fields that are never remembered."""
@@ -95,55 +86,83 @@ FieldNote = tuple[int, int]
 """A Meaning as a plain int, and its number: the length, or 1 for a Connection that says close."""
 
 
-class Fields(Generic[F, R]):
+class Fields(ABC, Generic[F, R]):
     """How one kind of application reads and writes fields, with the memories of one process.
 
-    name_form(name)    what the name of a request field becomes; it is given in lower case
-    value_form(value)  what its value becomes; it is given without outer blanks
-    spell(field)       the (name, value) bytes of a response field; may raise AppMistake
+    F  all fields of a request, in the form that the application is given
+    R  a response field, as the application hands it over
 
-    F, a request field for the application, is the pair of both forms.
+    A kind of application derives from it and says what the forms are.
     """
 
     __slots__ = (
+        "_at_colon",
+        "_blanks",
+        "_bodies",
         "_coding_seen",
-        "_name_form",
-        "_names",
+        "_connection",
+        "_cookie",
+        "_host",
+        "_length",
+        "_line_end",
         "_paths",
-        "_spell",
-        "_value_form",
+        "_rules",
         "_websocket_seen",
-        "marked",
+        "names",
         "oddities",
-        "read",
         "request_lines",
-        "rules",
         "written",
     )
 
-    def __init__(
-        self,
-        name_form: Callable[[bytes], object],
-        value_form: Callable[[bytes], object],
-        spell: Callable[[R], tuple[bytes, bytes]],
-    ) -> None:
-        self._name_form = name_form
-        self._value_form = value_form
-        self._spell = spell
+    def __init__(self) -> None:
         self._websocket_seen = False
         self._coding_seen = False
         self.oddities = Oddities()
-        self._names: dict[bytes, list[Any]] = {}
+        self.names: dict[Any, Any] = {}  # the name as sent → the application's
+        self._line_end, self._blanks = self.text(b"\r\n"), self.text(b" \t")
+        self._at_colon = methodcaller("partition", self.text(b": "))
+        self._host = self.name_form(b"host")
+        self._connection = self.name_form(b"connection")
+        self._cookie = self.name_form(b"cookie")
+        self._length = self.name_form(b"content-length")
         self.request_lines: dict[bytes, RequestLine] = {}
         self._paths: dict[bytes, RequestLine] = {}  # by what stands before the `?` of a query
-        self.read: dict[bytes, F] = {}  # lines that say nothing to the connection
-        self.marked: dict[bytes, tuple[F, int, bytes]] = {}  # lines that do
-        self.rules: dict[int, Rules] = {}
+        self._rules: dict[tuple[str, Any, Any], Rules] = {}  # by version, Host and Connection; without a body
+        self._bodies: dict[int, Rules] = {}  # those of a body of so many bytes and nothing else
         self.written: dict[R, tuple[bytes, FieldNote | None]] = {}
 
-    def form(self, name: bytes, value: bytes) -> F:
-        """What this request field becomes for the application."""
-        return self._pair(self._read_name(name)[0], value)
+    # ── the forms ──
+
+    @abstractmethod
+    def name_form(self, name: bytes) -> Any:
+        """What the name of a request field becomes, given in lower case."""
+
+    @abstractmethod
+    def text(self, octets: bytes) -> Any:
+        """Octets of a head, values among them, in the type that the application has them in: str or bytes."""
+
+    @abstractmethod
+    def octets(self, text: Any) -> bytes:
+        """The opposite of `text`."""
+
+    @abstractmethod
+    def of_values(self, values: dict[Any, Any]) -> F:
+        """The fields of a request in which each name occurs once, given by name."""
+
+    @abstractmethod
+    def of_lines(self, fields: list[tuple[Any, Any]], values: dict[Any, Any]) -> F:
+        """The fields of any request, given as (name, value) in order, and by name with the lines of one name
+        joined."""
+
+    @abstractmethod
+    def copy(self, fields: F) -> F:
+        """These fields for another request: what the application may change is its own."""
+
+    @abstractmethod
+    def spell(self, field: R) -> tuple[bytes, bytes]:
+        """The name and value of a response field. May raise AppMistake."""
+
+    # ── request lines ──
 
     def read_request_line(self, line: bytes) -> RequestLine:
         """The request line in these bytes (no CRLF). Raises Rejected as target.read_request_line."""
@@ -167,149 +186,150 @@ class Fields(Generic[F, R]):
         """Keep a request line that was accepted.
 
         Not one with a query, which seldom repeats and may hold secrets, nor one in absolute-form, whose
-        authority would have to replace the Host of every request that repeats it, nor one of a later minor
-        version, which has to be translated for llhttp.
+        authority would have to replace the Host of every request that repeats it, nor one that llhttp has to
+        be asked about in another form (http1.equivalent).
         """
         if len(line) > LONGEST or request_line.query or request_line.authority:
             return
-        if line.endswith(VERSIONS):
+        if line.endswith(VERSIONS) and request_line.method in METHODS:
             remember(self.request_lines, line, request_line)
 
-    def usual_rules(self, line: RequestLine, marks: int, length: bytes, limits: Limits) -> Rules | None:
-        """What a head amounts to whose fields have these marks, and this as the value of Content-Length; None
-        if it has to be judged in full. Raises Rejected.
+    # ── request fields ──
+
+    def read(self, line: RequestLine, block: bytes, limits: Limits) -> tuple[F, Mapping[Any, Any], Rules]:
+        """The fields of a head, `block` (lines with CRLF between them); their values by name; and what they
+        say to the connection.
+
+        Raises Rejected: 431 for what is over a limit, and as read_field() and policy.read_rules().
         """
-        # hot: bench sync-post. The length is judged for every message; of the rest there are few kinds.
-        if marks & ODD:
-            return None
-        is_1_1 = line.version == "1.1"
-        key = marks | VERSION_1_1 if is_1_1 else marks
-        size = 0
-        if marks & LENGTH:
-            if not is_1_1 or line.method == "TRACE" or not length.isdigit() or len(length) > 15:
-                return None
-            size = int(length)
-            if 0 < limits.body < size:
-                return None
-            key -= LENGTH
-        rules = self.rules.get(key)
+        # hot: bench real.
+        names = self.names
+        lines = self.text(block).split(self._line_end)
+        try:
+            values = {
+                names[name]: value.strip(self._blanks)
+                for name, colon, value in map(self._at_colon, lines)
+                if colon
+            }
+        except KeyError:
+            return self._read_any(line, block, limits)
+        count = len(values)
+        if count != len(lines) or line.authority:
+            return self._read_any(line, block, limits)
+        # Of its bytes no one is forbidden, and every CRLF is one of those at which it was split.
+        if block.translate(None, LEGAL) != b"\r\n" * (count - 1) or len(block) > limits.field_size:
+            return self._read_any(line, block, limits)
+        if count > limits.fields:
+            raise limits.too_many_fields()
+        host, connection = values.get(self._host), values.get(self._connection)
+        rules = self._rules.get((line.version, host, connection))
         if rules is None:
-            specials = [special for mark, special in MARKED.items() if marks & mark]
-            rules = self.rules[key] = read_rules(line, specials, limits)
-        if size:
-            return Rules(rules.version, rules.is_last, rules.closes, size, False, b"", False)
+            rules = self._judge_usual(line, host, connection, limits)
+            if rules is None:
+                return self._read_any(line, block, limits)
+        length = values.get(self._length)
+        if length is not None:
+            # hot: bench sync-post. The length is judged for every message.
+            if not length.isdigit() or not length.isascii() or len(length) > 15 or line.version != "1.1":
+                return self._read_any(line, block, limits)
+            size = int(length)
+            if size:
+                if size > limits.body > 0:
+                    raise limits.body_too_long()
+                if line.method == "TRACE":
+                    return self._read_any(line, block, limits)
+                rules = self._with_body(rules, size)
+        return self.of_values(values), values, rules
+
+    def _judge_usual(self, line: RequestLine, host: Any, connection: Any, limits: Limits) -> Rules | None:
+        """What a head amounts to that says no more to the connection than these values; None if it has to be
+        judged with all of its fields. Raises Rejected."""
+        specials: list[Special] = []
+        if host is not None:
+            specials.append((FieldKind.HOST.value, self.octets(host)))
+        if connection is not None:
+            specials.append((FieldKind.CONNECTION.value, self.octets(connection)))
+        rules = read_rules(line, specials, limits)
+        if sum(len(value) for _, value in specials) <= LONGEST_VALUE:
+            remember(self._rules, (line.version, host, connection), rules)
         return rules
 
-    def judge(self, line: RequestLine, specials: Sequence[Special], limits: Limits) -> Rules:
-        """What the fields that concern the connection amount to. Raises Rejected."""
+    def _with_body(self, rules: Rules, size: int) -> Rules:
+        """The rules of the same head with a body of `size` bytes, in HTTP/1.1."""
+        key = size if rules.closes else -size
+        found = self._bodies.get(key)
+        if found is None:
+            found = rules._replace(body_length=size, may_be_held=False)
+            remember(self._bodies, key, found)
+        return found
+
+    def _read_any(
+        self, line: RequestLine, block: bytes, limits: Limits
+    ) -> tuple[F, Mapping[Any, Any], Rules]:
+        """As read(), whatever the fields are: line by line, with every rule."""
+        lines = block.split(b"\r\n") if block else []
+        if len(lines) > limits.fields:
+            raise limits.too_many_fields()
+        fields: list[tuple[Any, Any]] = []
+        specials: list[Special] = []
+        for field_line in lines:
+            if len(field_line) > limits.field_size:
+                raise limits.field_too_long()
+            name, value, special = self.read_field(field_line)
+            if special is not None:
+                specials.append(special)
+                if special[0] == DROPPED:
+                    self.oddities.dropped_field = field_line.partition(b":")[0]
+                    continue
+            if line.authority and special is not None and special[0] == FieldKind.HOST.value:
+                continue
+            fields.append((name, self.text(value)))
         rules = read_rules(line, specials, limits)
+        if line.authority:
+            # The authority of an absolute-form target takes the place of Host (RFC 9112 §3.2.2).
+            fields.insert(0, (self._host, self.text(line.authority)))
         if rules.upgrade and not self._websocket_seen:
             protocols = [offer.strip(b" \t") for offer in rules.upgrade.lower().split(b",")]
             self._websocket_seen = self.oddities.websocket_offered = b"websocket" in protocols
-        return rules
+        values = self._join(fields)
+        return self.of_lines(fields, values), values, rules
 
-    def read_lines(
-        self, lines: list[bytes], head: bytes, end: int, limits: Limits
-    ) -> tuple[list[Any], int, bytes]:
-        """The application's forms of the field lines of `head`, which ends at `end`; what they say to the
-        connection, as marks; and the value of Content-Length, if it is marked.
+    def _join(self, fields: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+        """The value of each name: lines of one name are one list, in order (RFC 9110 §5.3); for Cookie see
+        RFC 6265 §5.4."""
+        values: dict[Any, Any] = {}
+        for name, value in fields:
+            if name in values:
+                separator = self.text(b"; " if name == self._cookie else b",")
+                values[name] = values[name] + separator + value
+            else:
+                values[name] = value
+        return values
 
-        Raises Rejected for a line that is longer than the limit, or not in the grammar of RFC 9112 §5.
-        """
-        # hot: bench real. A look-up in C for each line that was seen before; then those that concern the
-        # connection, and those that differ from request to request.
-        fields: list[Any] = list(map(self.read.get, lines))
-        marked, names, value_form = self.marked.get, self._names.get, self._value_form
-        marks = 0
-        length = b""
-        is_checked = False
-        for at, form in enumerate(fields):
-            if form is not None:
-                continue
-            line = lines[at]
-            entry = marked(line)
-            if entry is None:
-                if not is_checked:
-                    # Nothing but legal bytes and the line ends at which it was split.
-                    if head[:end].translate(LEGAL).count(0) != 2 * len(lines):
-                        raise Rejected(400, "control character in a request head (RFC 9110 §5.5)")
-                    is_checked = True
-                if len(line) > limits.field_size:
-                    raise limits.field_too_long()
-                name, colon, value = line.partition(b":")
-                known = names(name)
-                if known is not None and colon and not known[1] and not known[2]:
-                    fields[at] = (known[0], value_form(value.strip(b" \t")))  # as in read_marked()
-                    continue
-                entry = self.read_marked(line)
-            fields[at], mark, value = entry
-            if mark:
-                marks |= ODD if mark & marks & ONCE else mark
-                if mark == LENGTH:
-                    length = value
-        return fields, marks, length
-
-    def read_marked(self, line: bytes) -> tuple[F, int, bytes]:
-        """The application's form of a field line (no CRLF), what it says to the connection, and its value
-        if it says anything. It is remembered, in `read` or `marked`, unless it is a secret or frames a body.
-
-        Raises Rejected(400) if the line is not in the grammar of RFC 9112 §5, or is wrong by itself. The
-        caller has to know that there is no control character in it.
-        """
-        # hot: bench sync-real.
-        name, colon, value = line.partition(b":")
-        known = self._names.get(name) or self._read_name(name)
-        if not colon:
-            raise Rejected(400, "malformed field line (RFC 9112 §5)")
-        value = value.strip(b" \t")
-        form: Any = (known[0], self._value_form(value))
-        kind = known[1]
-        if not kind:
-            if known[2] and len(line) <= LONGEST:
-                known[2] -= 1
-                if len(self.read) >= REMEMBERED:
-                    self.read.clear()
-                    self._names.clear()  # with it what each name may still have remembered
-                self.read[line] = form
-            return form, 0, b""
-        mark = mark_of((kind, value))
-        entry = (form, mark, value)
-        if known[2] and len(line) <= LONGEST:
-            remember(self.marked, line, entry)
-        return entry
-
-    def read_field(self, line: bytes) -> tuple[F, Special | None]:
-        """The application's form of a field line (no CRLF), and what it means if it concerns the connection.
+    def read_field(self, line: bytes) -> tuple[Any, bytes, Special | None]:
+        """The application's name of a field line (no CRLF), its value, and what it means if it concerns the
+        connection.
 
         Raises Rejected(400) if the line is not in the grammar of RFC 9112 §5.
         """
         name, colon, value = line.partition(b":")
-        known = self._names.get(name) or self._read_name(name)
-        if not colon:
+        if not colon or TOKEN.fullmatch(name) is None:
             raise Rejected(400, "malformed field line (RFC 9112 §5)")
         if FORBIDDEN.search(value) is not None:
             raise Rejected(400, "control character in a field value (RFC 9110 §5.5)")
         value = value.strip(b" \t")
-        kind = known[1]
-        # Of what is dropped nothing but its presence matters.
-        special = (kind, b"" if kind == DROPPED_KIND else value) if kind else None
-        return self._pair(known[0], value), special
-
-    def _read_name(self, name: bytes) -> list[Any]:
-        """[the application's form of a field name, its Kind or 0, how many more lines to remember]."""
-        if TOKEN.fullmatch(name) is None:
-            raise Rejected(400, "malformed field line (RFC 9112 §5)")
         lower = name.lower()
-        # CGI writes `-` as `_`, so X_Forwarded_For would speak for X-Forwarded-For behind a proxy's back.
-        kind = FieldKind.DROPPED if b"_" in lower else KINDS.get(lower)
-        lines = 0 if lower in FORGOTTEN else LINES_OF_NAME
-        entry = [self._name_form(lower), 0 if kind is None else kind.value, lines]
-        if len(name) <= LONGEST:
-            remember(self._names, name, entry)
-        return entry
+        form = self.name_form(lower)
+        if b"_" in lower:
+            # CGI writes `-` as `_`, so X_Forwarded_For would pass for X-Forwarded-For. Of what is dropped
+            # only its presence matters.
+            return form, value, (DROPPED, b"")
+        kind = KINDS.get(lower)
+        if (kind is None or lower in USUAL) and len(name) <= LONGEST_NAME:
+            remember(self.names, self.text(name), form)
+        return form, value, None if kind is None else (kind.value, value)
 
-    def _pair(self, name_form: object, value: bytes) -> F:
-        return cast(F, (name_form, self._value_form(value)))
+    # ── response fields ──
 
     def write_field(self, field: R) -> tuple[bytes, FieldNote | None]:
         """(`Name: value CRLF`, what it means if anything) of a response field as the application gave it.
@@ -318,7 +338,7 @@ class Fields(Generic[F, R]):
         (response splitting, RFC 9110 §5.5). Without a context: that would be the look-up that did not find
         the field, and its message has the value, which may be a secret.
         """
-        name, value = self._spell(field)
+        name, value = self.spell(field)
         if TOKEN.fullmatch(name) is None:
             raise AppMistake(f"response header name {_shown(name)} is not a token (RFC 9110 §5.1)") from None
         value = value.strip(b" \t")

@@ -13,6 +13,7 @@ that was seen before costs one look-up. Bodies are ours alone (a count, or chunk
 message at an Upgrade it cannot know to be declined, and would read the body as the next request.
 """
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -39,7 +40,7 @@ from appserve.http.messages import (
     Rules,
     Writing,
 )
-from appserve.http.policy import FieldKind, Special
+from appserve.http.request_line import METHODS
 from appserve.http.response import ResponseWriter
 
 # hot: see messages.END.
@@ -47,16 +48,12 @@ READING_HEAD, READING_BODY, READING_END = Reading.HEAD, Reading.BODY, Reading.EN
 READING_DONE, READING_CLOSED, READING_FAULT = Reading.DONE, Reading.CLOSED, Reading.FAULT
 WRITING_HEAD, WRITING_DONE = Writing.HEAD, Writing.DONE
 
-HOST = FieldKind.HOST.value
-DROPPED = FieldKind.DROPPED.value
-
 BLANK_LINES = 2
 """Empty lines that may stand before a request line (RFC 9112 §2.2 asks for one, for old clients)."""
 
 LONGEST_BLOCK = 4096
-"""Longer heads are not held for comparison with the next one: memory that every idle connection would pay."""
-
-NO_RULES = Rules("", False, False, 0, False, b"", False)
+"""Longer heads are not held for comparison with the next one: memory that every idle connection would pay.
+Only those are that are as long as the one before."""
 
 STAND_IN = b"\r\nHost: stand-in\r\n\r\n"
 """Fields for a request line of which llhttp is asked alone."""
@@ -82,9 +79,8 @@ class Http1Connection(ResponseWriter[F, R]):
         "_chunks",
         "_eof",
         "_fault",
-        "_last_block",
-        "_last_fields",
-        "_last_rules",
+        "_held",
+        "_last_size",
         "_left_to_read",
         "_limits",
         "_llhttp",
@@ -106,10 +102,9 @@ class Http1Connection(ResponseWriter[F, R]):
         self._fault: Rejected | None = None
         self._blank_lines = 0
         self._scan: HeadScan | None = None  # while a head comes in pieces
-        # Of the last head, from the end of its first line to its own. None: there is none to compare with.
-        self._last_block: bytes | None = None
-        self._last_fields: list[F] = []
-        self._last_rules = NO_RULES
+        # Of the last head, if it is held: from the end of its first line to its own, and what that means.
+        self._held: tuple[bytes, F, Mapping[Any, Any], Rules] | None = None
+        self._last_size = 0  # of that part of the last head, held or not: it may come again
         self.cycle = 0  # how many requests came before this one
         self.is_last = False  # the peer has said that it sends no request after this one
         self.reading = READING_HEAD
@@ -166,20 +161,19 @@ class Http1Connection(ResponseWriter[F, R]):
             # hot: bench sync-hello. A whole head in one piece; whatever else is for _await_head.
             if self._scan is None:
                 buffer = self.unread
-                block = self._last_block
-                if block is not None and buffer.endswith(block):
+                held = self._held
+                if held is not None and buffer.endswith(held[0]):
                     # The very field lines of this connection's last request: a client that asks for the next
                     # thing says the rest as before (HTTP/2 has HPACK for that). They frame no body.
+                    block, fields, values, rules = held
                     first = buffer[: -len(block)]
                     line = self._fields.request_lines.get(first) or self._read_line_alone(first)
-                    if line is not None:
-                        rules = self._last_rules
-                        if line.version == rules.version:
-                            self.unread = b""
-                            self._is_1_1 = rules.version == "1.1"
-                            self._is_head_request = line.method == "HEAD"
-                            self.reading = READING_END
-                            return RequestHead(line, self._last_fields.copy(), rules)
+                    if line is not None and line.version == rules.version:
+                        self.unread = b""
+                        self._is_1_1 = rules.version == "1.1"
+                        self._is_head_request = line.method == "HEAD"
+                        self.reading = READING_END
+                        return RequestHead(line, self._fields.copy(fields), values, rules)
                 end = buffer.find(END_OF_HEAD)
                 if end > 0 and buffer[0] > 32:
                     return self._read_head(buffer, end)
@@ -235,36 +229,33 @@ class Http1Connection(ResponseWriter[F, R]):
         # hot: bench real.
         memory = self._fields
         limits = self._limits
-        lines = buffer[:end].split(b"\r\n")
-        first = lines[0]
+        start = buffer.find(b"\r\n")
+        first = buffer[:start]
         known = memory.request_lines.get(first)
         try:
             line = known or self._read_request_line(first)
-            del lines[0]
-            fields, marks, length = memory.read_lines(lines, buffer, end, limits)
-            if len(lines) > limits.fields or (end > SMALLEST_HEAD and end > limits.head):
+            fields, values, rules = memory.read(line, buffer[start + 2 : end], limits)
+            if end > SMALLEST_HEAD and end > limits.head:
                 raise limits.too_many_fields()
-            rules = memory.usual_rules(line, marks, length, limits) or self._judge(line, lines, fields)
             body = rules.body_length
             stop = end + 4
             if 0 < body <= len(buffer) - stop:
                 stop += body  # llhttp goes on to the next message only when it has seen the body
                 body = 0
             asked = buffer if stop == len(buffer) else buffer[:stop]
-            if known is None and first[-1:] > b"1":
-                # llhttp knows of no minor version after 1.1, as which this one is served (RFC 9110 §2.5).
-                asked = first[:-1] + b"1" + asked[len(first) :]
+            if known is None:
+                asked = equivalent(line, first, asked)
             self._ask_llhttp(asked, body)
         except Rejected as rejected:
             self._refuse(self._first_fault(buffer[: end + 4]) or rejected)
         if known is None:
             memory.remember_request_line(first, line)
-        if line.authority:
-            self._replace_host(lines, fields, line.authority)
-        elif rules.may_be_held and end < LONGEST_BLOCK:
-            self._last_block = buffer[len(first) : end + 4]
-            self._last_fields = fields.copy()
-            self._last_rules = rules
+        size = end - start
+        if size == self._last_size and size < LONGEST_BLOCK and rules.may_be_held and not line.authority:
+            self._held = buffer[start : end + 4], memory.copy(fields), values, rules
+        else:
+            self._held = None
+            self._last_size = size
         self.unread = buffer[end + 4 :]
         self._is_1_1 = line.version == "1.1"
         self._is_head_request = line.method == "HEAD"
@@ -274,22 +265,7 @@ class Http1Connection(ResponseWriter[F, R]):
         if rules.closes:
             self._closing = True
             self.is_last = rules.is_last
-        return RequestHead(line, fields, rules)
-
-    def _judge(self, line: RequestLine, lines: list[bytes], fields: list[Any]) -> Rules:
-        """The rules of a head that is not as most are; what is to be dropped is taken out of `fields`."""
-        memory = self._fields
-        specials: list[Special] = []
-        fields.clear()
-        for field_line in lines:
-            form, special = memory.read_field(field_line)
-            if special is not None:
-                specials.append(special)
-                if special[0] == DROPPED:
-                    memory.oddities.dropped_field = field_line.partition(b":")[0]
-                    continue
-            fields.append(form)
-        return memory.judge(line, specials, self._limits)
+        return RequestHead(line, fields, values, rules)
 
     def _expect_body(self, rules: Rules) -> None:
         self.reading = READING_BODY
@@ -315,7 +291,7 @@ class Http1Connection(ResponseWriter[F, R]):
             line = self._read_request_line(first)
             if line.authority:
                 return None
-            self._ask_llhttp(first + STAND_IN, 0)
+            self._ask_llhttp(equivalent(line, first, first + STAND_IN), 0)
         except Rejected:
             return None
         self._fields.remember_request_line(first, line)
@@ -325,13 +301,6 @@ class Http1Connection(ResponseWriter[F, R]):
         if len(line) > self._limits.request_line:
             raise self._limits.line_too_long()
         return self._fields.read_request_line(line)
-
-    def _replace_host(self, lines: list[bytes], fields: list[F], authority: bytes) -> None:
-        """The authority of an absolute-form target takes the place of Host (RFC 9112 §3.2.2)."""
-        memory = self._fields
-        kept = [memory.read_field(line) for line in lines]
-        fields[:] = [form for form, special in kept if special is None or special[0] not in {DROPPED, HOST}]
-        fields.insert(0, memory.form(b"Host", authority))
 
     def _ask_llhttp(self, head: bytes, body_length: int) -> None:
         """The second opinion. Raises Rejected(400) when llhttp does not accept the head."""
@@ -420,3 +389,12 @@ class Http1Connection(ResponseWriter[F, R]):
             self._blank_lines = 0
         self._scan = None
         return True
+
+
+def equivalent(line: RequestLine, first: bytes, head: bytes) -> bytes:
+    """A head that llhttp reads as it should read `head`, whose first line is `first`: it knows some methods
+    only, and no minor version after 1.1, as which a later one is served (RFC 9110 §2.5)."""
+    if line.method not in METHODS:
+        head = b"POST" + head[len(line.method) :]
+        first = b"POST" + first[len(line.method) :]
+    return head if first[-1:] <= b"1" else first[:-1] + b"1" + head[len(first) :]

@@ -1,5 +1,6 @@
 """The words that an HTTP connection and its user exchange."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -7,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from appserve.errors import Rejected
 
 F = TypeVar("F")
-"""What a request field becomes for the application: bytes pairs for ASGI, CGI variables for WSGI."""
+"""What the fields of a request become for the application: a list of pairs (ASGI), CGI variables (WSGI)."""
 
 R = TypeVar("R")
 """What the application hands over as one response field."""
@@ -138,13 +139,19 @@ class Rules(NamedTuple):
 
 
 class RequestHead(Generic[F]):
-    """The head of one request: its line, and its fields in the order sent, each in the application's form."""
+    """The head of one request.
 
-    __slots__ = ("fields", "line", "rules")
+    fields  all of its fields in the application's form
+    values  their values by name, both in the application's form; only to be read, as heads that repeat each
+            other share it
+    """
 
-    def __init__(self, line: RequestLine, fields: list[F], rules: Rules) -> None:
+    __slots__ = ("fields", "line", "rules", "values")
+
+    def __init__(self, line: RequestLine, fields: F, values: Mapping[Any, Any], rules: Rules) -> None:
         self.line = line
         self.fields = fields
+        self.values = values
         self.rules = rules
 
     @property
@@ -168,7 +175,7 @@ class RequestHead(Generic[F]):
         return self.rules.upgrade
 
     def __repr__(self) -> str:
-        return f"<RequestHead {self.line!r} {len(self.fields)} fields, body {self.body_length}>"
+        return f"<RequestHead {self.line!r} {len(self.values)} fields, body {self.body_length}>"
 
 
 HEAD_SETTINGS = "from --limit-request-line and --limit-request-field-size"

@@ -46,38 +46,6 @@ that a client would take from a request what frames it, or what a proxy said of 
 NO_BODY = frozenset({"GET", "HEAD", "DELETE"})
 """Methods whose body many HTTP/1.0 recipients do not look for (RFC 9112 §9.3, RFC 1945 §8)."""
 
-# What a field line says to the connection, as bits: most heads say nothing else, so these are all of the key
-# under which their rules are remembered.
-ONE_HOST, CLOSE, KEEP_ALIVE, LENGTH, ODD, VERSION_1_1 = (1 << bit for bit in range(6))
-"""ODD is whatever must be judged with all of the head's fields: a coding, an expectation, an offer …"""
-
-ONCE = ONE_HOST | LENGTH
-"""What must not occur twice."""
-
-MARKED: dict[int, Special] = {
-    ONE_HOST: (FieldKind.HOST.value, b"a"),
-    CLOSE: (FieldKind.CONNECTION.value, b"close"),
-    KEEP_ALIVE: (FieldKind.CONNECTION.value, b"keep-alive"),
-}
-"""A field that says what the mark says."""
-
-
-def mark_of(special: Special) -> int:
-    """What a field says to the connection. Raises Rejected if it is wrong by itself."""
-    kind, value = special
-    if kind == FieldKind.HOST:
-        _check_host(value)
-        return ONE_HOST
-    if kind == FieldKind.CONNECTION:
-        options = {option.strip(b" \t").lower() for option in value.split(b",")}
-        _check_options(options)
-        mark = CLOSE if b"close" in options else 0
-        if b"keep-alive" in options:
-            mark |= KEEP_ALIVE
-        return mark | ODD if b"upgrade" in options else mark
-    return LENGTH if kind == FieldKind.CONTENT_LENGTH else ODD
-
-
 PLAIN_ON_TLS = "plain HTTP request on an HTTPS port: use https://"
 """Why a request without TLS is refused where TLS is spoken."""
 

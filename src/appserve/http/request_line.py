@@ -10,13 +10,17 @@ METHODS = frozenset(
     "SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE "
     "UNSUBSCRIBE PURGE MKCALENDAR LINK UNLINK".split()
 )
-"""The methods that llhttp reads. Another token is no syntax error, it is not implemented (RFC 9110 §9.1)."""
+"""The methods that llhttp reads. Any token may be a method, and it is the application that knows which it
+serves (RFC 9110 §9.1)."""
 
 BY_TOKEN = {method.encode("ascii"): method for method in METHODS}
 
-REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
-VIABLE = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: (?:[\x21-\x7e]+(?: [HTP/0-9.]*)?)?)?)?")
-RAW_BYTE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]*[\x80-\xff]")
+LONGEST_METHOD = 32
+
+METHOD = rb"[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}" % LONGEST_METHOD
+REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])" % METHOD)
+VIABLE = re.compile(rb"(?:%b(?: (?:[\x21-\x7e]+(?: [HTP/0-9.]*)?)?)?)?" % METHOD)
+RAW_BYTE = re.compile(rb"%b [\x21-\x7e]*[\x80-\xff]" % METHOD)
 ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?]*)(.*)", re.DOTALL)
 ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
@@ -33,8 +37,8 @@ def is_viable(line: bytes) -> bool:
 def read_request_line(line: bytes) -> RequestLine:
     """The request line in these bytes (no CRLF).
 
-    Raises Rejected: 400 for its grammar or its target, 505 for another major version of HTTP, 501 for a
-    method that this server cannot carry. A later minor version is processed as the highest one spoken here,
+    Raises Rejected: 400 for its grammar or its target, 505 for another major version of HTTP, 501 for
+    CONNECT. A later minor version is processed as the highest one spoken here,
     which its sender has to allow for. Source: RFC 9112 §3, RFC 9110 §2.5 and §9.
     """
     match = REQUEST_LINE.fullmatch(line)
@@ -43,9 +47,7 @@ def read_request_line(line: bytes) -> RequestLine:
     token, target, major, minor = match.groups()
     if major != b"1":
         raise Rejected(505, "unsupported HTTP version: only 1.1 and 1.0 (RFC 9110 §15.6.6)")
-    method = BY_TOKEN.get(token)
-    if method is None:
-        raise Rejected(501, "unknown method (RFC 9110 §9.1)", Cause.METHOD)
+    method = BY_TOKEN.get(token) or token.decode("ascii")
     if method == "CONNECT":
         raise Rejected(
             501, "unsupported method CONNECT: this server is not a proxy (RFC 9110 §9.3.6)", Cause.METHOD
@@ -88,6 +90,8 @@ def _read_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
 
 def malformed_request_line(line: bytes) -> Rejected:
     """The refusal of a line that is not viable: for the first byte in it that cannot be right."""
+    if len(line) > LONGEST_METHOD and TOKEN.fullmatch(line[: LONGEST_METHOD + 1]) is not None:
+        return Rejected(501, f"method longer than {LONGEST_METHOD} bytes (RFC 9110 §9.1)", Cause.METHOD)
     if RAW_BYTE.match(line) is not None:
         return _bad_target("byte above 0x7F in the request target: percent-encode it (RFC 3986 §2.1)")
     return Rejected(400, "malformed request line (RFC 9112 §3)")
@@ -104,14 +108,15 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """A method, a field name, an option (RFC 9110 §5.6.2)."""
 
-LEGAL = bytes(byte == 9 or (byte >= 32 and byte != 127) for byte in range(256))
-"""A table for bytes.translate(): 0 for each byte that no field value holds, 1 for the others."""
+LEGAL = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
+"""The bytes that a field value may hold (RFC 9110 §5.5); those from 0x80 on are opaque and let through."""
 
 FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-"""What a field value never holds (RFC 9110 §5.5); bytes from 0x80 on are opaque and let through."""
+"""The other ones."""
 
 QUERY_BYTES = bytes(0x21 <= byte <= 0x7E and byte != 0x23 for byte in range(256))
-"""The same for the query of a request target: visible ASCII without `#` (RFC 9112 §3.2)."""
+"""A table for bytes.translate(): 0 for each byte that the query of a request target never holds, which is
+all but visible ASCII without `#` (RFC 9112 §3.2)."""
 
 # reg-name and IPv4address are one character class (RFC 3986 §3.2.2).
 AUTHORITY = re.compile(

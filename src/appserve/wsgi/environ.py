@@ -18,7 +18,9 @@ from appserve.version import __version__
 from appserve.wsgi.file_wrapper import FileWrapper
 
 Environ = dict[str, Any]
-CgiVariable = tuple[str, str]
+CgiVariable = dict[str, Any]
+"""The fields of a request as CGI variables."""
+
 Header = tuple[str, str]
 ForwardedVariables = tuple[tuple[str, bytes], ...]
 
@@ -48,18 +50,40 @@ class ServerFacts:
     root_path: str = ""
 
 
-def cgi_fields() -> Fields[CgiVariable, Header]:
+class CgiFields(Fields[CgiVariable, Header]):
     """How WSGI applications read and write fields: CGI variables in, pairs of native strings out."""
-    return Fields(variable_name, _as_native, _as_bytes)
+
+    __slots__ = ()
+
+    def name_form(self, name: bytes) -> str:
+        return variable_name(name)
+
+    def text(self, octets: bytes) -> str:
+        return octets.decode("latin-1")
+
+    def octets(self, text: Any) -> bytes:
+        native: str = text
+        return native.encode("latin-1")
+
+    def of_values(self, values: CgiVariable) -> CgiVariable:
+        return values
+
+    def of_lines(self, fields: list[tuple[str, str]], values: CgiVariable) -> CgiVariable:
+        return values
+
+    def copy(self, fields: CgiVariable) -> CgiVariable:
+        return fields  # the application is given a copy
+
+    def spell(self, field: Header) -> tuple[bytes, bytes]:
+        return _as_bytes(field)
+
+
+cgi_fields = CgiFields
 
 
 def variable_name(name: bytes) -> str:
     """The CGI variable of a request field; `name` is in lower case (RFC 3875 §4.1.18)."""
     return NOT_PREFIXED.get(name) or "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-
-
-def _as_native(value: bytes) -> str:
-    return value.decode("latin-1")
 
 
 def _as_bytes(header: object) -> tuple[bytes, bytes]:
@@ -130,11 +154,7 @@ def make_environ(template: Environ, head: RequestHead[CgiVariable], body: Binary
     if base is not line:
         environ["QUERY_STRING"] = line.query.decode("latin-1")
         environ["RAW_URI"] = environ["REQUEST_URI"] = line.target.decode("latin-1")
-    before = len(environ)
-    fields = head.fields
-    environ.update(fields)
-    if len(environ) - before != len(fields):
-        _join_repeated(environ, fields)
+    environ.update(head.fields)
     environ["wsgi.input"] = body
     return environ
 
@@ -221,20 +241,3 @@ def apply_origin(environ: Environ, origin: Origin, line: RequestLine) -> None:
         below = path_below(script_name, path)
         if below != path:
             environ["PATH_INFO"] = below
-
-
-def gather(fields: list[CgiVariable]) -> Environ:
-    """The CGI variables of these fields alone, as the environ of their request will have them."""
-    variables: Environ = dict(fields)
-    if len(variables) != len(fields):
-        _join_repeated(variables, fields)
-    return variables
-
-
-def _join_repeated(environ: Environ, fields: list[CgiVariable]) -> None:
-    """Lines of one name become one value, in order (RFC 9110 §5.3); for Cookie see RFC 6265."""
-    values: dict[str, list[str]] = {}
-    for key, value in fields:
-        values.setdefault(key, []).append(value)
-    for key, several in values.items():
-        environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(several)

@@ -27,7 +27,6 @@ from appserve.wsgi.environ import (
     Header,
     add_endpoints,
     apply_origin,
-    gather,
     make_environ,
     read_origin,
 )
@@ -127,7 +126,7 @@ class RequestRunner:
 
     def await_body(self, head: RequestHead[CgiVariable]) -> None:
         if self._forwarding is not None:
-            self._read_origin(self._forwarding, head, gather(head.fields))
+            self._read_origin(self._forwarding, head, head.fields)
         self.head = head
         try:
             self.body = RequestBody(self._service.quota, head.body_length)

@@ -84,7 +84,7 @@ CASES = (
         "GET /aaaaaaaaaa",
         _small("a request line over the limit", LINE, head(_line(65), "Host: a"), 414),
         _small("a request line that does not end", LINE + EARLY, b"GET /" + b"a" * 100, 414),
-        _small("a method that does not end", LINE + EARLY, b"A" * 100, 414),
+        _small("a method that does not end", LINE + EARLY, b"A" * 100, 501),
         _small(
             "a request line over the limit after a good request",
             LINE,

@@ -115,9 +115,9 @@ CASES = (
             method="HEAD",
         ),
         refused(
-            "an unknown method after a good request",
+            "CONNECT after a good request",
             GOOD_FIRST,
-            get() + head("BREW / HTTP/1.1", HOST) + SMUGGLED,
+            get() + head("CONNECT / HTTP/1.1", HOST) + SMUGGLED,
             501,
             seen_get(),
         ),
