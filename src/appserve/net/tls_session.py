@@ -84,9 +84,13 @@ class TlsSession:
             raise self._failed(error) from error
         return self._outgoing.read()
 
+    @property
+    def has_output(self) -> bool:
+        return self._outgoing.pending > 0
+
     def output(self) -> bytes:
         """What TLS itself has to send now: handshake, tickets, key updates, alerts, the close_notify."""
-        return self._outgoing.read() if self._outgoing.pending else b""
+        return self._outgoing.read()
 
     def end(self) -> None:
         """Say that no more comes (close_notify). Without it a client cannot tell the end from a cut, where a

@@ -42,19 +42,26 @@ class PreambleSocket:
         """
         if self._is_raw:
             return self._socket.recv(size)
-        if self.has_ended:
+        preamble = self.preamble
+        session = preamble.session
+        if session is not None and session.has_ended:
             return b""
         # What TLS itself has to say goes first. So a client that makes it answer and does not read waits.
-        self.wants_write = not self._credit and not self._flush()
+        self.wants_write = bool(self._unsent) and not self._credit and not self._flush()
         if self.wants_write:
             raise BlockingIOError
         received = self._socket.recv(size)
         if not received:
             return b""
         try:
-            data = self.preamble.receive(received)
-        finally:
-            self._say(self.preamble.output())  # in any case: it may be the alert that says why
+            # hot: bench sync-tls. The preamble is over for all but the first bytes.
+            receive = preamble.receive if session is None else session.receive
+            data = receive(received)
+        except OSError:
+            self._say(preamble.output())  # the alert that says why
+            raise
+        if session is None or session.has_output:
+            self._say(preamble.output())
         if not data and not self.has_ended:
             self.wants_write = bool(self._unsent)
             raise BlockingIOError
@@ -76,7 +83,7 @@ class PreambleSocket:
         session = self.preamble.session
         if self._is_raw or session is None:
             return self._socket.send(data)
-        if not self._flush():
+        if self._unsent and not self._flush():
             raise BlockingIOError
         if self._credit:
             taken = min(self._credit, len(data))
