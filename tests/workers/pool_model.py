@@ -245,9 +245,8 @@ class Fleet:
         slow = SlowRequests(0.0, service.log, 1)
         self.pool = make_pool(service, cast(Any, self.poller), 0.0, threads, self.row, slow)
         self.pool.guard = guard = Lock(schedule)
-        accepting = SimpleNamespace(accept=self.kernel.accept)
         listener: Any = SimpleNamespace(
-            fileno=lambda: LISTENER, socket=accepting, local_address=lambda client: None
+            fileno=lambda: LISTENER, accept=self.kernel.accept, local_address=lambda client: None
         )
         self.acceptor = Acceptor([listener], cast(Any, self.poller), service.log, self.admit, guard)
         self.pool.start(self.acceptor)

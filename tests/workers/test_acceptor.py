@@ -124,10 +124,10 @@ def test_it_is_known_whether_a_departure_changes_something(hall: Hall, reason: P
 
 
 def fail_to_accept(hall: Hall, monkeypatch: pytest.MonkeyPatch, failure: int | Exception) -> None:
-    def accept(self: socket.socket) -> Any:
+    def accept(self: Listener) -> Any:
         raise OSError(failure, "no") if isinstance(failure, int) else failure
 
-    monkeypatch.setattr(socket.socket, "accept", accept)
+    monkeypatch.setattr(Listener, "accept", accept)
     hall.acceptor.on_readable(hall.listener.fileno())
     monkeypatch.undo()
 

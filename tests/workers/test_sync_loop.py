@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from appserve.net.listeners import Listener
 from appserve.observe.scoreboard import (
     ACCEPTED,
     BUSY_SINCE_NS,
@@ -632,15 +632,15 @@ def test_a_large_body_without_descriptors_is_refused_and_nobody_else(serve: Serv
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EPERM])
 def test_a_connection_that_fails_before_it_is_accepted_ends_nothing(serve: Serve, code: int):
     def fail_at_first() -> None:
-        accept = socket.socket.accept
+        accept = Listener.accept
         failures = iter([OSError(code, os.strerror(code))] * 3)
 
-        def flaky(listener: socket.socket) -> Any:
+        def flaky(listener: Listener) -> Any:
             for failure in failures:
                 raise failure
             return accept(listener)
 
-        socket.socket.accept = flaky  # type: ignore[method-assign]
+        Listener.accept = flaky  # type: ignore[method-assign]
 
     worker = serve(prepare=fail_at_first)
 

@@ -40,13 +40,14 @@ class RequestRecord:
         # Something is refused before a byte of it was read: what is no TLS, for one.
         self.began = self.read_at = self._next_began = time.monotonic_ns()
 
-    def received(self, size: int, http: Http1Connection[Any, Any]) -> None:
+    def received(self, size: int, http: Http1Connection[Any, Any]) -> int:
         """So many bytes were read; `http` has not got them yet."""
         # hot: bench sync-hello, asgi-hello.
         self.counts.bytes_in += size
         self.read_at = now = time.monotonic_ns()
         if not http.unread or http.reading is READING_BODY:
             self._next_began = now
+        return now
 
     def begin(self) -> None:
         """The head of a request is complete."""

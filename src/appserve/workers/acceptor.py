@@ -128,7 +128,7 @@ class Acceptor:
         """Take one connection; whether there may be more."""
         with self._guard:
             try:
-                client, peer = listener.socket.accept()
+                client, peer = listener.accept()
             except BlockingIOError:
                 return False
             except OSError as error:
@@ -145,7 +145,6 @@ class Acceptor:
                 self.pause(PauseReason.NO_FILES)
                 return False
             try:
-                client.setblocking(False)
                 self._admit(client, peer, listener.local_address(client))
             except OSError:
                 client.close()  # it left since, or epoll has no room

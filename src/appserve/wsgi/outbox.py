@@ -53,8 +53,8 @@ class Outbox:
         "_file",
         "_is_counted",
         "_memory",
+        "_quota",
         "_send",
-        "_share",
         "_spool",
         "_stall",
         "is_lost",
@@ -70,8 +70,8 @@ class Outbox:
         self._send: Callable[[Any], int] = client.send
         self._memory = bytearray()
         self._is_counted = False  # the memory is, in the share
-        self._share = Share(quota)
-        self._spool = Spool(self._share)
+        self._quota = quota
+        self._spool: Spool | None = None  # with its share of the quota, from the first byte that needs it on
         self._file: FilePart | None = None
         self._after = b""
         self._stall = stall
@@ -166,21 +166,26 @@ class Outbox:
         if room > 0:
             self._memory += piece[:room]
             return min(room, len(piece))
-        return len(piece) if self._spool.write(piece) else 0
+        return len(piece) if self._spooled().write(piece) else 0
+
+    def _spooled(self) -> Spool:
+        if self._spool is None:
+            self._spool = Spool(Share(self._quota))
+        return self._spool
 
     def _memory_for(self, size: int) -> int:
         """How many bytes may wait in memory, if `size` more are to."""
         if not self._is_counted:
             if len(self._memory) + size <= UNCOUNTED:
                 return UNCOUNTED
-            self._is_counted = self._share.take(MEMORY)
+            self._is_counted = self._spooled().share.take(MEMORY)
         return MEMORY if self._is_counted else UNCOUNTED
 
     def _free_memory(self) -> None:
         """Nothing waits in memory any more."""
         if self._is_counted:
             self._is_counted = False
-            self._share.give(MEMORY)
+            self._spooled().share.give(MEMORY)
 
     def _wait_for_reader(self, piece: memoryview) -> int:
         """Wait until there is room for some of `piece`, and put that there; gives how much. For that long the
@@ -271,14 +276,15 @@ class Outbox:
     @property
     def unsent(self) -> int:
         """Bytes that wait."""
-        size = len(self._memory) + len(self._spool) + len(self._after)
+        size = len(self._memory) + len(self._spool or ()) + len(self._after)
         return size if self._file is None else size + self._file.size
 
     def discard(self) -> None:
         """Forget what the client will not get."""
         self._memory.clear()
         self._free_memory()
-        self._spool.clear()
+        if self._spool is not None:
+            self._spool.clear()
         self._forget_file()
         self.pending = False
 

@@ -1,13 +1,11 @@
 """One response as PEP 3333 has an application give it: start_response, write, an iterable."""
 
 import re
-import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NoReturn
 
 from appserve.errors import AppMistake
-from appserve.http.date import DateFields
 from appserve.http.status import STATUS_LINES
 from appserve.wsgi.environ import Header
 from appserve.wsgi.file_wrapper import FileWrapper, find_part
@@ -38,11 +36,11 @@ class Response:
     is_over  the call has ended: nothing may reach the answer to the next request
     """
 
-    __slots__ = ("_date_fields", "_sink", "code", "is_over")
+    __slots__ = ("_has_written", "_sink", "code", "is_over")
 
-    def __init__(self, sink: ResponseSink, date_fields: DateFields) -> None:
+    def __init__(self, sink: ResponseSink) -> None:
         self._sink = sink
-        self._date_fields = date_fields
+        self._has_written = False
         self.code = 0
         self.is_over = False
 
@@ -64,11 +62,6 @@ class Response:
                     exc_info = None  # else the traceback would hold the frame that holds it
         elif self.code:
             raise AppMistake("start_response() was called a second time without exc_info (PEP 3333)")
-        date_fields = self._date_fields
-        now = time.time()
-        if now >= date_fields.until:
-            # The application may have been at it for longer than the loop's last turn is ago.
-            date_fields.renew(now)
         try:
             code, line = read_status(status)
             self._sink.head(code, line, headers)
@@ -96,6 +89,7 @@ class Response:
             raise AppMistake("write() was called after its request had been answered")
         if piece:
             self._check_started("before the body")
+            self._has_written = True
             self._sink.body(piece)
 
     def finish(self, result: Any) -> None:
@@ -105,7 +99,7 @@ class Response:
         """
         # hot: bench sync-hello. A list's pieces are all there, so they may leave together with the head.
         kind = type(result)
-        if (kind is list or kind is tuple) and not self._sink.started:
+        if (kind is list or kind is tuple) and not self._has_written:
             if not self.code:
                 self._check_started("before the body")
             body = result[0] if len(result) == 1 else b"".join(map(_as_bytes, result))

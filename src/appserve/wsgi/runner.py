@@ -190,7 +190,7 @@ class RequestRunner:
     def _call(self, environ: Environ) -> None:
         """Call the application and send what it gives; also the iteration and close() are its code."""
         service = self._service
-        response = self._response = Response(self.sink, service.date_fields)
+        response = self._response = Response(self.sink)
         environ["wsgi.early_hints"] = response.send_early_hints
         result = service.application(environ, response.start_response)
         if service.keep_alive.closes and not self.sink.started:

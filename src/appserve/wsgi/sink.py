@@ -1,5 +1,6 @@
 """Where a response goes: four verbs that WSGI drives, and the connection behind them."""
 
+import time
 from collections.abc import Iterable
 
 from appserve.errors import ClientDisconnected
@@ -71,7 +72,12 @@ class ConnectionSink(ResponseSink):
 
     def head(self, code: int, line: bytes, headers: Iterable[Header]) -> None:
         http = self._http
-        parts = [line, http.date_fields.date_server]
+        date_fields = http.date_fields
+        now = time.time()
+        if now >= date_fields.until:
+            # The application may have been at it for longer than the loop's last turn is ago.
+            date_fields.renew(now)
+        parts = [line, date_fields.date_server]
         self._length = http.write_fields(parts, code, headers)
         self._parts = parts
         self.code = code

@@ -150,10 +150,10 @@ class Spool:
     twenty-five descriptors, and no more than a fifth of it waits to be given back.
     """
 
-    __slots__ = ("_end", "_files", "_share", "_size")
+    __slots__ = ("_end", "_files", "_size", "share")
 
     def __init__(self, share: Share) -> None:
-        self._share = share
+        self.share = share
         self._files: list[SpoolFile] = []
         self._size = 0
         self._end = 0  # how long the last file may become
@@ -164,7 +164,7 @@ class Spool:
     def write(self, data: bytes | memoryview) -> bool:
         """Append `data`; False if the quota or the disk has no room for it (then nothing was appended)."""
         if not self._files or self._end <= 0:
-            self._files.append(SpoolFile(self._share))
+            self._files.append(SpoolFile(self.share))
             self._end = max(SEGMENT, self._size // 4)
         if not self._files[-1].write(data):
             if not self._files[-1]:
