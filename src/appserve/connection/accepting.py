@@ -2,7 +2,7 @@
 
 accept(2) reports three kinds of errors. Some belong to the one connection: the client has left, or the
 network failed since (Linux passes such errors through), or a rule forbids it; the next connection may be
-fine. Some tell that no connection can be had for now: no descriptors, no memory. What remains should not
+fine. Some mean that no connection can be had for now: no descriptors, no memory. What remains should not
 happen, and would happen again at once. A listener stays readable in the last two cases, so the loop stops
 watching it for a while.
 """

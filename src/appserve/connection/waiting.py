@@ -45,7 +45,7 @@ def lingering_wait(taken: int, untaken: int, dropped: int) -> tuple[WaitFor, int
 
 
 class Resting(Protocol):
-    """A connection. `rests` is for DeadlineQueue to set: whoever sees it set wakes the connection."""
+    """A connection. DeadlineQueue sets `rests`; code that handles an event on it wakes it then."""
 
     rests: bool
 

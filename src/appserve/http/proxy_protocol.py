@@ -1,9 +1,9 @@
 """The PROXY header, with which a proxy that passes bytes on says at first whose they are.
 
 "The PROXY protocol, versions 1 & 2", HAProxy's specification. Version 1 is a line of text, version 2 a block
-with a length. Whoever may send one chooses the address that the application sees, so it is read only where
-the operator expects it, from those whom he named, and then it has to be there: a header that is merely tried
-would let any client be anybody.
+with a length. A peer that may send one chooses the address that the application sees, so it is read only
+where the operator expects it, from the peers that were named, and then it has to be there: a header that is
+merely tried would let any client claim any address.
 
 Verdicts do not depend on how the bytes were split: what may still become a header is waited for, and what can
 no longer become one is refused at once.
@@ -36,7 +36,7 @@ _IPV4 = rb"(" + _OCTET + rb"(?:\." + _OCTET + rb"){3})"
 _TCP4_LINE = re.compile(rb"PROXY TCP4 %b %b %b %b" % (_IPV4, _IPV4, _PORT, _PORT))
 # HAProxy writes an IPv4 client of an IPv6 listener as ::ffff:192.0.2.1, so dots are taken too.
 _TCP6_LINE = re.compile(rb"PROXY TCP6 ([0-9A-Fa-f:.]{2,45}) ([0-9A-Fa-f:.]{2,45}) %b %b" % (_PORT, _PORT))
-# Nothing of this line is heeded (§2.1). A lone CR or LF would end it for a reader who is less strict.
+# Nothing of this line is applied (§2.1). A lone CR or LF would end it for a less strict reader.
 _UNKNOWN_LINE = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?")
 
 _FAMILIES = (b"TCP4", b"TCP6", b"UNKNOWN\r")
@@ -69,10 +69,10 @@ Endpoint: TypeAlias = tuple[str, int] | str
 class ProxyHeader:
     """What a proxy says of the connection that it passes on.
 
-    source       the client. None if nothing is told: the proxy calls in its own name, as for a health check,
+    source       the client. None if nothing is said: the proxy calls in its own name, as for a health check,
                  or has a client that it cannot describe. HAProxy sends LOCAL in both cases, so the socket's
-                 own addresses are all that is known then, and the one at the other end may be anybody: what a
-                 request says of where it came from must not be believed.
+                 own addresses are all that is known then, and the client may be any: what a request says
+                 of where it came from must not be trusted.
     destination  what the client had called; None if `source` is
     over_tls     the client spoke TLS with the proxy
     """
@@ -82,7 +82,7 @@ class ProxyHeader:
     over_tls: bool = False
 
 
-_NOTHING_TOLD = ProxyHeader(None, None)
+_UNANNOUNCED = ProxyHeader(None, None)
 
 
 def read_proxy_header(data: bytes, version: str) -> tuple[ProxyHeader, int] | None:
@@ -102,7 +102,7 @@ def read_proxy_header(data: bytes, version: str) -> tuple[ProxyHeader, int] | No
 def _read_line(data: bytes) -> tuple[ProxyHeader, int] | None:
     end = data.find(b"\r\n", 0, LONGEST_LINE)
     if end >= 0:
-        return _judge_line(data[:end]), end + 2
+        return _parse_line(data[:end]), end + 2
     last = LONGEST_LINE - 2  # where CR has to stand at the latest
     if not _is_viable_line(data[: last + 1]):
         raise _malformed_line()
@@ -129,9 +129,9 @@ def _is_viable_line(data: bytes) -> bool:
     return family == b"UNKNOWN" and _VIABLE_UNKNOWN.fullmatch(rest) is not None
 
 
-def _judge_line(line: bytes) -> ProxyHeader:
+def _parse_line(line: bytes) -> ProxyHeader:
     if _UNKNOWN_LINE.fullmatch(line) is not None:
-        return _NOTHING_TOLD
+        return _UNANNOUNCED
     match = _TCP4_LINE.fullmatch(line)
     if match is not None:
         source, destination = match[1].decode("ascii"), match[2].decode("ascii")
@@ -189,10 +189,10 @@ def _read_block(data: bytes) -> tuple[ProxyHeader, int] | None:
         raise Rejected(400, "a PROXY header too short for its addresses (PROXY protocol §2.2)")
     if len(data) < size:
         return None
-    return _NOTHING_TOLD if family == _UNSPECIFIED else _judge_block(data[:size], family), size
+    return _UNANNOUNCED if family == _UNSPECIFIED else _parse_block(data[:size], family), size
 
 
-def _judge_block(block: bytes, family: int) -> ProxyHeader:
+def _parse_block(block: bytes, family: int) -> ProxyHeader:
     source, destination = _read_endpoints(block, family)
     return ProxyHeader(source, destination, _is_over_tls(block, _FIXED + _ADDRESS_SIZES[family]))
 

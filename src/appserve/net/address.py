@@ -1,7 +1,7 @@
 """Addresses: how an operator writes one, and how we show one.
 
 127.0.0.1:8000    a TCP address of this machine
-[::1]:8000        the same, IPv6: the brackets tell the port from the address
+[::1]:8000        the same, IPv6: the brackets separate the port from the address
 localhost:8000    every address of that name
 :8000             every address of this machine
 127.0.0.1         port 8000
@@ -89,7 +89,7 @@ def _split(text: str) -> tuple[str, str | None]:
             else f'"{text}": expected host:port with one colon, or [ipv6]:port'
         )
     host, colon, port = text.partition(":")
-    # The resolver reads a bare number as an IPv4 address (8000 is 0.0.31.64), which nobody means.
+    # The resolver reads a bare number as an IPv4 address (8000 is 0.0.31.64), which is never meant.
     if not colon and host.isdigit():
         raise ValueError(
             f'"{text}": a port alone is written ":{text}" (every address of this machine)'

@@ -29,14 +29,14 @@ class Socket(Protocol):
 
 
 def reset_on_close(client: Socket) -> None:
-    """Let the next close be a reset, which drops what the kernel has not sent: the client can tell that
+    """Let the next close be a reset, which drops what the kernel has not sent: the client sees that
     something is missing, and the kernel does not keep it for minutes (socket(7) SO_LINGER)."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
 
 
 def count_untaken(fd: int) -> int:
     """Bytes of a socket that the kernel took from us, and the other side not from the kernel; 0 if it does
-    not tell (tcp(7) and unix(7) SIOCOUTQ)."""
+    not say (tcp(7) and unix(7) SIOCOUTQ)."""
     try:
         return int(_NUMBER.unpack(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(_NUMBER.size)))[0])
     except (OSError, ValueError):
@@ -45,7 +45,7 @@ def count_untaken(fd: int) -> int:
 
 def silent_for(client: Socket) -> int:
     """Nanoseconds since the last bytes came in from a client, read or not, accepted or not; 0 if the kernel
-    does not tell: it does of TCP on Linux (tcp(7) TCP_INFO)."""
+    does not say: it does for TCP on Linux (tcp(7) TCP_INFO)."""
     if not sys.platform.startswith("linux"):
         return 0
     try:

@@ -1,7 +1,7 @@
-"""Listening sockets: bound at once, listening when somebody can serve.
+"""Listening sockets: bound at once, listening when a worker is ready.
 
-A listener is bound before any worker is forked, so that a busy port is told at start, and listens when the
-first worker is ready, so that a TCP probe which connects has met a server that works.
+A listener is bound before any worker is forked, so that a busy port is reported at start, and listens when
+the first worker is ready, so that a TCP probe which connects has met a server that works.
 
 Between those two moments Linux would let a second process bind the same port: two sockets with SO_REUSEADDR
 may share one as long as none listens, and then the later listen() fails, a minute after the start that said
@@ -23,8 +23,8 @@ from contextlib import suppress
 from appserve.errors import BindError
 from appserve.net.address import Address, SocketAddress, TcpAddress, UnixAddress, parse_bind, show_address
 
-# A unix socket can be reached by its owner and group only: whoever may write to it may send requests that a
-# proxy in front would have refused.
+# A unix socket can be reached by its owner and group only: a process that may write to it may send requests
+# that a proxy in front would have refused.
 UNIX_MODE = 0o660
 
 SO_ATTACH_FILTER = 26
@@ -39,7 +39,7 @@ WILDCARDS = frozenset({"0.0.0.0", "::"})
 # Bytes in sockaddr_un.sun_path with its closing NUL; 104 on the BSDs and macOS.
 _UNIX_PATH_MAX = 107
 
-# How often a free port is asked for anew when it is free in one family and taken in the other.
+# How often another free port is tried when one is free in one family and taken in the other.
 _PORT_ATTEMPTS = 16
 
 # A family that this machine has not: no IPv6 in the kernel, or no such address on any interface.
@@ -49,7 +49,7 @@ _NO_SUCH_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPRO
 class Listener:
     """One socket bound to one address, non-blocking and not inherited by programs that are executed.
 
-    `address` is what was asked for, `url` what to tell people (with the real port), `unix_path` the absolute
+    `address` is the setting, `url` what the log shows (with the real port), `unix_path` the absolute
     path of a unix socket, else None.
     """
 
@@ -273,7 +273,7 @@ def _bind_unix(address: UnixAddress, path: str) -> Listener:
 
 
 def _is_stale(address: UnixAddress, path: str) -> bool:
-    """True when `path` is a socket that nobody holds any more, False when nothing is there.
+    """True when `path` is a socket that no process holds any more, False when nothing is there.
 
     Raises OSError (EADDRINUSE) when a server holds it, BindError when it is something else.
     """
@@ -283,7 +283,7 @@ def _is_stale(address: UnixAddress, path: str) -> bool:
         return False
     if not stat.S_ISSOCK(mode):
         raise BindError(f"cannot listen on {address}: it exists, and is not a socket (remove it first)")
-    # A datagram socket as the probe: it is told EPROTOTYPE by a stream socket that is bound, whether it
+    # A datagram socket as the probe: it gets EPROTOTYPE from a stream socket that is bound, whether it
     # listens already or not, and never lands in a server's accept queue as an empty connection.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:
@@ -338,7 +338,7 @@ def _remove(path: str) -> None:
         pass
 
 
-# What to tell the operator
+# Error texts
 
 
 def _refusal(address: Address, error: OSError, rival: str = "") -> str:

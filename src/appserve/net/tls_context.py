@@ -123,12 +123,12 @@ def _load_certificate(context: ssl.SSLContext, certfile: str, keyfile: str, pass
     if _PEM_KEY.search(_read(keyfile or certfile, "keyfile" if keyfile else "certfile")) is None:
         missing = "" if keyfile else " (name the file of the key with keyfile)"
         raise TlsError(f"{place} holds no private key: PEM was expected{missing}")
-    asked = False
+    is_encrypted = False
 
     def give_password() -> str:
         # Without a function OpenSSL would ask the terminal, and wait.
-        nonlocal asked
-        asked = True
+        nonlocal is_encrypted
+        is_encrypted = True
         if not password:
             raise TlsError(f"{place}: the private key is encrypted: give its password with keyfile_password")
         return password
@@ -136,7 +136,7 @@ def _load_certificate(context: ssl.SSLContext, certfile: str, keyfile: str, pass
     try:
         context.load_cert_chain(certfile, keyfile or None, give_password)
     except ssl.SSLError as error:
-        if asked:
+        if is_encrypted:
             seen = "the private key cannot be decrypted (is keyfile_password right?)"
         elif error.reason in _MISMATCHES:
             other = f"certfile {_quote(certfile)}" if keyfile else "the first certificate in the file"

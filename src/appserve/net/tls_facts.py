@@ -1,4 +1,4 @@
-"""What an application is told about the TLS of a connection, in the names of mod_ssl and Nginx."""
+"""The TLS of a connection as variables for applications, in the names of mod_ssl and Nginx."""
 
 import ssl
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ def tls_facts(session: Session) -> dict[str, str]:
     SSL_CIPHER           "TLS_AES_256_GCM_SHA384"
     SSL_CLIENT_VERIFY    "SUCCESS", or "NONE" if the client has shown no certificate; with others it gets no
                          connection. The following are there only with SUCCESS.
-    SSL_CLIENT_S_DN, SSL_CLIENT_I_DN      whose certificate, and from whom (RFC 4514): "CN=Ann,O=Shop,C=DE"
+    SSL_CLIENT_S_DN, SSL_CLIENT_I_DN      its subject and its issuer (RFC 4514): "CN=Ann,O=Shop,C=DE"
     SSL_CLIENT_M_SERIAL  its number, hexadecimal
     SSL_CLIENT_CERT      the certificate itself, PEM
     """
@@ -52,7 +52,7 @@ def tls_facts(session: Session) -> dict[str, str]:
 
 
 def distinguished_name(name: object) -> str:
-    """A name as `ssl` tells it, a tuple of tuples of pairs, as RFC 4514 writes it: the last part first."""
+    """A name as `ssl` gives it, a tuple of tuples of pairs, as RFC 4514 writes it: the last part first."""
     if not isinstance(name, tuple):
         return ""
     return ",".join("+".join(_attributes(relative)) for relative in reversed(name))

@@ -49,7 +49,7 @@ class TlsSession:
         Raises ConnectionAbortedError, with the reason, when there is no TLS with this client or no more: the
         output is then the alert that says why.
         """
-        # hot: bench asgi-tls, sync-tls. OpenSSL takes all that there is, so it is not asked for more when
+        # hot: bench asgi-tls, sync-tls. OpenSSL takes all that there is, so nothing more is read when
         # nothing is left: its "nothing yet" is an exception, and dear.
         incoming, tls = self._incoming, self._tls
         plain = b""
@@ -113,7 +113,7 @@ class TlsSession:
 
 def explain(error: Exception) -> str:
     """Why there is no TLS with a client, in OpenSSL's words, none of which are the client's."""
-    if isinstance(error, ssl.SSLWantReadError):  # in a write: it would be asked for ever
+    if isinstance(error, ssl.SSLWantReadError):  # in a write: it would be retried for ever
         return "the client began a handshake inside a response"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate is refused: {error.verify_message}"
