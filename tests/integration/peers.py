@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from appserve.master.master import ROWS
+from appserve.master.worker_handle import ROWS
 from appserve.observe.scoreboard import Scoreboard
 from tests.certificates import Certificates, certificates
 from tests.integration.server import PATIENCE, Server, await_fact, command, descriptors_of

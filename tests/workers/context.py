@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from appserve.config.derive import make_tls
 from appserve.config.settings import Settings
 from appserve.net.listeners import Listener
 from appserve.observe.log import Level, Log
@@ -39,5 +40,6 @@ def make_context(
         access=None,
         blackbox_fd=blackbox.make_box("test"),
         born=time.monotonic(),
+        tls=make_tls(settings or Settings(), print),
     )
     return context, ours

@@ -16,7 +16,7 @@ from appserve.errors import AppStartError
 from appserve.net.listeners import bind_all
 from appserve.workers import base
 from appserve.workers.application import Application
-from appserve.workers.base import UNHEARD, run_worker
+from appserve.workers.base import UNHEARD, work
 from appserve.workers.channel import Failed
 from appserve.workers.context import WorkerContext
 from tests.workers.context import make_context
@@ -48,7 +48,7 @@ def live(folder: Path, serve: Serve, source: str = APP, **settings: object) -> O
             sys.modules.pop("worker_app", None)
             base._serve_function = lambda *which: serve
             master.close()
-            code = run_worker(context)
+            code = work(context)
         finally:
             os._exit(code)
     context.channel.close()
@@ -145,7 +145,7 @@ def test_a_worker_whose_master_died_before_it_began_leaves(tmp_path: Path) -> No
     context = context.replace(master_pid=1 if os.getppid() != 1 else 2)
     pid = os.fork()
     if pid == 0:
-        os._exit(run_worker(context))
+        os._exit(work(context))
 
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 71
@@ -223,7 +223,7 @@ def test_a_child_that_the_application_forks_does_not_hold_the_port(tmp_path: Pat
     pid = os.fork()
     if pid == 0:
         base._serve_function = lambda *which: serve
-        os._exit(run_worker(context))
+        os._exit(work(context))
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert read_facts(tmp_path) == ["-1"]

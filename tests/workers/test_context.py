@@ -1,31 +1,71 @@
-"""What the settings say of proxies and of TLS, as values."""
+"""What a worker is started with: it goes through a socket, and the other side makes the same of it."""
 
-from typing import Any
+import os
+import pickle
+import socket
+import time
+from pathlib import Path
 
-import pytest
-
+from appserve.config.derive import make_tls
 from appserve.config.settings import Settings
-from appserve.http.forwarded import USUAL_HEADERS
-from appserve.workers.context import make_forwarding, make_preamble, make_tls
+from appserve.net.listeners import bind_all
+from appserve.observe.scoreboard import Scoreboard, WorkerState, size_for
+from appserve.system import blackbox
+from appserve.system.memory import make_shared
+from appserve.workers.channel import Retiring, make_channel_pair
+from appserve.workers.context import BoundAddress, Descriptors, WorkerSpec, make_preamble, prepare
 from tests.certificates import certificates
 
 
-def test_settings_say_which_proxies_are_trusted_and_in_what():
-    usual = make_forwarding(Settings())
-    assert usual is not None
-    assert usual.names == {name.encode() for name in USUAL_HEADERS}
-    trusted = [usual.trusts(peer) for peer in ("127.0.0.1", "::1", "", "127.0.0.2")]
-    assert trusted == [True, True, True, False]
+def test_a_worker_can_be_started_with_what_came_through_a_socket(tmp_path: Path) -> None:
+    [listener] = bind_all(["127.0.0.1:0"])
+    ours, theirs = make_channel_pair()
+    memory_fd, memory = make_shared(size_for(2), "test")
+    spec = WorkerSpec(
+        slot=3,
+        generation=2,
+        master_pid=os.getpid(),
+        settings=Settings(application="app:app", access_logfile="access", app_dir=("src",)),
+        born=time.monotonic(),
+        row=1,
+        rows=2,
+        bound=(BoundAddress(listener.address, listener.unix_path),),
+        descriptors=Descriptors(
+            listeners=(listener.fileno(),),
+            channel=theirs.fileno(),
+            scoreboard=memory_fd,
+            blackbox=blackbox.make_box("test"),
+            error_log=os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY),
+            access_log=os.open(tmp_path / "access", os.O_CREAT | os.O_WRONLY),
+        ),
+    )
+    one_end, other_end = socket.socketpair()
+    with one_end, other_end:
+        socket.send_fds(one_end, [pickle.dumps(spec)], spec.descriptors.numbers())
+        data, fds, _, _ = socket.recv_fds(other_end, 65536, 10)
+    received = pickle.loads(data)
+    assert received == spec
 
-    chosen = make_forwarding(Settings(forwarded_allow_ips=("10.0.0.0/8",), forwarded_headers=("forwarded",)))
-    assert chosen is not None
-    assert chosen.names == {b"forwarded"}
-    assert [chosen.trusts(peer) for peer in ("10.1.2.3", "127.0.0.1", "")] == [True, False, False]
+    names = ("channel", "scoreboard", "blackbox", "error_log", "access_log")
+    came = Descriptors(listeners=(fds[0],), **dict(zip(names, fds[1:], strict=True)))
+    context = prepare(received.replace(descriptors=came))
 
+    context.channel.send(Retiring())
+    context.row.enter(WorkerState.READY, 5)
+    context.log.error("a line")
+    context.drain_logs()
+    assert ours.receive() == [Retiring()]
+    assert Scoreboard(memory, 2).row(1).state is WorkerState.READY
+    assert "a line" in (tmp_path / "log").read_text()
+    assert context.listeners[0].url == listener.url
+    assert context.access is not None
 
-@pytest.mark.parametrize("nothing", [{"forwarded_allow_ips": ()}, {"forwarded_headers": ()}])
-def test_where_no_proxy_is_trusted_nothing_is_read(nothing: dict[str, Any]):
-    assert make_forwarding(Settings(**nothing)) is None
+    context.listeners[0].close(unlink=False)
+    listener.close(unlink=False)
+    for end in (context.channel, ours, theirs):
+        end.close()
+    for fd in (memory_fd, *spec.descriptors.numbers()[3:], *fds[3:]):
+        os.close(fd)
 
 
 def test_settings_say_whether_a_proxy_header_is_expected():

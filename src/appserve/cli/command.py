@@ -249,7 +249,7 @@ def _warn(text: str) -> None:
 
 def _check(resolved: Resolved) -> int:
     """What can be found out without serving; gives the exit code."""
-    from appserve.workers.context import make_tls
+    from appserve.config.derive import make_tls
 
     try:
         make_tls(resolved.settings, _warn)

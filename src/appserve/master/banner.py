@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from appserve.config.derive import thread_count
 from appserve.config.settings import Settings
 from appserve.net.listeners import Listener
 from appserve.version import __version__
 from appserve.workers.channel import Ready
-from appserve.workers.context import thread_count
 
 
 def booting(settings: Settings, listeners: Iterable[Listener], pid: int) -> str:

@@ -6,13 +6,14 @@ be another user by then, or busy: so the master opens, and sends the descriptors
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from appserve.config.settings import Settings
 from appserve.errors import ConfigError
 from appserve.observe.access import AccessLog
-from appserve.observe.log import Level, Log, wants_colour
+from appserve.observe.log import Log, wants_colour
 from appserve.workers.channel import LogFiles
+from appserve.workers.context import ERROR, OUTPUT, make_access_log, make_log
 
 _REASONS = {
     errno.ELOOP: "it is a symbolic link (name the file it leads to)",
@@ -20,25 +21,16 @@ _REASONS = {
 }
 """What the system's words do not tell, for how the access log is opened."""
 
-OUTPUT, ERROR = 1, 2
-
 _STREAMS = {"/dev/stdout": OUTPUT, "/dev/stderr": ERROR}
 """Those paths are symbolic links; what they name is open already."""
 
 _OFF = -1
 
 
-def stderr_log(settings: Settings) -> Log:
-    """What is written before there is a log, and when the log cannot be written."""
-    return Log(ERROR, Level[settings.log_level.upper()], wants_colour(ERROR, os.environ))
-
-
 def open_logs(settings: Settings) -> "Logs":
     """The logs that these settings name. Raises ConfigError when a file cannot be written."""
     fd = _open("error log", settings.error_logfile)
-    report = _reporter("the error log", stderr_log(settings))
-    log = Log(fd, Level[settings.log_level.upper()], wants_colour(fd, os.environ), report=report)
-    logs = Logs(log, settings)
+    logs = Logs(make_log(fd, settings), settings)
     logs.access(settings.access_logfile)
     return logs
 
@@ -62,11 +54,9 @@ class Logs:
         """The access log of this path, None if that means none. Raises ConfigError if it cannot be opened."""
         access = self._access.get(path)
         if access is None:
-            fd = _open("access log", path)
-            if fd == _OFF:
-                return None
-            report = _reporter(f"the access log {path}", self.log)
-            access = self._access[path] = AccessLog(fd, report=report)
+            access = make_access_log(_open("access log", path), path, self.log)
+            if access is not None:
+                self._access[path] = access
         return access
 
     def prepare(self, settings: Settings) -> None:
@@ -147,15 +137,3 @@ def _open(name: str, path: str) -> int:
 def _close(fd: int) -> None:
     if fd > ERROR:
         os.close(fd)
-
-
-def _reporter(name: str, log: Log) -> Callable[[int], None]:
-    """Logs that a log cannot be written, and that it can be again."""
-
-    def report(number: int) -> None:
-        if number:
-            log.error(f"{name} cannot be written: {os.strerror(number)}; lines beyond the buffer are lost")
-        else:
-            log.info(f"{name} can be written again")
-
-    return report

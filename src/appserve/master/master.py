@@ -17,12 +17,12 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from appserve.config.derive import make_tls
 from appserve.config.settings import Resolved
-from appserve.errors import BindError, ConfigError, ExitCode
+from appserve.errors import BindError, ConfigError, ExitCode, TlsError
 from appserve.master import banner, postmortem
 from appserve.master.boots import Step
 from appserve.master.events import (
-    MOST_PROCESSES,
     Abandon,
     Asked,
     Commit,
@@ -43,7 +43,7 @@ from appserve.master.events import (
     Said,
     Spawn,
 )
-from appserve.master.logs import Logs, open_logs, stderr_log
+from appserve.master.logs import Logs, open_logs
 from appserve.master.process import reap
 from appserve.master.reload import Generations, plan_of
 from appserve.master.respawn import jitter
@@ -55,22 +55,19 @@ from appserve.master.worker_handle import WorkerHandle, WorkerHandles
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller
 from appserve.observe.log import Level
-from appserve.observe.scoreboard import Scoreboard, WorkerState, size_for
+from appserve.observe.scoreboard import WorkerState
 from appserve.system import blackbox
 from appserve.system.blackbox import DUMP_SIGNAL
 from appserve.system.descriptors import open_standard_streams
-from appserve.system.memory import make_shared
 from appserve.system.this_process import set_title
 from appserve.workers import channel
 from appserve.workers.base import title
 from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
+from appserve.workers.context import stderr_log
 from appserve.workers.modules import share_modules
 
 #: The longest wait of the loop. Short: a turn that comes late is how the master learns that it was paused.
 LONGEST_WAIT = 1.0
-
-#: Rows of the scoreboard: one for each process that there can be, and some for those that die hard.
-ROWS = MOST_PROCESSES + 16
 
 LAST_WORDS = 1.0
 
@@ -90,15 +87,17 @@ def run(resolved: Resolved, reread: Callable[[], Resolved], timeouts: RosterTime
         log = logs.log
         for warning in (*resolved.warnings, *banner.unsupported(os.environ, os.getpid())):
             log.warning(warning)
+        tls = make_tls(settings, log.warning)
         listeners = tuple(bind_all(settings.bind))
-    except (BindError, ConfigError) as error:
+    except (BindError, ConfigError, TlsError) as error:
         log.critical(str(error))
         log.drain(LAST_WORDS)
         return int(ExitCode.BIND if isinstance(error, BindError) else ExitCode.CONFIG)
     set_title(title(settings, "master"))
     log.info(banner.booting(settings, listeners, os.getpid()))
     share_modules(settings)
-    master = Master(resolved, reread, timeouts or RosterTimeouts(), signals, listeners, logs)
+    generations = Generations(resolved, reread, logs, tls)
+    master = Master(resolved, generations, timeouts or RosterTimeouts(), signals, listeners, logs)
     try:
         return master.run()
     finally:
@@ -112,7 +111,7 @@ class Master:
     def __init__(
         self,
         resolved: Resolved,
-        reread: Callable[[], Resolved],
+        generations: Generations,
         timeouts: RosterTimeouts,
         signals: SignalQueue,
         listeners: tuple[Listener, ...],
@@ -125,10 +124,8 @@ class Master:
         self._listening = False
         self._signals = signals
         self._terminal = Terminal()
-        self._generations = Generations(resolved, reread, logs)
-        memory_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
-        os.close(memory_fd)  # the mapping has its own
-        self._handles = WorkerHandles(os.getpid(), listeners, Scoreboard(memory, ROWS), logs)
+        self._generations = generations
+        self._handles = WorkerHandles(os.getpid(), listeners, logs)
         self._roster = Roster(plan_of(resolved.settings), time.monotonic(), timeouts, jitter)
         self._births: deque[Spawn] = deque()
         self._poller = make_poller()
@@ -472,11 +469,12 @@ class Master:
         if not self._roster.is_wanted(wanted.ticket):
             self._carry_out(self._roster.withdrawn(wanted.ticket, now))
             return
-        settings = self._generations.settings_for(wanted.generation, self._roster.generation)
+        which = wanted.generation, self._roster.generation
+        settings, tls = self._generations.settings_for(*which), self._generations.tls_for(*which)
         # What this process still owes to the log must not be written by its children as well.
         self._log.flush()
         try:
-            handle = self._handles.spawn(wanted, settings)
+            handle = self._handles.spawn(wanted, settings, tls)
         except OSError as error:
             self._carry_out(self._roster.fork_failed(wanted.ticket, error.strerror or str(error), now))
             return

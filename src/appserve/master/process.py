@@ -9,8 +9,8 @@ What crosses a fork
     listeners                   to accept from
     its own channel end         orders of the master, and the master's death
     its own black box           faulthandler writes into it
+    scoreboard                  to map it; the mapping keeps a descriptor of its own
     ─ and nothing else: no sibling's channel, pidfd or black box, no epoll, no wakeup pair of the master.
-      The scoreboard is memory: its mapping stays, its descriptor does not.
 
     signal dispositions         all at their defaults (PIPE and XFSZ ignored, as Python has them; the black
                                 box's ignored until the worker has armed it)

@@ -6,13 +6,18 @@ a restart can change is named and left as it is.
 
 import traceback
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
+from appserve.config.derive import make_tls
 from appserve.config.settings import BY_NAME, Resolved, Settings, changes
-from appserve.errors import ConfigError
+from appserve.errors import ConfigError, TlsError
 from appserve.master.events import Plan
 from appserve.master.logs import Logs
 from appserve.observe.log import Level
 from appserve.workers.modules import share_modules
+
+if TYPE_CHECKING:
+    import ssl
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -23,9 +28,16 @@ def plan_of(settings: Settings) -> Plan:
 class Generations:
     """The settings in charge, and those of a generation that has yet to prove itself."""
 
-    def __init__(self, resolved: Resolved, reread: Callable[[], Resolved], logs: Logs) -> None:
-        self._current = resolved
+    def __init__(
+        self,
+        resolved: Resolved,
+        reread: Callable[[], Resolved],
+        logs: Logs,
+        tls: "ssl.SSLContext | None" = None,
+    ) -> None:
+        self._current, self._tls = resolved, tls
         self._candidate: Resolved | None = None
+        self._candidate_tls: ssl.SSLContext | None = None
         self._reread = reread
         self._logs = logs
         self._log = logs.log
@@ -35,19 +47,24 @@ class Generations:
         return self._current.settings
 
     def settings_for(self, generation: int, in_charge: int) -> Settings:
-        """What a worker of this generation is born with."""
+        """What a worker of this generation is started with."""
         if generation != in_charge and self._candidate is not None:
             return self._candidate.settings
         return self._current.settings
+
+    def tls_for(self, generation: int, in_charge: int) -> "ssl.SSLContext | None":
+        """The TLS context of this generation, which all of its workers share."""
+        return self._candidate_tls if generation != in_charge and self._candidate is not None else self._tls
 
     def read(self) -> Plan | None:
         """Read the settings again for a new generation; None, with the reasons in the log, if they are no
         good."""
         try:
             candidate = self._fitted(self._reread())
+            tls = make_tls(candidate.settings, self._log.warning)
             self._logs.prepare(candidate.settings)
-        except ConfigError as error:
-            for problem in error.problems:
+        except (ConfigError, TlsError) as error:
+            for problem in error.problems if isinstance(error, ConfigError) else (error.message,):
                 self._log.error(f"reload: {problem}")
             self._log.error("reload refused: invalid settings; the old ones stay in use")
             return None
@@ -56,13 +73,14 @@ class Generations:
             what = f"reload refused: unexpected {type(error).__name__} while reading the settings"
             self._log.block(Level.CRITICAL, what, traceback.format_exc())
             return None
-        self._candidate = candidate
+        self._candidate, self._candidate_tls = candidate, tls
         return plan_of(candidate.settings)
 
     def commit(self) -> None:
         """The candidate's first worker is READY."""
         if self._candidate is not None:
             self._current, self._candidate = self._candidate, None
+            self._tls, self._candidate_tls = self._candidate_tls, None
             self._import_modules()
 
     def _import_modules(self) -> None:
@@ -77,7 +95,7 @@ class Generations:
 
     def abandon(self) -> None:
         """The candidate's first worker could not boot."""
-        self._candidate = None
+        self._candidate = self._candidate_tls = None
         self._logs.abandon()
 
     def access_paths(self) -> set[str]:

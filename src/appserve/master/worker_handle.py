@@ -2,21 +2,30 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
 from appserve.config.settings import Settings
 from appserve.master.boots import BootWatch
-from appserve.master.events import Spawn
+from appserve.master.events import MOST_PROCESSES, Spawn
 from appserve.master.logs import Logs
 from appserve.master.process import Child, fork
 from appserve.master.stalls import StallWatch
 from appserve.net.listeners import Listener
-from appserve.observe.scoreboard import Scoreboard, ScoreboardRow
+from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
 from appserve.system import blackbox
+from appserve.system.memory import make_shared
 from appserve.workers.base import run_worker
 from appserve.workers.channel import Channel, Failed, make_channel_pair
-from appserve.workers.context import WorkerContext
+from appserve.workers.context import BoundAddress, Descriptors, WorkerSpec
+
+if TYPE_CHECKING:
+    import ssl
+
+#: Rows of the scoreboard: one for each process that there can be, and some for those that die hard.
+ROWS = MOST_PROCESSES + 16
 
 
 @dataclass(eq=False, slots=True)
@@ -63,16 +72,14 @@ class WorkerHandles:
         self,
         master_pid: int,
         listeners: tuple[Listener, ...],
-        board: Scoreboard,
         logs: Logs,
-        run: Callable[[WorkerContext], int] = run_worker,
     ) -> None:
         self._master_pid = master_pid
         self._listeners = listeners
-        self._board = board
         self._logs = logs
-        self._run = run
-        self._free_rows = list(range(len(board) - 1, -1, -1))
+        self._scoreboard_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
+        self._board = Scoreboard(memory, ROWS)
+        self._free_rows = list(range(ROWS - 1, -1, -1))
         self._row_numbers: dict[int, int] = {}
         self._handles: dict[int, WorkerHandle] = {}
 
@@ -82,7 +89,7 @@ class WorkerHandles:
     def get(self, pid: int) -> WorkerHandle | None:
         return self._handles.get(pid)
 
-    def spawn(self, wanted: Spawn, settings: Settings) -> WorkerHandle:
+    def spawn(self, wanted: Spawn, settings: Settings, tls: "ssl.SSLContext | None") -> WorkerHandle:
         """Fork a worker. Raises OSError when the system refuses a process, a socket or memory; nothing is
         left then."""
         born = time.monotonic()
@@ -95,22 +102,27 @@ class WorkerHandles:
         number = self._free_rows.pop()
         row = self._board.row(number)
         row.claim(wanted.slot, wanted.generation, time.monotonic_ns())
-        context = WorkerContext(
+        access = self._logs.access(settings.access_logfile)
+        spec = WorkerSpec(
             slot=wanted.slot,
             generation=wanted.generation,
             master_pid=self._master_pid,
             settings=settings,
-            listeners=self._listeners,
-            channel=theirs,
-            board=self._board,
-            row=row,
-            log=self._logs.log,
-            access=self._logs.access(settings.access_logfile),
-            blackbox_fd=box,
             born=born,
+            row=number,
+            rows=ROWS,
+            bound=tuple(BoundAddress(one.address, one.unix_path) for one in self._listeners),
+            descriptors=Descriptors(
+                listeners=tuple(listener.fileno() for listener in self._listeners),
+                channel=theirs.fileno(),
+                scoreboard=self._scoreboard_fd,
+                blackbox=box,
+                error_log=self._logs.log.given,
+                access_log=-1 if access is None else access.given,
+            ),
         )
         try:
-            child = fork(lambda: self._run(context), self._kept(context))
+            child = fork(partial(run_worker, spec, tls), spec.descriptors.numbers())
         except OSError:
             row.clear()
             self._free_rows.append(number)
@@ -133,12 +145,3 @@ class WorkerHandles:
         handle.channel.close()
         handle.child.close()
         os.close(handle.box)
-
-    def _kept(self, context: WorkerContext) -> list[int]:
-        """The descriptors that cross the fork; master/process.py has the table."""
-        kept = [context.channel.fileno(), context.blackbox_fd]
-        kept += [listener.fileno() for listener in self._listeners]
-        for log in (context.log, context.access):
-            if log is not None:
-                kept += [log.fileno(), log.given]
-        return kept

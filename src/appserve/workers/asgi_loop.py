@@ -31,6 +31,7 @@ from appserve.asgi.lifespan import Lifespan
 from appserve.asgi.preamble_transport import ConnectionFactory
 from appserve.asgi.registry import Registry, Room
 from appserve.asgi.scope import asgi_fields
+from appserve.config.derive import make_forwarding, make_limits, make_timeouts
 from appserve.connection.service import Service
 from appserve.errors import ExitCode
 from appserve.http.date import DateFields
@@ -39,14 +40,7 @@ from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import WorkerState
 from appserve.observe.tally import Tally
 from appserve.workers.application import Application
-from appserve.workers.context import (
-    WorkerContext,
-    make_forwarding,
-    make_limits,
-    make_preamble,
-    make_timeouts,
-    make_tls,
-)
+from appserve.workers.context import WorkerContext, make_preamble
 from appserve.workers.loop_acceptor import LoopAcceptor, make_fair_epoll
 from appserve.workers.master_link import MasterLink, Phase
 
@@ -189,7 +183,7 @@ class _Worker:
             refusals=Refusals(context.log, context.row),
             root_path=settings.root_path,
             forwarding=make_forwarding(settings),
-            preamble=make_preamble(settings, make_tls(settings, context.log.warning)),
+            preamble=make_preamble(settings, context.tls),
         )
         self._registry = Registry(self._service, loop, context.row)
         self._registry.keep_alive = settings.keep_alive > 0

@@ -33,10 +33,12 @@ from appserve.system import blackbox
 from appserve.system.this_process import set_title, signal_on_parent_death
 from appserve.workers.application import Application, choose_worker_class, load, prepare_import
 from appserve.workers.channel import Failed
-from appserve.workers.context import WorkerContext
+from appserve.workers.context import WorkerContext, WorkerSpec, prepare
 from appserve.workers.modules import import_modules
 
 if TYPE_CHECKING:
+    import ssl
+
     from appserve.workers.asgi_loop import EventLoop
 
 #: Signals that mean nothing to a worker. TTIN and TTOU would stop it by default.
@@ -52,18 +54,20 @@ UNHEARD = (
 )
 
 
-def run_worker(context: WorkerContext) -> int:
-    """Be a worker until the end; gives the exit code. Called in the child after the fork. Never raises."""
+def run_worker(spec: WorkerSpec, tls: "ssl.SSLContext | None" = None) -> int:
+    """Be a worker until the end; gives the exit code. Called in the child after the fork.
+
+    `tls` is what no socket carries: see prepare().
+    """
+    return work(prepare(spec, tls))
+
+
+def work(context: WorkerContext) -> int:
+    """Load the application and serve until the end; gives the exit code. Never raises."""
     try:
         _settle_in(context)
-        settings = context.settings
-        import_modules(settings)  # before the application's folders are searched; the master has done it
-        loop = _make_event_loop(settings)
-        application = _load(settings)
-        worker_class, _ = choose_worker_class(application, settings.worker_class, settings.threads)
-        if loop is not None and worker_class != "asgi":
-            loop.withdraw()
-        return _serve_function(worker_class, loop)(application, context)
+        application, serve = _load(context.settings)
+        return serve(application, context)
     except StartupError as error:
         failed = Failed(int(error.exit_code), error.message, error.detail)
     except BaseException as error:
@@ -115,9 +119,16 @@ def _make_event_loop(settings: Settings) -> "EventLoop | None":
     return EventLoop(settings.loop)
 
 
-def _load(settings: Settings) -> Application:
+def _load(settings: Settings) -> tuple[Application, Callable[[Application, WorkerContext], int]]:
+    """The application, and the function that serves it."""
+    import_modules(settings)  # before the application's folders are searched; the master has done it
+    loop = _make_event_loop(settings)
     prepare_import(settings.chdir, settings.app_dir)
-    return load(settings.application, factory=settings.factory, interface=settings.interface)
+    application = load(settings.application, factory=settings.factory, interface=settings.interface)
+    worker_class, _ = choose_worker_class(application, settings.worker_class, settings.threads)
+    if loop is not None and worker_class != "asgi":
+        loop.withdraw()
+    return application, _serve_function(worker_class, loop)
 
 
 def _serve_function(

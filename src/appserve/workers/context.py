@@ -1,43 +1,80 @@
-"""What the master gives a worker at its birth, and the worker hands on to its loop."""
+"""What a worker is started with: values and descriptors, and the objects that it makes of them."""
 
+import mmap
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from appserve.config.derive import make_tls
 from appserve.config.settings import Settings
 from appserve.connection.preamble import PreambleRules
-from appserve.errors import TlsError
-from appserve.http.forwarded import Forwarding, TrustList
-from appserve.http.messages import Limits
-from appserve.http.timeouts import Timeouts
+from appserve.http.forwarded import TrustList
+from appserve.net.address import Address
 from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
-from appserve.observe.log import Log
-from appserve.observe.scoreboard import Scoreboard, ScoreboardRow
+from appserve.observe.log import Level, Log, wants_colour
+from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
 from appserve.values import Value
 from appserve.workers.channel import Channel, LogFiles
 
 if TYPE_CHECKING:
     import ssl
 
-USUAL_THREADS = 8
-"""Of a worker that was asked for threads and not told how many."""
-
-ABOUT_TLS = ("keyfile", "keyfile_password", "tls_version", "ciphers", "cert_reqs", "ca_certs")
-"""Settings that mean something only beside `certfile`."""
-
-STANDARD_ERROR = 2
+OUTPUT, ERROR = 1, 2
 
 LAST_WORDS = 0.5
 """Seconds that the reader of each log has to take a worker's last lines."""
 
 
-class WorkerContext(Value):
-    """Everything one worker is born with. `slot` is the number it goes by; `born` is monotonic.
+class BoundAddress(Value):
+    """A listener as values; its descriptor is among those of the worker."""
 
-    `row` is its own of the `board`; of the others' it only reads.
+    address: Address
+    unix_path: str | None
+
+
+class Descriptors(Value):
+    """The open files that a worker is started with, beside 0, 1 and 2."""
+
+    listeners: tuple[int, ...]
+    channel: int
+    scoreboard: int
+    blackbox: int
+    error_log: int
+    access_log: int  # -1 without an access log
+
+    def numbers(self) -> list[int]:
+        """All of them; logs may be standard streams."""
+        return [
+            *self.listeners,
+            *(self.channel, self.scoreboard, self.blackbox, self.error_log, self.access_log),
+        ]
+
+
+class WorkerSpec(Value):
+    """Everything that one worker is started with. A process that did not fork from the master can be sent it
+    through a socket: the values in any form, the descriptors as SCM_RIGHTS.
+
+    `slot` is the number that the worker goes by, `born` is monotonic, `row` its own among the `rows` of the
+    scoreboard.
     """
+
+    slot: int
+    generation: int
+    master_pid: int
+    settings: Settings
+    born: float
+    row: int
+    rows: int
+    bound: tuple[BoundAddress, ...]
+    descriptors: Descriptors
+
+
+class WorkerContext(Value):
+    """The same in one worker, made ready to be used; `row` is its own of the `board`, of the others' it only
+    reads. `tls` is None without a certificate."""
 
     slot: int
     generation: int
@@ -51,13 +88,14 @@ class WorkerContext(Value):
     access: AccessLog | None
     blackbox_fd: int
     born: float
+    tls: "ssl.SSLContext | None" = None
 
     def change_logs(self, logs: LogFiles, files: list[int]) -> None:
         """Write `logs` into `files` from now on, of which there is one for each."""
         wanted = [self.access] * logs.access + [self.log] * logs.error
         for log, fd in zip(wanted, files, strict=False):
             before = fd if log is None else log.replace(fd)
-            if before > STANDARD_ERROR:
+            if before > ERROR:
                 os.close(before)
 
     def drain_logs(self) -> None:
@@ -67,56 +105,53 @@ class WorkerContext(Value):
         self.log.drain(LAST_WORDS)
 
 
-def thread_count(settings: Settings) -> int:
-    """How many threads a threads worker has."""
-    return settings.threads or USUAL_THREADS
+def prepare(spec: WorkerSpec, tls: "ssl.SSLContext | None" = None) -> WorkerContext:
+    """Make the objects of a worker from values and descriptors, which belong to it from now on.
 
-
-def make_limits(settings: Settings) -> Limits:
-    """The bounds of a request."""
-    return Limits(
-        request_line=settings.limit_request_line,
-        fields=settings.limit_request_fields,
-        field_size=settings.limit_request_field_size,
-        body=settings.limit_request_body,
-    )
-
-
-def make_timeouts(settings: Settings) -> Timeouts:
-    """How long clients are waited for."""
-    return Timeouts(
-        first=settings.first_byte_timeout,
-        idle=settings.keep_alive,
-        head=settings.head_timeout,
-        body=settings.body_timeout,
-        body_rate=settings.body_rate,
-        write=settings.write_timeout,
-    )
-
-
-def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLContext | None":
-    """What connections begin with when TLS is spoken, else None. `warn` is told what works and is odd.
-
-    Files are found from the current folder. Raises TlsError if one of them cannot be used.
+    `tls` is the context of its generation, if this process inherited one: then the worker need not be able to
+    read the key, and resumes the sessions of its siblings. Otherwise it is made here.
     """
-    if not settings.certfile:
-        _check_no_tls(settings)
-        return None
-    from appserve.net.tls_context import (
-        TlsFiles,
-        make_context,
-    )  # OpenSSL is 3 MB, for those with a certificate
-
-    files = TlsFiles(
-        certfile=_only("certfile", settings.certfile),
-        keyfile=_only("keyfile", settings.keyfile),
-        password=settings.keyfile_password,
-        version=settings.tls_version,
-        ciphers=settings.ciphers,
-        cert_reqs=settings.cert_reqs,
-        ca_certs=settings.ca_certs,
+    fds, settings = spec.descriptors, spec.settings
+    log = make_log(fds.error_log, settings)
+    board = Scoreboard(mmap.mmap(fds.scoreboard, size_for(spec.rows)), spec.rows)
+    os.close(fds.scoreboard)  # the mapping has one of its own
+    return WorkerContext(
+        slot=spec.slot,
+        generation=spec.generation,
+        master_pid=spec.master_pid,
+        settings=settings,
+        listeners=tuple(map(_listener, spec.bound, fds.listeners)),
+        channel=Channel(socket.socket(fileno=fds.channel), takes_files=True),
+        board=board,
+        row=board.row(spec.row),
+        log=log,
+        access=make_access_log(fds.access_log, settings.access_logfile, log),
+        blackbox_fd=fds.blackbox,
+        born=spec.born,
+        tls=tls or make_tls(settings, log.warning),
     )
-    return make_context(files, warn)
+
+
+def _listener(bound: BoundAddress, fd: int) -> Listener:
+    opened = socket.socket(fileno=fd)
+    opened.setblocking(False)
+    return Listener(opened, bound.address, bound.unix_path)
+
+
+def stderr_log(settings: Settings) -> Log:
+    """What is written before there is a log, and when the log cannot be written."""
+    return Log(ERROR, Level[settings.log_level.upper()], wants_colour(ERROR, os.environ))
+
+
+def make_log(fd: int, settings: Settings) -> Log:
+    """The error log, written into `fd`."""
+    report = _reporter("the error log", stderr_log(settings))
+    return Log(fd, Level[settings.log_level.upper()], wants_colour(fd, os.environ), report=report)
+
+
+def make_access_log(fd: int, path: str, log: Log) -> AccessLog | None:
+    """The access log, written into `fd`; None if that is -1."""
+    return None if fd < 0 else AccessLog(fd, report=_reporter(f"the access log {path}", log))
 
 
 def make_preamble(settings: Settings, context: "ssl.SSLContext | None") -> PreambleRules | None:
@@ -132,28 +167,13 @@ def make_preamble(settings: Settings, context: "ssl.SSLContext | None") -> Pream
     return PreambleRules(version, proxies, partial(TlsSession, context))
 
 
-def make_forwarding(settings: Settings) -> Forwarding | None:
-    """Reads what proxies say of a request; None if nobody is believed, or in nothing."""
-    if not settings.forwarded_allow_ips or not settings.forwarded_headers:
-        return None
-    return Forwarding(TrustList(settings.forwarded_allow_ips), settings.forwarded_headers)
+def _reporter(name: str, log: Log) -> Callable[[int], None]:
+    """Logs that a log cannot be written, and that it can be again."""
 
+    def report(number: int) -> None:
+        if number:
+            log.error(f"{name} cannot be written: {os.strerror(number)}; lines beyond the buffer are lost")
+        else:
+            log.info(f"{name} can be written again")
 
-def _only(name: str, files: tuple[str, ...]) -> str:
-    if len(files) > 1:
-        raise TlsError(
-            f"{name} has {len(files)} files: one certificate is served on all addresses (use one that holds "
-            "all names, or let a proxy in front choose by name)"
-        )
-    return files[0] if files else ""
-
-
-def _check_no_tls(settings: Settings) -> None:
-    """Who asked for something about TLS must not get a server without."""
-    usual = Settings()
-    given = [name for name in ABOUT_TLS if getattr(settings, name) != getattr(usual, name)]
-    if given:
-        raise TlsError(
-            f"{', '.join(given)} without certfile: TLS needs a certificate (set certfile, or remove the TLS "
-            "settings)"
-        )
+    return report

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Iterator
 
+from appserve.config.derive import make_forwarding, make_limits, make_timeouts, thread_count
 from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
 from appserve.connection.waiting import AttentionClock, DeadlineQueue
 from appserve.http.date import DateFields
@@ -25,15 +26,7 @@ from appserve.observe.scoreboard import WorkerState
 from appserve.observe.tally import Counts, Tally
 from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.workers.application import Application
-from appserve.workers.context import (
-    WorkerContext,
-    make_forwarding,
-    make_limits,
-    make_preamble,
-    make_timeouts,
-    make_tls,
-    thread_count,
-)
+from appserve.workers.context import WorkerContext, make_preamble
 from appserve.workers.executor import Executor, Inline
 from appserve.workers.keepalive_policy import KeepAlivePolicy
 from appserve.workers.master_link import MasterLink, Phase
@@ -134,7 +127,7 @@ class WsgiWorker:
             refusals=Refusals(context.log, context.row),
             forwarding=forwarding,
             forwarded_variables=forwarded_variables(forwarding),
-            preamble=make_preamble(settings, make_tls(settings, context.log.warning)),
+            preamble=make_preamble(settings, context.tls),
         )
 
     def _make_executor(self, threads: int) -> Executor:
