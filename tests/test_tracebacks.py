@@ -1,5 +1,6 @@
 import importlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,3 +130,13 @@ def test_the_stack_of_a_thread_that_is_not_in_the_application_is_whole():
     text = bootstrap()
     assert "in bootstrap" in text
     assert "in test_the_stack_of_a_thread_that_is_not_in_the_application_is_whole" in text
+
+
+def test_a_thread_whose_frames_of_ours_are_compiled_shows_the_application_first():
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(application_stack(sys._getframe())))
+    thread.start()
+    thread.join()
+
+    assert "threading.py" not in found[0]
+    assert found[0].splitlines()[0].endswith("in <lambda>")

@@ -9,6 +9,8 @@ _OURS = (
     "appserve" + os.sep,  # what is compiled has the name that setup.py called it by
 )
 
+_THREADING = os.path.join(os.path.dirname(os.__file__), "threading.py")
+
 
 def application_traceback(error: BaseException) -> str:
     """The traceback from the application's first frame on, and those of its causes.
@@ -43,7 +45,8 @@ def application_stack(frame: FrameType) -> str:
     """
     stack = traceback.StackSummary.extract(traceback.walk_stack(frame))
     stack.reverse()  # the most recent call last, as in a traceback
-    ours = [one.filename.startswith(_OURS) for one in stack]
+    # What is compiled has no frames here: then the application follows those that start a thread.
+    ours = [one.filename.startswith(_OURS) or one.filename == _THREADING for one in stack]
     if True in ours and False in ours[ours.index(True) :]:
         del stack[: ours.index(False, ours.index(True))]
     return "".join(stack.format()).rstrip("\n")
