@@ -1,8 +1,8 @@
 """The TLS context of this server: certificate, key, versions, ciphers, authorities of client certificates.
 
-It is made before a worker says that it is ready, so that a file which cannot be used is reported at start,
-and at a reload keeps the old workers. Processes that are forked with one context resume each other's
-sessions, because the keys of the tickets are the context's.
+The master makes it before it forks the workers of a generation, so that a file which cannot be used is
+reported at start, and at a reload keeps the old workers. Workers that are forked with one context resume each
+other's sessions, because the keys of the tickets are the context's.
 
 Only the modules of this package that begin with `tls` import `ssl`, and only a server with a certificate
 has them in memory.
