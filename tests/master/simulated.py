@@ -9,8 +9,10 @@ against them.
 import math
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from appserve.master import worker_table
 from appserve.master.events import (
     Abandon,
     Commit,
@@ -29,7 +31,7 @@ from appserve.master.events import (
     Spawn,
 )
 from appserve.master.roster import Roster
-from appserve.master.worker_table import STOPS, Roll, Standing
+from appserve.master.worker_table import STOPS, Roll, S, Standing
 from appserve.workers.channel import RetireOrder
 
 #: How often each step from one state to another was taken.
@@ -69,10 +71,27 @@ class WatchedRoster(Roster):
     """A Roster whose steps are counted."""
 
     def __init__(self, plan: Plan, now: float, timeouts: RosterTimeouts, steps: Steps) -> None:
-        def count(before: object, after: object) -> None:
-            steps[before, after] += 1
+        super().__init__(plan, now, timeouts)
+        self._steps = steps
+        _taken.clear()  # those of rosters in other tests
 
-        super().__init__(plan, now, timeouts, watch=count)
+    def _settle(self, now: float) -> list[Decision]:
+        """Every fact ends here."""
+        decisions = super()._settle(now)
+        self._steps.update(_taken)
+        _taken.clear()
+        return decisions
+
+
+_taken: list[tuple[object, object]] = []
+
+
+def _counted(table: Mapping[S, frozenset[S]], before: S, after: S) -> S:
+    _taken.append((before, after))
+    return _step(table, before, after)
+
+
+_step, worker_table.step = worker_table.step, _counted
 
 
 class WorkerHandles:

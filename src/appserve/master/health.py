@@ -8,17 +8,17 @@ slow import is no reason to give up.
 import math
 from collections.abc import Iterator
 
+from appserve.master import worker_table
 from appserve.master.events import Note, RosterTimeouts, workers_text
-from appserve.master.worker_table import STANDING, STOPS, OnStep, Standing, step
+from appserve.master.worker_table import STANDING, STOPS, Standing
 from appserve.observe.log import Level
 
 
 class Health:
     """The standing, and since when nobody is READY."""
 
-    def __init__(self, now: float, timeouts: RosterTimeouts, watch: OnStep) -> None:
+    def __init__(self, now: float, timeouts: RosterTimeouts) -> None:
         self._timeouts = timeouts
-        self._watch = watch
         self.standing = Standing.STARTING
         self._dark_since = now
         self._failures = 0  # since it is dark
@@ -33,7 +33,7 @@ class Health:
         return self.standing in (Standing.STARTING, Standing.OUTAGE)
 
     def to(self, standing: Standing) -> None:
-        self.standing = step(STANDING, self.standing, standing, self._watch)
+        self.standing = worker_table.step(STANDING, self.standing, standing)
 
     def next_stop(self, *, graceful: bool) -> Standing | None:
         """What a request to stop means now: each further one is more urgent. None: no more can be done."""

@@ -6,17 +6,17 @@ Whatever fails before the canary is READY leads back to where it was before. Req
 wait, as one.
 """
 
+from appserve.master import worker_table
 from appserve.master.events import Abandon, Decision, Note, Plan, Reread, workers_text
-from appserve.master.worker_table import ROLL, OnStep, Roll, Worker, WorkerTable, step
+from appserve.master.worker_table import ROLL, Roll, Worker, WorkerTable
 from appserve.observe.log import Level
 
 
 class Rollout:
     """The generation in charge, and the candidate for its place."""
 
-    def __init__(self, table: WorkerTable, watch: OnStep) -> None:
+    def __init__(self, table: WorkerTable) -> None:
         self._table = table
-        self._watch = watch
         self.state = Roll.IDLE
         self.generation = 1
         self.latest = 1
@@ -24,7 +24,7 @@ class Rollout:
         self._plan: Plan | None = None
 
     def to(self, state: Roll) -> None:
-        self.state = step(ROLL, self.state, state, self._watch)
+        self.state = worker_table.step(ROLL, self.state, state)
 
     def ask(self, *, is_starting: bool) -> list[Note]:
         """Somebody wants a reload; gives what should be said if it cannot begin at once."""

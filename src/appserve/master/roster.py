@@ -4,9 +4,8 @@ Facts go in as method calls with the time as an argument; every call gives the d
 Nothing here forks, kills, logs, sleeps or looks at a clock, so each rule is tested in four lines and the
 whole is fuzzed with random orders of facts (tests/master/test_roster_fuzz.py).
 
-Its parts are worker.py (one worker and its states), staff.py (the book of all), rollout.py (the states of
-a reload), outlook.py (how the server stands) and respawn.py (delays and budget). Here are the rules between
-them.
+Its parts are worker_table.py (every worker and its states), rollout.py (the states of a reload), health.py
+(the server as a whole) and respawn.py (delays and budget). Here are the rules between them.
 
 A slot is a place that should have a worker of the present generation; its number is the worker's name. While
 one leaves and its successor comes, a slot has two.
@@ -24,8 +23,8 @@ one leaves and its successor comes, a slot has two.
   code; signals get three tries. Later only an outage of `give_up` seconds ends it.
 * A stop is obeyed at once in every state. GRACEFUL, QUICK, FORCED: each further request moves one step on.
 
-Left open for what comes: other reasons to retire (recycling, scaling) are workers that `Staff.surplus` names
-and a plan with another number; SUSPECT can lead back to READY.
+Left open for what comes: other reasons to retire (recycling, scaling) are workers that `WorkerTable.surplus`
+names and a plan with another number; SUSPECT can lead back to READY.
 """
 
 import math
@@ -52,12 +51,10 @@ from appserve.master.rollout import Rollout
 from appserve.master.worker_table import (
     STOPS,
     Life,
-    OnStep,
     Roll,
     Standing,
     Worker,
     WorkerTable,
-    watch_nothing,
 )
 from appserve.observe.log import Level
 
@@ -65,7 +62,7 @@ from appserve.observe.log import Level
 class Roster:
     """The state of the family and the rules about it.
 
-    `jitter` gives a factor near 1 for each delay; `watch` is told of every step from a state to another.
+    `jitter` gives a factor near 1 for each delay.
     """
 
     def __init__(
@@ -74,16 +71,15 @@ class Roster:
         now: float,
         timeouts: RosterTimeouts | None = None,
         jitter: Callable[[], float] = no_jitter,
-        watch: OnStep = watch_nothing,
     ) -> None:
         timeouts = timeouts or RosterTimeouts()
         self.plan = plan
         self._drainable = plan.workers  # how many may drain beside those that boot or serve
         self._timeouts = timeouts
-        self._table = WorkerTable(timeouts, watch)
+        self._table = WorkerTable(timeouts)
         self._respawn = Respawn(plan.workers, timeouts, now, jitter)
-        self._rollout = Rollout(self._table, watch)
-        self._health = Health(now, timeouts, watch)
+        self._rollout = Rollout(self._table)
+        self._health = Health(now, timeouts)
         self._verdict = Halt(ExitCode.CLEAN, "")
         self._wake_at = now
         self._out: list[Decision] = []

@@ -4,7 +4,7 @@ Facts about it, no rules: who is there, which slots are empty, who is too many. 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -23,18 +23,10 @@ from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
 
 S = TypeVar("S", bound=Enum)
 
-#: Told of each step, as (before, after).
-OnStep = Callable[[Enum, Enum], None]
 
-
-def watch_nothing(before: Enum, after: Enum) -> None:
-    """For those who do not want to know."""
-
-
-def step(table: Mapping[S, frozenset[S]], before: S, after: S, watch: OnStep) -> S:
+def step(table: Mapping[S, frozenset[S]], before: S, after: S) -> S:
     """`after`, which has to be a state that may follow `before`."""
     assert after in table[before], f"{before} → {after}"
-    watch(before, after)
     return after
 
 
@@ -116,7 +108,6 @@ class Worker:
     generation: int
     asked_at: float
     timeouts: RosterTimeouts
-    watch: OnStep
     state: Life = Life.ASKED
     pid: int = 0
     ready_at: float = math.inf
@@ -128,7 +119,7 @@ class Worker:
         return f"worker {self.slot} (pid {self.pid})"
 
     def become(self, state: Life) -> None:
-        self.state = step(LIFE, self.state, state, self.watch)
+        self.state = step(LIFE, self.state, state)
 
     def retire(self, graceful: float, now: float) -> Order:
         """Let it finish what it has, within `graceful` seconds."""
@@ -193,9 +184,8 @@ class Early:
 class WorkerTable:
     """All workers, by ticket and by pid."""
 
-    def __init__(self, timeouts: RosterTimeouts, watch: OnStep) -> None:
+    def __init__(self, timeouts: RosterTimeouts) -> None:
         self._timeouts = timeouts
-        self._watch = watch
         self._early: dict[int, Early] = {}
         self._last_ticket = 0
         self.workers: dict[int, Worker] = {}
@@ -208,7 +198,7 @@ class WorkerTable:
     def request(self, slot: int, generation: int, now: float) -> Worker:
         """A worker that is about to be asked for."""
         self._last_ticket += 1
-        worker = Worker(self._last_ticket, slot, generation, now, self._timeouts, self._watch)
+        worker = Worker(self._last_ticket, slot, generation, now, self._timeouts)
         self.workers[worker.ticket] = worker
         return worker
 
