@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from appserve.master.master import ROWS
+from appserve.master.worker_handle import ROWS
 from appserve.observe.scoreboard import Scoreboard, Totals
 from tests.integration.server import PATIENCE, Server, Threaded, await_fact, descriptors_of
 from tests.observe.latency import latency_bucket
@@ -81,7 +81,7 @@ class Meter:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.sent = self.received = 0
-        (fd,) = [fd for fd, name in descriptors_of(server.pid).items() if "scoreboard" in name]
+        fd = min(fd for fd, name in descriptors_of(server.pid).items() if "scoreboard" in name)
         with open(f"/proc/{server.pid}/fd/{fd}", "rb") as file:
             size = os.fstat(file.fileno()).st_size
             self._board = Scoreboard(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ), ROWS)

@@ -45,7 +45,7 @@ def app(environ, start_response):
     server = serve("app:app", "--threads", "3", files={"app.py": source})
 
     assert server.get().text == "True False"
-    server.await_line(r"1 threads worker of 3 threads \(.*--threads 3 ")
+    server.await_line(r"1 threads worker of 3 threads \(.*--threads is 3")
 
 
 def test_a_worker_without_a_free_thread_leaves_new_connections_to_its_siblings(serve: Serve) -> None:
