@@ -12,8 +12,13 @@ from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
-# Applications may derive from FileWrapper, which a compiled class does not allow.
-COMPILED = "http/*.py wsgi/*.py observe/tally.py workers/thread_state.py -wsgi/file_wrapper.py -*/__init__.py"
+# Not those whose classes applications derive from (FileWrapper), those that derive from classes of asyncio
+# (PreambleTransport), values (PreambleRules), generic dataclasses (Service), and what runs once (Lifespan).
+COMPILED = (
+    "http/*.py wsgi/*.py connection/*.py asgi/*.py observe/access.py observe/tally.py workers/thread_state.py"
+    " -wsgi/file_wrapper.py -asgi/lifespan.py -asgi/preamble_transport.py"
+    " -connection/preamble.py -connection/service.py -*/__init__.py"
+)
 
 SOURCE, GENERATED = "src", os.path.join("build", "compiled")
 BUILDS = {"bdist_wheel", "build", "build_ext", "install"}  # the commands that need the C files

@@ -31,6 +31,7 @@ def count_sweeps(monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
     return seen
 
 
+@pytest.mark.pure
 @on_both_loops
 async def test_a_sweep_looks_only_at_connections_whose_time_may_have_come() -> None:
     scene = Scene(hello)

@@ -16,6 +16,8 @@ from appserve.observe.tally import CLIENT_LEFT, Counts, publish
 from appserve.wsgi.environ import CgiVariable, Header, cgi_fields
 from tests.observe.latency import latency_bucket
 
+pytestmark = pytest.mark.pure  # the clock is replaced
+
 SECOND = 10**9
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -224,8 +224,8 @@ class Exchange:
         self.disconnect_sent = True
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Message) -> None:
-        """Take a message of the application (http.response.start, http.response.body).
+    async def send(self, message: Any) -> None:
+        """Take a message of the application (http.response.start, http.response.body), which may be anything.
 
         Raises AppMistake for what is no valid message at this point, ClientDisconnected when the client is
         gone. Waits while the client does not read.
