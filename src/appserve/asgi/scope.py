@@ -51,7 +51,7 @@ class AsgiFields(Fields[Headers, Field]):
     def copy(self, fields: Headers) -> Headers:
         return fields.copy()
 
-    def spell(self, field: Field) -> tuple[bytes, bytes]:
+    def spell(self, field: Any) -> tuple[bytes, bytes]:
         return _spell(field)
 
 

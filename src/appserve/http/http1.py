@@ -234,7 +234,9 @@ class Http1Connection(ResponseWriter[F, R]):
         known = memory.request_lines.get(first)
         try:
             line = known or self._read_request_line(first)
-            fields, values, rules = memory.read(line, buffer[start + 2 : end], limits)
+            # Compiled, a slice that ends before its beginning is an error: a head may have no fields.
+            block = buffer[start + 2 : end] if start < end else b""
+            fields, values, rules = memory.read(line, block, limits)
             if end > SMALLEST_HEAD and end > limits.head:
                 raise limits.too_many_fields()
             body = rules.body_length
