@@ -103,7 +103,7 @@ def test_repeated_heads_of_one_connection_have_lists_of_their_own() -> None:
         assert isinstance(head, RequestHead)
         head.fields.append((b"added", b"by a middleware"))
         lists.append(head.fields)
-        connection.respond(200, (), b"")
+        connection.response.respond(200, (), b"")
         connection.start_next_cycle()
 
     assert lists == [[(b"host", b"a"), (b"x", b"1"), (b"added", b"by a middleware")]] * 3

@@ -98,7 +98,7 @@ class Driver:
         return Outcome(tuple(self.seen), then, b"".join(self.written), self.connection.refused)
 
     def _answer(self) -> None:
-        self.written.append(self.connection.respond(200, [(b"content-type", b"text/plain")], b"ok"))
+        self.written.append(self.connection.response.respond(200, [(b"content-type", b"text/plain")], b"ok"))
 
     def _end(self) -> None:
         connection = self.connection
@@ -121,7 +121,7 @@ class Driver:
         except Rejected as same:
             again = same
         assert again is rejected, "a refusal is for ever"
-        self.written.append(connection.reject(rejected.status, rejected.reason))
+        self.written.append(connection.response.reject(rejected.status, rejected.reason))
         assert not connection.keeps_alive
 
     def _see(self, *, cut: bool) -> None:

@@ -133,21 +133,21 @@ def check_answered(answered: Answered) -> None:
     finished = True
     try:
         if answered.whole:
-            written = connection.respond(status, answered.fields, b"".join(pieces))
+            written = connection.response.respond(status, answered.fields, b"".join(pieces))
         else:
-            written = connection.start_response(status, answered.fields)
+            written = connection.response.start_response(status, answered.fields)
             for number, piece in enumerate(pieces, 1):
-                written += connection.send_body(piece, number < len(pieces))
+                written += connection.response.send_body(piece, number < len(pieces))
     except AppMistake:
         finished = False
         if not written:
-            written = connection.respond(500, [], b"sorry")
+            written = connection.response.respond(500, [], b"sorry")
             status, pieces, finished = 500, [b"sorry"], True
 
     read = read_response(written, line.split(" ")[0], line[-3:], ended=True)
 
     if read is None:
-        assert connection.short or not finished
+        assert connection.response.short or not finished
         assert not connection.keeps_alive
         return
     response, rest = read

@@ -19,7 +19,7 @@ from appserve.http.fields import Fields
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CHUNKED, Event, Limits, Reading, RequestHead, Rules
 from appserve.http.policy import FieldKind, Special
-from appserve.http.response import Framing
+from appserve.http.response import Framing, ResponseWriter
 from tests.conformance import core, fuzz, test_responses
 from tests.conformance.core import check, run
 from tests.conformance.corpus import ANSWERS, REQUESTS
@@ -77,6 +77,15 @@ def reads_chunks(name: str) -> Callable[[type[ChunkedBody]], None]:
 
     def register(kind: type[ChunkedBody]) -> None:
         DEFECTS[name] = CHUNKS, lambda patch: patch.setattr(http1, "ChunkedBody", kind)
+
+    return register
+
+
+def writes(name: str) -> Callable[[type[ResponseWriter[Any, Any]]], None]:
+    """A defect of the writer of responses."""
+
+    def register(kind: type[ResponseWriter[Any, Any]]) -> None:
+        DEFECTS[name] = RESPONSES, lambda patch: patch.setattr(http1, "ResponseWriter", kind)
 
     return register
 
@@ -286,15 +295,15 @@ has(
 )
 
 
-@is_connection("an empty piece ends a chunked body", RESPONSES)
-class WritesEmptyChunks(HasOneReader):
+@writes("an empty piece ends a chunked body")
+class WritesEmptyChunks(ResponseWriter[Any, Any]):
     def send_body(self, data: bytes, more: bool) -> bytes:
         ends = not data and self._framing is Framing.CHUNKED
         return (b"0\r\n\r\n" if ends else b"") + super().send_body(data, more)
 
 
-@is_connection("a body may be longer than its length", RESPONSES)
-class WritesMoreThanAnnounced(HasOneReader):
+@writes("a body may be longer than its length")
+class WritesMoreThanAnnounced(ResponseWriter[Any, Any]):
     def send_body(self, data: bytes, more: bool) -> bytes:
         self._left_to_write = max(self._left_to_write, len(data))
         return super().send_body(data, more)

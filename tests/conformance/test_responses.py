@@ -37,11 +37,11 @@ def answer_in_bytes(answer: Answer) -> tuple[Http1Connection[Headers, Field], by
     written = []
     try:
         if isinstance(answer.body, bytes):
-            written.append(connection.respond(answer.status, answer.fields, answer.body))
+            written.append(connection.response.respond(answer.status, answer.fields, answer.body))
         else:
-            written.append(connection.start_response(answer.status, answer.fields))
+            written.append(connection.response.start_response(answer.status, answer.fields))
             for number, piece in enumerate(answer.body, 1):
-                written.append(connection.send_body(piece, number < len(answer.body)))
+                written.append(connection.response.send_body(piece, number < len(answer.body)))
     except AppMistake as mistake:
         return connection, b"".join(written), mistake
     return connection, b"".join(written), None
@@ -73,18 +73,18 @@ def test_answer(answer: Answer):
     if answer.mistake is Mistake.HEAD:
         assert mistake is not None
         assert written == b""
-        sorry = connection.respond(500, [(b"content-type", b"text/plain")], b"sorry")
+        sorry = connection.response.respond(500, [(b"content-type", b"text/plain")], b"sorry")
         assert (read_only_response(sorry).status, read_only_response(sorry).body) == (500, b"sorry")
     elif answer.mistake is Mistake.BODY:
         assert mistake is not None
         read = read_response(written, "GET", ended=True)
         assert read is None or read[1] == b"", "more than was announced"
-        connection.abandon_response()
+        connection.response.abandon_response()
         assert not connection.keeps_alive
     else:
         assert mistake is None
         assert (answer.then is CLOSES) == (not connection.keeps_alive)
-        assert answer.short == connection.short
+        assert answer.short == connection.response.short
         check_client_reads(answer, written)
 
 
@@ -118,7 +118,7 @@ def test_answer_of_a_wsgi_application(answer: Answer):
     _, expected, mistake = answer_in_bytes(in_bytes)
 
     try:
-        written = connection.respond(answer.status, fields, body)
+        written = connection.response.respond(answer.status, fields, body)
     except AppMistake:
         assert mistake is not None
     else:
@@ -134,7 +134,7 @@ def test_the_next_response_is_not_touched(answer: Answer):
     connection.receive_data(get())
     pull(connection)
 
-    written = connection.start_response(200, []) + connection.send_body(b"next", False)
+    written = connection.response.start_response(200, []) + connection.response.send_body(b"next", False)
 
     response = read_only_response(written)
     assert (
@@ -150,50 +150,50 @@ def test_the_next_response_is_not_touched(answer: Answer):
 
 def test_a_second_response_is_a_mistake():
     connection = connection_after(get())
-    connection.start_response(200, [])
+    connection.response.start_response(200, [])
 
     with pytest.raises(AppMistake):
-        connection.start_response(200, [])
+        connection.response.start_response(200, [])
     with pytest.raises(AppMistake):
-        connection.respond(200, [], b"")
+        connection.response.respond(200, [], b"")
 
 
 def test_a_body_before_its_head_is_a_mistake():
     with pytest.raises(AppMistake):
-        connection_after(get()).send_body(b"a", True)
+        connection_after(get()).response.send_body(b"a", True)
 
 
 def test_a_body_after_its_end_is_a_mistake():
     connection = connection_after(get())
-    connection.respond(200, [], b"a")
+    connection.response.respond(200, [], b"a")
 
     with pytest.raises(AppMistake):
-        connection.send_body(b"b", True)
+        connection.response.send_body(b"b", True)
 
 
 def test_a_rejection_after_the_head_writes_nothing():
     connection = connection_after(get())
-    connection.start_response(200, [])
+    connection.response.start_response(200, [])
 
-    assert connection.reject(400, "late") == b""
+    assert connection.response.reject(400, "late") == b""
     assert not connection.keeps_alive
 
 
 def test_a_mistake_in_the_head_leaves_no_trace_of_it():
     connection = connection_after(get())
     with pytest.raises(AppMistake):
-        connection.respond(200, [(b"connection", b"close"), (b"date", b"never"), (b"x", b"\n")], b"")
+        connection.response.respond(200, [(b"connection", b"close"), (b"date", b"never"), (b"x", b"\n")], b"")
 
-    response = read_only_response(connection.respond(500, [], b""))
+    response = read_only_response(connection.response.respond(500, [], b""))
 
     assert response.values(b"date") == [b"Sun, 09 Sep 2001 01:46:40 GMT"]
 
 
 def test_a_drain_ends_the_connection_with_this_response():
     connection = connection_after(get())
-    connection.close_after_response()
+    connection.response.close_after_response()
 
-    assert read_only_response(connection.respond(200, [(b"content-length", b"0")], b"")).closes
+    assert read_only_response(connection.response.respond(200, [(b"content-length", b"0")], b"")).closes
     assert not connection.keeps_alive
 
 
@@ -203,13 +203,13 @@ def test_a_drain_ends_the_connection_with_this_response():
 def test_continue_is_a_bare_head():
     connection = connection_after(post("Expect: 100-continue", "Content-Length: 5"))
 
-    assert connection.send_informational(100, []) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert connection.response.send_informational(100, []) == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def test_early_hints_come_before_the_response():
     connection = connection_after(get())
-    hints = connection.send_informational(103, [(b"link", b"</a.css>; rel=preload")])
-    written = hints + connection.respond(200, [], b"hello")
+    hints = connection.response.send_informational(103, [(b"link", b"</a.css>; rel=preload")])
+    written = hints + connection.response.respond(200, [], b"hello")
 
     first = read_response(written, "GET")
     assert first is not None
@@ -221,7 +221,7 @@ def test_early_hints_have_no_framing():
     """RFC 9112 §6.1, RFC 9110 §8.6: neither field in a 1xx; connection options are ours."""
     fields = [(b"content-length", b"5"), (b"transfer-encoding", b"chunked"), (b"connection", b"close")]
 
-    hints = read_only_response(connection_after(get()).send_informational(103, fields))
+    hints = read_only_response(connection_after(get()).response.send_informational(103, fields))
 
     assert hints.fields == ()
 
@@ -229,21 +229,21 @@ def test_early_hints_have_no_framing():
 def test_interim_responses_are_not_sent_to_http_1_0():
     connection = connection_after(head("GET / HTTP/1.0"))
 
-    assert connection.send_informational(103, [(b"link", b"</a.css>")]) == b""
+    assert connection.response.send_informational(103, [(b"link", b"</a.css>")]) == b""
 
 
 @pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", b"a\0"])
 def test_a_split_early_hint_is_a_mistake(value: bytes):
     with pytest.raises(AppMistake):
-        connection_after(get()).send_informational(103, [(b"link", value)])
+        connection_after(get()).response.send_informational(103, [(b"link", value)])
 
 
 def test_an_interim_response_after_the_head_is_a_mistake():
     connection = connection_after(get())
-    connection.start_response(200, [])
+    connection.response.start_response(200, [])
 
     with pytest.raises(AppMistake):
-        connection.send_informational(103, [])
+        connection.response.send_informational(103, [])
 
 
 # ── a response before the end of the request ──
@@ -251,7 +251,7 @@ def test_an_interim_response_after_the_head_is_a_mistake():
 
 def test_a_response_before_the_body_waits_for_the_body():
     connection = connection_after(post("Content-Length: 5"))
-    connection.respond(200, [], b"early")
+    connection.response.respond(200, [], b"early")
     assert not connection.keeps_alive
 
     connection.receive_data(b"hello" + get())
@@ -264,24 +264,24 @@ def test_a_final_response_instead_of_100_closes():
     """RFC 9110 §10.1.1: whether the body still comes cannot be known."""
     connection = connection_after(post("Expect: 100-continue", "Content-Length: 5"))
 
-    assert read_only_response(connection.respond(403, [], b"no")).closes
+    assert read_only_response(connection.response.respond(403, [], b"no")).closes
     assert not connection.keeps_alive
 
 
 def test_a_response_after_100_and_the_body_keeps_the_connection():
     connection = connection_after(post("Expect: 100-continue", "Content-Length: 5"))
-    connection.send_informational(100, [])
+    connection.response.send_informational(100, [])
     connection.receive_data(b"hello")
     pull(connection)
 
-    assert not read_only_response(connection.respond(200, [], b"yes")).closes
+    assert not read_only_response(connection.response.respond(200, [], b"yes")).closes
     assert connection.keeps_alive
 
 
 def test_a_client_that_does_not_wait_for_100_keeps_the_connection():
     connection = connection_after(post("Expect: 100-continue", "Content-Length: 5") + b"hello")
 
-    assert not read_only_response(connection.respond(200, [], b"yes")).closes
+    assert not read_only_response(connection.response.respond(200, [], b"yes")).closes
 
 
 def test_a_refusal_to_head_has_no_body():
@@ -291,6 +291,6 @@ def test_a_refusal_to_head_has_no_body():
     with pytest.raises(Rejected) as rejected:
         pull(connection)
 
-    written = connection.reject(rejected.value.status, rejected.value.reason)
+    written = connection.response.reject(rejected.value.status, rejected.value.reason)
 
     assert read_only_response(written, b"HEAD / HTTP/1.1").status == 400

@@ -67,7 +67,7 @@ class Client:
             assert type(event) is bytes
 
     def answer(self) -> None:
-        self.http.respond(200, [], b"")
+        self.http.response.respond(200, [], b"")
         assert self.http.start_next_cycle()
 
 

@@ -370,7 +370,7 @@ def test_what_was_left_out_is_known_until_it_is_taken_back():
             only_head(connection)
             assert fields.oddities.dropped_field == b"X_Y"
             fields.oddities.dropped_field = b""
-            connection.respond(200, [], b"")
+            connection.response.respond(200, [], b"")
             connection.start_next_cycle()
 
 
@@ -394,7 +394,7 @@ def test_the_first_transfer_encoding_of_an_application_is_noticed():
     fields = plain_fields()
     for expected in (True, False):
         connection = after(GET, fields)
-        written = connection.respond(200, [(b"Transfer-Encoding", b"gzip")], b"a")
+        written = connection.response.respond(200, [(b"Transfer-Encoding", b"gzip")], b"a")
 
         assert b"gzip" not in written
         assert fields.oddities.own_transfer_encoding == expected

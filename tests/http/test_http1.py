@@ -30,7 +30,7 @@ from tests.http.plain import (
 
 def answer(connection: PlainConnection) -> bytes:
     """Answer a request, and go on to the next if that may be."""
-    written = connection.respond(200, [(b"Content-Type", b"text/plain")], b"ok")
+    written = connection.response.respond(200, [(b"Content-Type", b"text/plain")], b"ok")
     connection.start_next_cycle()
     return written
 
@@ -267,7 +267,7 @@ def test_a_shell_may_refuse_what_takes_too_long():
     connection.refuse(Rejected(408, "late"))
 
     assert connection.refused == b"HEAD /a HTTP/1.1"
-    assert connection.reject(408, "late").endswith(b"\r\n\r\n"), "a body in answer to HEAD"
+    assert connection.response.reject(408, "late").endswith(b"\r\n\r\n"), "a body in answer to HEAD"
     connection.receive_data(b"st: a\r\n\r\n")
     assert seen(connection) == [408]
 
@@ -278,17 +278,17 @@ def test_a_shell_may_refuse_a_body_that_takes_too_long():
 
     assert connection.refused == b""
     assert seen(connection) == [408]
-    assert b"late" in connection.reject(408, "late")
+    assert b"late" in connection.response.reject(408, "late")
 
 
 def test_a_refusal_after_head_has_a_body_again():
     connection = after(HEAD)
-    connection.respond(200, [], b"")
+    connection.response.respond(200, [], b"")
     connection.start_next_cycle()
     connection.receive_data(b"NONSENSE\r\n\r\n")
 
     assert seen(connection) == [400]
-    assert connection.reject(400, "no").endswith(b"\r\n\r\n400 no\n")
+    assert connection.response.reject(400, "no").endswith(b"\r\n\r\n400 no\n")
 
 
 # ── bounds ──
@@ -382,7 +382,7 @@ def test_a_refusal_names_its_limit_and_setting_however_the_bytes_come(
             list(iter_events(connection))
 
     assert caught.value.reason == reason
-    assert connection.reject(caught.value.status, reason).endswith(
+    assert connection.response.reject(caught.value.status, reason).endswith(
         f"\r\n\r\n{caught.value.status} {reason}\n".encode()
     )
 
@@ -512,13 +512,13 @@ def account(connection: PlainConnection) -> tuple[object, ...]:
                 event.rules,
             ]
     if isinstance(told[-1], int):
-        return (*told, connection.reject(told[-1], "no"), connection.keeps_alive)
+        return (*told, connection.response.reject(told[-1], "no"), connection.keeps_alive)
     return (
         *told,
-        connection.respond(200, [(b"Content-Type", b"text/plain")], b"ok"),
+        connection.response.respond(200, [(b"Content-Type", b"text/plain")], b"ok"),
         connection.keeps_alive,
         connection.may_send_more,
-        connection.body_sent,
+        connection.response.body_sent,
     )
 
 
@@ -622,5 +622,5 @@ def test_a_body_that_is_taken_at_once_is_no_longer_waited_for():
     connection.next_event()
 
     assert connection.take_body() == b"ab"
-    assert connection.respond(200, [], b"").startswith(b"HTTP/1.1 200 OK\r\n")
+    assert connection.response.respond(200, [], b"").startswith(b"HTTP/1.1 200 OK\r\n")
     assert connection.start_next_cycle()

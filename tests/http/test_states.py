@@ -58,12 +58,12 @@ class Walk:
 
     def check(self, before: Reading) -> None:
         connection = self.connection
-        state = (connection.reading, connection.writing)
-        assert connection.writing in LEGAL[connection.reading], state
+        state = (connection.reading, connection.response.writing)
+        assert connection.response.writing in LEGAL[connection.reading], state
         assert connection.reading is before or connection.reading in NEXT_READING[before], (before, state)
-        assert connection.keeps_alive <= (connection.is_read and connection.writing is Writing.DONE)
+        assert connection.keeps_alive <= (connection.is_read and connection.response.writing is Writing.DONE)
         assert connection.is_idle <= (connection.reading is Reading.HEAD)
-        assert not (connection.keeps_alive and connection.closes)
+        assert not (connection.keeps_alive and connection.response.closes)
         self.visited.add(state)
 
     def receive(self) -> None:
@@ -101,31 +101,31 @@ class Walk:
         connection = self.connection
         choose = self.random.randint
         if connection.reading is Reading.FAULT and choose(0, 3) == 0:
-            connection.reject(400, "no")
-        elif not self.has_request or connection.writing is Writing.DONE:
+            connection.response.reject(400, "no")
+        elif not self.has_request or connection.response.writing is Writing.DONE:
             return
         elif choose(0, 9) == 0 and not connection.is_read:
             connection.refuse(Rejected(408, "late"))
-            connection.abandon_response()
+            connection.response.abandon_response()
         else:
             try:
                 self.answer(choose(0, 5))
             except AppMistake:
-                connection.abandon_response()
+                connection.response.abandon_response()
 
     def answer(self, how: int) -> None:
         connection = self.connection
         fields = self.random.choice(([], [(b"Content-Length", b"5")], [(b"Connection", b"close")]))
-        if connection.writing is Writing.BODY and how == 0:
-            connection.frame_file(5, more=self.random.random() < 0.5)
-        elif connection.writing is Writing.BODY:
-            connection.send_body(b"hello"[how:], more=how > 2)
+        if connection.response.writing is Writing.BODY and how == 0:
+            connection.response.frame_file(5, more=self.random.random() < 0.5)
+        elif connection.response.writing is Writing.BODY:
+            connection.response.send_body(b"hello"[how:], more=how > 2)
         elif how == 0:
-            connection.send_informational(100)
+            connection.response.send_informational(100)
         elif how < 3:
-            connection.respond(self.random.choice((200, 204)), fields, b"hello")
+            connection.response.respond(self.random.choice((200, 204)), fields, b"hello")
         else:
-            connection.start_response(200, fields)
+            connection.response.start_response(200, fields)
 
     def cycle(self) -> None:
         keeps_alive = self.connection.keeps_alive

@@ -229,7 +229,7 @@ def test_pieces_leave_as_they_come(talk_to: TalkTo):
     seen: list[bytes] = []
 
     def pieces() -> Iterator[bytes]:
-        seen.append(talk.client.recv(1000) if talk.connection._http.body_sent else b"")
+        seen.append(talk.client.recv(1000) if talk.connection._http.response.body_sent else b"")
         yield b"first"
         seen.append(talk.client.recv(1000))
         yield b"second"

@@ -134,7 +134,7 @@ class Http1Driver:
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None
-            self._record_now(exchange.head.line, CLIENT_LEFT, self._http.body_sent - unsent)
+            self._record_now(exchange.head.line, CLIENT_LEFT, self._http.response.body_sent - unsent)
             exchange.client_gone()
 
     # ── requests ──
@@ -262,7 +262,7 @@ class Http1Driver:
             return
         if http.start_next_cycle():
             self._go_on_soon()
-        elif http.closes or self._discarded > DISCARD_BOUND:
+        elif http.response.closes or self._discarded > DISCARD_BOUND:
             self._close()
 
     # ── what exchanges ask for (Wire) ──
@@ -279,8 +279,8 @@ class Http1Driver:
 
     def make_head(self, exchange: Exchange, status: int, fields: Iterable[Field]) -> None:
         http = self._http
-        parts = [STATUS_LINES[status], http.date_fields.date_server]
-        exchange.length = http.write_fields(parts, status, fields)
+        parts = [STATUS_LINES[status], http.response.date_fields.date_server]
+        exchange.length = http.response.write_fields(parts, status, fields)
         exchange.head_parts = parts
         exchange.status = status
 
@@ -289,15 +289,19 @@ class Http1Driver:
         if http.reading is READING_BODY:
             left = exchange.head.rules.body_length - http.body_received
             if left > DISCARD_BOUND:  # too much to read on for the next request
-                http.close_after_response()
-        self._stream.write(http.respond_with(exchange.head_parts, exchange.status, exchange.length, body))
+                http.response.close_after_response()
+        self._stream.write(
+            http.response.respond_with(exchange.head_parts, exchange.status, exchange.length, body)
+        )
         self._end_response(exchange)
 
     def start_response(self, exchange: Exchange, body: bytes) -> None:
-        self._send(self._http.start_with(exchange.head_parts, exchange.status, exchange.length, body))
+        self._send(
+            self._http.response.start_with(exchange.head_parts, exchange.status, exchange.length, body)
+        )
 
     def send_body(self, exchange: Exchange, data: bytes, more: bool) -> None:
-        framed = self._http.send_body(data, more)
+        framed = self._http.response.send_body(data, more)
         self._send(framed)
         if not more:
             self._end_response(exchange)
@@ -315,7 +319,7 @@ class Http1Driver:
         if exchange.continue_due:
             exchange.continue_due = False
             if exchange.answer is not STARTED and not self._http.body_received:
-                self._send(self._http.send_informational(100))
+                self._send(self._http.response.send_informational(100))
         self._read_on(exchange)
         if exchange.unread < READ_BOUND and self._http.reading is not READING_FAULT:
             stream.resume_reading()
@@ -358,13 +362,13 @@ class Http1Driver:
         if http.start_next_cycle():
             if http.unread or stream.ended or stream.reading_paused:
                 self._go_on_soon()
-        elif http.reading is READING_BODY and not http.closes:
+        elif http.reading is READING_BODY and not http.response.closes:
             self._discarded = 0
             self._discard(0)
             stream.resume_reading()
         else:
-            if http.short:
-                problem = f"the response is {http.short} bytes shorter than its Content-Length"
+            if http.response.short:
+                problem = f"the response is {http.response.short} bytes shorter than its Content-Length"
                 self._registry.report_fault(exchange.head, problem)
             self._close()
 
@@ -377,7 +381,7 @@ class Http1Driver:
     def _record_end(self, line: RequestLine | bytes, status: int) -> None:
         """The response is complete: record its request now, or when the kernel has taken all of it. Until
         then no next request is begun."""
-        sent = self._http.body_sent
+        sent = self._http.response.body_sent
         if self._stream.is_sent():
             self._record_now(line, status, sent)
         else:
@@ -420,7 +424,7 @@ class Http1Driver:
         exchange = self._exchange
         self._exchange = None
         http = self._http
-        self._stream.write(http.reject(status, reason))
+        self._stream.write(http.response.reject(status, reason))
         if exchange is not None:
             self._record_end(exchange.head.line, status)
             exchange.client_gone()
@@ -428,15 +432,15 @@ class Http1Driver:
             if self._sending is not None:
                 self._record_sent()
             self._record.begin_refused(self._peer)
-            self._record_now(http.refused, status, http.body_sent)
+            self._record_now(http.refused, status, http.response.body_sent)
         self._close()
 
     def _break_off(self, exchange: Exchange) -> None:
         """End the connection inside a response, so that the client can tell."""
         http = self._http
-        self._drop(exchange, exchange.status, http.body_sent)
-        needs_reset = http.ends_by_close
-        http.abandon_response()
+        self._drop(exchange, exchange.status, http.response.body_sent)
+        needs_reset = http.response.ends_by_close
+        http.response.abandon_response()
         if needs_reset:
             self._stream.reset()
         else:
@@ -468,7 +472,7 @@ class Http1Driver:
         return http.lacks_head if or_lacks_head else http.is_idle
 
     def close_after_response(self) -> None:
-        self._http.close_after_response()
+        self._http.response.close_after_response()
 
     def send_disconnect(self) -> None:
         if self._exchange is not None and self._exchange.answer is STARTED:

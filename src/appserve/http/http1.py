@@ -14,7 +14,7 @@ message at an Upgrade it cannot know to be declined, and would read the body as 
 """
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -68,7 +68,7 @@ class _Silent:
 _SILENT = _Silent()
 
 
-class Http1Connection(ResponseWriter[F, R]):
+class Http1Connection(Generic[F, R]):
     """The state of one connection: Reading × Writing, and the bytes not read yet.
 
     A cycle is one request and its response; `start_next_cycle` may be called when `keeps_alive`.
@@ -79,6 +79,7 @@ class Http1Connection(ResponseWriter[F, R]):
         "_chunks",
         "_eof",
         "_fault",
+        "_fields",
         "_held",
         "_last_size",
         "_left_to_read",
@@ -90,11 +91,13 @@ class Http1Connection(ResponseWriter[F, R]):
         "is_last",
         "reading",
         "refused",
+        "response",
         "unread",
     )
 
     def __init__(self, limits: Limits, fields: Fields[F, R], date_fields: DateFields) -> None:
-        super().__init__(fields, date_fields)
+        self._fields = fields
+        self.response = ResponseWriter(fields, date_fields)
         self._limits = limits
         self._llhttp: HttpRequestParser | None = HttpRequestParser(_SILENT)
         self.unread = b""  # what was received and not read yet
@@ -170,8 +173,7 @@ class Http1Connection(ResponseWriter[F, R]):
                     line = self._fields.request_lines.get(first) or self._read_line_alone(first)
                     if line is not None and line.version == rules.version:
                         self.unread = b""
-                        self._is_1_1 = rules.version == "1.1"
-                        self._is_head_request = line.method == "HEAD"
+                        self.response.answer(line, rules)
                         self.reading = READING_END
                         return RequestHead(line, self._fields.copy(fields), values, rules)
                 end = buffer.find(END_OF_HEAD)
@@ -216,7 +218,7 @@ class Http1Connection(ResponseWriter[F, R]):
         self._fault = fault
         if self.reading is READING_HEAD:
             self.refused = self.unread[:200].partition(b"\r\n")[0]
-            self._is_head_request = self.refused[:5] == b"HEAD "
+            self.response.answer_refused(self.refused)
         self.reading = READING_FAULT
         self.unread = b""
 
@@ -259,20 +261,17 @@ class Http1Connection(ResponseWriter[F, R]):
             self._held = None
             self._last_size = size
         self.unread = buffer[end + 4 :]
-        self._is_1_1 = line.version == "1.1"
-        self._is_head_request = line.method == "HEAD"
+        self.response.answer(line, rules)
         self.reading = READING_END
         if rules.body_length:
             self._expect_body(rules)
-        if rules.closes:
-            self._closing = True
-            self.is_last = rules.is_last
+        if rules.is_last:
+            self.is_last = True
         return RequestHead(line, fields, values, rules)
 
     def _expect_body(self, rules: Rules) -> None:
         self.reading = READING_BODY
         self.body_received = 0
-        self._continue_due = rules.expects_continue
         if rules.body_length == CHUNKED:
             self._chunks = ChunkedBody(self._limits)
         else:
@@ -332,7 +331,7 @@ class Http1Connection(ResponseWriter[F, R]):
         body, self.unread = self.unread[:size], self.unread[size:]
         self._left_to_read = 0
         self.body_received = size
-        self._continue_due = False
+        self.response.continue_due = False
         self.reading = READING_END
         return body
 
@@ -347,7 +346,7 @@ class Http1Connection(ResponseWriter[F, R]):
             self.unread = buffer[used:]
             if chunks.done:
                 self._chunks = None
-                self._continue_due = False
+                self.response.continue_due = False
                 if not data:
                     self.reading = READING_DONE
                     return END
@@ -359,7 +358,7 @@ class Http1Connection(ResponseWriter[F, R]):
             if not self._left_to_read:
                 self.reading = READING_END
         if data:
-            self._continue_due = False
+            self.response.continue_due = False
             self.body_received += len(data)
             return data
         if self._eof:
@@ -372,21 +371,21 @@ class Http1Connection(ResponseWriter[F, R]):
     @property
     def keeps_alive(self) -> bool:
         """Whether, with this request read and answered, a next one may follow."""
-        return not self._closing and self.writing is WRITING_DONE and self.is_read
+        return not self.response.closes and self.response.writing is WRITING_DONE and self.is_read
 
     def start_next_cycle(self) -> bool:
         """Go on to the next request if that is possible, see `keeps_alive`; whether it was."""
         # hot: bench sync-hello.
         reading = self.reading
         if (
-            self._closing
-            or self.writing is not WRITING_DONE
+            self.response.closes
+            or self.response.writing is not WRITING_DONE
             or (reading is not READING_END and reading is not READING_DONE)
         ):
             return False
         self.cycle += 1
         self.reading = READING_HEAD
-        self.writing = WRITING_HEAD
+        self.response.writing = WRITING_HEAD
         if self._blank_lines:
             self._blank_lines = 0
         self._scan = None

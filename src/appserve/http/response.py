@@ -13,7 +13,7 @@ from typing import Generic
 from appserve.errors import AppMistake
 from appserve.http.date import DateFields
 from appserve.http.fields import FieldNote, Fields, Meaning
-from appserve.http.messages import F, R, Writing
+from appserve.http.messages import F, R, RequestLine, Rules, Writing
 from appserve.http.status import STATUS_LINES
 
 RESET_CONTENT = 205
@@ -52,11 +52,16 @@ LENGTH = Meaning.LENGTH.value
 
 
 class ResponseWriter(Generic[F, R]):
-    """Writes one response after the other; its connection tells it which request each one answers."""
+    """Writes the responses of a connection, one after the other.
+
+    writing       how far the current one is
+    continue_due  the peer waits for a 100 and has sent nothing of its body
+    body_sent     bytes of its body so far, without its framing
+    short         bytes that the application announced and did not send
+    """
 
     __slots__ = (
         "_closing",
-        "_continue_due",
         "_fields",
         "_framing",
         "_head_closes",
@@ -64,6 +69,7 @@ class ResponseWriter(Generic[F, R]):
         "_is_head_request",
         "_left_to_write",
         "body_sent",
+        "continue_due",
         "date_fields",
         "short",
         "writing",
@@ -74,14 +80,28 @@ class ResponseWriter(Generic[F, R]):
         self.date_fields = date_fields
         self._is_1_1 = True
         self._is_head_request = False
-        self._continue_due = False  # the peer waits for 100 and has sent nothing of its body
+        self.continue_due = False
         self._closing = False  # this cycle is the connection's last
         self._head_closes = False  # the application says so in the fields that were written last
         self._framing = FRAMING_NONE
         self._left_to_write = 0
         self.writing = WRITING_HEAD
-        self.body_sent = 0  # bytes of this response's body, without its framing
-        self.short = 0  # bytes that the application announced and did not send
+        self.body_sent = 0
+        self.short = 0
+
+    def answer(self, line: RequestLine, rules: Rules) -> None:
+        """The next response is to this request."""
+        # hot: bench sync-hello.
+        self._is_1_1 = rules.version == "1.1"
+        self._is_head_request = line.method == "HEAD"
+        self.continue_due = rules.expects_continue
+        self.writing = WRITING_HEAD
+        if rules.closes:
+            self._closing = True
+
+    def answer_refused(self, first_line: bytes) -> None:
+        """The next response is to a head that is refused, of which this is the first line."""
+        self._is_head_request = first_line[:5] == b"HEAD "
 
     @property
     def closes(self) -> bool:
@@ -97,7 +117,7 @@ class ResponseWriter(Generic[F, R]):
         if self.writing is not WRITING_HEAD:
             raise AppMistake("an informational response after the response has started")
         if status == 100:
-            self._continue_due = False
+            self.continue_due = False
         if not self._is_1_1:
             return b""
         lines = [STATUS_LINES[status]]
@@ -148,7 +168,7 @@ class ResponseWriter(Generic[F, R]):
         if length == size and not (
             self._closing
             or self._head_closes
-            or self._continue_due
+            or self.continue_due
             or not self._is_1_1
             or self._is_head_request
             or status in BODILESS
@@ -213,7 +233,7 @@ class ResponseWriter(Generic[F, R]):
             self._framing = FRAMING_LENGTH
         self._left_to_write = length
         self.body_sent = 0
-        if self._continue_due:
+        if self.continue_due:
             # The peer waits for a 100 that will not come; it may send the body or not, so nobody can know
             # where its next request begins (RFC 9110 §10.1.1).
             self._closing = True

@@ -408,7 +408,7 @@ class WsgiConnection:
 
     def close_after_response(self) -> None:
         """Let the next response be the last."""
-        self._http.close_after_response()
+        self._http.response.close_after_response()
 
     def close_idle(self) -> Next:
         """Close an idle connection, unless a request has come in that nobody has seen (AGAIN)."""
@@ -421,7 +421,7 @@ class WsgiConnection:
         if self.lingers or self._outbox.pending:
             return CLOSE
         self._runner.late_at = 0
-        self._http.close_after_response()
+        self._http.response.close_after_response()
         needed = self._take_in()
         if needed is not CLOSE and not self.lingers:
             needed = self.proceed()
@@ -455,4 +455,4 @@ class WsgiConnection:
         """Runs in a process that the application forked: the client is the worker's alone."""
         self.socket.close()
         self._outbox.disown()
-        self._http.close_after_response()
+        self._http.response.close_after_response()

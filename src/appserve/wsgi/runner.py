@@ -136,7 +136,7 @@ class RequestRunner:
         if head.expects_continue and not self._http.unread:
             # The application is called with the whole body, so the body is asked for here (PEP 3333
             # "HTTP 1.1 Expect/Continue", first way).
-            self.outbox.write(self._http.send_informational(100))
+            self.outbox.write(self._http.response.send_informational(100))
 
     def serve(self, head: RequestHead[CgiVariable], body: BinaryIO, begun: int) -> None:
         """Call the application, at `begun` (monotonic ns)."""
@@ -153,7 +153,7 @@ class RequestRunner:
             return
         http = self._http
         if service.keep_alive.closes:
-            http.close_after_response()
+            http.response.close_after_response()
         tally = service.tally
         tally.begin(head.line.label, begun)
         record = self.record
@@ -169,8 +169,8 @@ class RequestRunner:
             # another request's. 0.2 µs.
             copy_context().run(self._call, environ)
             status = self.sink.code
-            if http.short:
-                self._report_short(head, http.short)
+            if http.response.short:
+                self._report_short(head, http.response.short)
         except BaseException as error:
             status = self._fail(head, error)
         if self._response is not None:
@@ -182,7 +182,7 @@ class RequestRunner:
         if self.outbox.pending:
             self._sending = (head, status)  # it is recorded when it is sent
         else:
-            record.end(head.line, status, http.body_sent, now)
+            record.end(head.line, status, http.response.body_sent, now)
             self.since = now
         if spent > LONG:
             self.took_long = True
@@ -194,7 +194,7 @@ class RequestRunner:
         environ["wsgi.early_hints"] = response.send_early_hints
         result = service.application(environ, response.start_response)
         if service.keep_alive.closes and not self.sink.started:
-            self._http.close_after_response()  # the worker began to leave in the meantime
+            self._http.response.close_after_response()  # the worker began to leave in the meantime
         response.finish(result)
 
     def _fail(self, head: RequestHead[CgiVariable], error: BaseException) -> int:
@@ -204,8 +204,8 @@ class RequestRunner:
         if os.getpid() != service.pid:
             forked.leave(error)
         if self.outbox.is_lost:
-            http.abandon_response()
-            http.body_sent = max(0, http.body_sent - self.outbox.missing)
+            http.response.abandon_response()
+            http.response.body_sent = max(0, http.response.body_sent - self.outbox.missing)
             return CLIENT_LEFT
         service.tally.app_errors += 1
         service.log.block(
@@ -213,20 +213,20 @@ class RequestRunner:
             f"application error in {_name(head)}: it raised {type(error).__name__}",
             application_traceback(error),
         )
-        if http.writing is WRITING_HEAD:
+        if http.response.writing is WRITING_HEAD:
             if self._response is not None:
                 self._response.code = 500  # it may not start any more
             return self._answer(500)
-        if http.writing is not WRITING_DONE:  # else it failed in its close(), after the response
-            self.resets = http.ends_by_close
-            http.abandon_response()
+        if http.response.writing is not WRITING_DONE:  # else it failed in its close(), after the response
+            self.resets = http.response.ends_by_close
+            http.response.abandon_response()
         return self.sink.code
 
     def refuse(self, rejected: Rejected) -> None:
         """Answer in the application's stead, if the response has not begun, and record it."""
         http, status = self._http, rejected.status
         self._service.refusals.add_request(self.peer, rejected)
-        answer = http.reject(status, rejected.reason)
+        answer = http.response.reject(status, rejected.reason)
         try:
             self.outbox.write(answer)
         except ClientDisconnected:
@@ -235,7 +235,7 @@ class RequestRunner:
             self.record_alone(self.head, status)
         else:
             self.record.begin_refused(self.peer)
-            self.record.end(http.refused, status, http.body_sent, time.monotonic_ns())
+            self.record.end(http.refused, status, http.response.body_sent, time.monotonic_ns())
         self.forget_body()
 
     def client_left(self) -> None:
@@ -256,18 +256,18 @@ class RequestRunner:
         """Answer in the application's stead; gives the status that the request ends with."""
         http = self._http
         if self._service.keep_alive.closes:
-            http.close_after_response()
+            http.response.close_after_response()
         text = f"{REASONS[status]}\n".encode()
-        answer = http.respond(status, [("Content-Type", "text/plain; charset=utf-8"), *fields], text)
+        answer = http.response.respond(status, [("Content-Type", "text/plain; charset=utf-8"), *fields], text)
         try:
             self.outbox.write(answer)
         except ClientDisconnected:
-            http.abandon_response()
+            http.response.abandon_response()
             return CLIENT_LEFT
         return status
 
     def _report_short(self, head: RequestHead[CgiVariable], missing: int) -> None:
-        self.resets = self._http.ends_by_close
+        self.resets = self._http.response.ends_by_close
         self._service.tally.app_errors += 1
         self._service.log.error(
             f"application error in {_name(head)}: the body ended {missing} bytes short of its "
@@ -283,16 +283,16 @@ class RequestRunner:
         missing = self.outbox.missing or self.outbox.unsent
         if missing:
             status = CLIENT_LEFT
-            self._http.body_sent = max(0, self._http.body_sent - missing)
+            self._http.response.body_sent = max(0, self._http.response.body_sent - missing)
         self.since = now = time.monotonic_ns()
-        self.record.end(head.line, status, self._http.body_sent, now)
+        self.record.end(head.line, status, self._http.response.body_sent, now)
 
     def on_shrunk(self, missing: int) -> None:
         """A file lost bytes after its part of the response had been announced, while it was sent."""
         http = self._http
-        http.fall_short(missing)
+        http.response.fall_short(missing)
         self.outbox.missing = 0
-        self.resets = http.ends_by_close
+        self.resets = http.response.ends_by_close
         name = _name(self._sending[0]) if self._sending is not None else "a request"
         self._service.tally.app_errors += 1
         self._service.log.error(
@@ -312,7 +312,7 @@ class RequestRunner:
             fields = dict(head.fields)
             record.referer, record.agent = fields.get("HTTP_REFERER", ""), fields.get("HTTP_USER_AGENT", "")
         self.since = now = time.monotonic_ns()
-        record.end(head.line, status, self._http.body_sent, now)
+        record.end(head.line, status, self._http.response.body_sent, now)
 
 
 def _name(head: RequestHead[CgiVariable]) -> str:

@@ -72,43 +72,43 @@ class ConnectionSink(ResponseSink):
 
     def head(self, code: int, line: bytes, headers: Iterable[Header]) -> None:
         http = self._http
-        date_fields = http.date_fields
+        date_fields = http.response.date_fields
         now = time.time()
         if now >= date_fields.until:
             # The application may have been at it for longer than the loop's last turn is ago.
             date_fields.renew(now)
         parts = [line, date_fields.date_server]
-        self._length = http.write_fields(parts, code, headers)
+        self._length = http.response.write_fields(parts, code, headers)
         self._parts = parts
         self.code = code
 
     def hints(self, headers: Iterable[Header]) -> None:
         self._outbox.tally.progress()
-        self._send(self._http.send_informational(103, headers))
+        self._send(self._http.response.send_informational(103, headers))
 
     def body(self, data: bytes) -> None:
         self._outbox.tally.progress()
         http = self._http
-        if http.writing is WRITING_HEAD:
-            self._send(http.start_with(self._parts, self.code, self._length, data))
+        if http.response.writing is WRITING_HEAD:
+            self._send(http.response.start_with(self._parts, self.code, self._length, data))
         else:
-            self._send(http.send_body(data, True))
+            self._send(http.response.send_body(data, True))
 
     def end(self, data: bytes) -> None:
         # hot: bench real.
         http = self._http
-        if http.writing is WRITING_HEAD:
-            self._outbox.write(http.respond_with(self._parts, self.code, self._length, data))
+        if http.response.writing is WRITING_HEAD:
+            self._outbox.write(http.response.respond_with(self._parts, self.code, self._length, data))
         else:
-            self._send(http.send_body(data, False))
+            self._send(http.response.send_body(data, False))
 
     def file(self, part: FilePart) -> None:
         http, outbox = self._http, self._outbox
         try:
             head = b""
-            if http.writing is WRITING_HEAD:
-                head = http.start_with(self._parts, self.code, self._length, b"", part.size)
-            before, part.size, after = http.frame_file(part.size, False)
+            if http.response.writing is WRITING_HEAD:
+                head = http.response.start_with(self._parts, self.code, self._length, b"", part.size)
+            before, part.size, after = http.response.frame_file(part.size, False)
         except BaseException:
             part.close()
             raise
@@ -119,23 +119,23 @@ class ConnectionSink(ResponseSink):
         try:
             outbox.send_file(head + before, part, after)
         except ClientDisconnected:
-            http.abandon_response()
+            http.response.abandon_response()
             raise
         if outbox.missing:
-            http.fall_short(outbox.missing)
+            http.response.fall_short(outbox.missing)
             outbox.missing = 0
 
     @property
     def started(self) -> bool:
-        return self._http.writing is not WRITING_HEAD
+        return self._http.response.writing is not WRITING_HEAD
 
     @property
     def is_bodiless(self) -> bool:
-        return self._http.is_bodiless
+        return self._http.response.is_bodiless
 
     @property
     def left(self) -> int:
-        return self._http.left_to_write if self.started else self._length
+        return self._http.response.left_to_write if self.started else self._length
 
     def _send(self, framed: bytes) -> None:
         if not framed:
@@ -144,5 +144,5 @@ class ConnectionSink(ResponseSink):
             self._outbox.write(framed)
         except ClientDisconnected:
             # The application may handle an OSError and go on; the connection may not.
-            self._http.abandon_response()
+            self._http.response.abandon_response()
             raise
