@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.scope import apply_origin, make_template, mount, read_origin
+from appserve.asgi.scope import AsgiFields, apply_origin, make_template, mount, read_origin
 from appserve.http.forwarded import ALL_HEADERS, Forwarding, TrustList
 from tests.asgi.fakes import Scene, on_both_loops, turns
 
@@ -24,7 +24,7 @@ def amended(
     scope["raw_path"] = path.encode()
     scope["headers"] = list(fields)
     forwarding = Forwarding(TrustList(["192.0.2.7"]), FAMILY)
-    origin = read_origin(forwarding, "192.0.2.7", scope)
+    origin = read_origin(forwarding, "192.0.2.7", AsgiFields()._join(fields))
     if origin is not None:
         apply_origin(scope, origin)
     prefix = origin.prefix if origin is not None else ""

@@ -175,7 +175,7 @@ class Http1Driver:
             record.agent = head.values.get(b"user-agent", b"").decode("latin-1")
         exchange = Exchange(self, head, make_scope(self._template, head, registry.state), now)
         self._exchange = exchange
-        if self._moves and not self._apply_origin(exchange.scope):
+        if self._moves and not self._apply_origin(head, exchange.scope):
             return
         http = self._http
         length = head.rules.body_length
@@ -197,14 +197,14 @@ class Http1Driver:
             self._stream.bound_reading(len(http.unread))
         self._launch(exchange)
 
-    def _apply_origin(self, scope: Scope) -> bool:
+    def _apply_origin(self, head: RequestHead[Headers], scope: Scope) -> bool:
         """Put into the scope from where the request comes and where the application is mounted; False if its
         proxies contradict themselves."""
         self._record.client = self._peer
         prefix, root_path = "", self._service.root_path
         if self._forwarding is not None:
             try:
-                origin = read_origin(self._forwarding, self._peer, scope)
+                origin = read_origin(self._forwarding, self._peer, head.values)
             except Rejected as rejected:
                 self._reject_input(rejected)
                 return False
