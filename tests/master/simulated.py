@@ -30,8 +30,9 @@ from appserve.master.events import (
     RosterTimeouts,
     Spawn,
 )
+from appserve.master.health import STOPS, Standing
 from appserve.master.roster import Roster
-from appserve.master.worker_table import STOPS, Roll, S, Standing
+from appserve.master.worker_table import Roll, S
 from appserve.workers.channel import RetireOrder
 
 #: How often each step from one state to another was taken.

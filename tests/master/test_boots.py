@@ -2,7 +2,7 @@
 
 import math
 
-from appserve.master.boots import LONGEST_WRITING, LOOK_AFTER, WRITING, BootWatch, Step
+from appserve.master.stalls import LONGEST_WRITING, LOOK_AFTER, WRITING, BootWatch, Step
 
 BORN = 100.0
 

@@ -24,8 +24,9 @@ from appserve.master.events import (
     RosterTimeouts,
     Spawn,
 )
+from appserve.master.health import STANDING, Standing
 from appserve.master.roster import Roster
-from appserve.master.worker_table import LIFE, ROLL, STANDING, Life, Roll, Standing
+from appserve.master.worker_table import LIFE, ROLL, Life, Roll
 from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
 
 T = TypeVar("T")

@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 
 from appserve.master.events import Decision, Exit
+from appserve.master.health import STANDING, Standing
 from appserve.master.respawn import Budget
-from appserve.master.worker_table import LIFE, ROLL, STANDING, Life, Roll, Standing, Worker
+from appserve.master.worker_table import LIFE, ROLL, Life, Roll, Worker
 from tests.master.simulated import Steps, WatchedRoster, WorkerHandles
 from tests.soak import rounds
 

@@ -1,6 +1,6 @@
 """A SIGHUP because of a closed terminal, and any other."""
 
-from appserve.master.terminal import WINDOW, Terminal
+from appserve.master.signals import WINDOW, Terminal
 
 
 class Case:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from appserve.system.wakeup import Wakeup
+from appserve.system.this_process import Wakeup
 from tests.system.child import in_child
 
 

@@ -6,12 +6,39 @@ slow import is no reason to give up.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import Enum
 
 from appserve.master import worker_table
 from appserve.master.events import Note, RosterTimeouts, workers_text
-from appserve.master.worker_table import STANDING, STOPS, Standing
 from appserve.observe.log import Level
+
+
+class Standing(Enum):
+    """The states of the server."""
+
+    STARTING = "starting"  # nothing was ever READY
+    SERVING = "serving"
+    DEGRADED = "degraded"  # some slot fails, others serve
+    OUTAGE = "outage"  # nobody is READY
+    GRACEFUL = "graceful stop"
+    QUICK = "quick stop"
+    FORCED = "forced stop"
+    STOPPED = "stopped"
+
+
+STOPS = frozenset({Standing.GRACEFUL, Standing.QUICK, Standing.FORCED})
+
+STANDING: Mapping[Standing, frozenset[Standing]] = {
+    Standing.STARTING: frozenset({Standing.SERVING, Standing.GRACEFUL, Standing.QUICK}),
+    Standing.SERVING: frozenset({Standing.DEGRADED, Standing.OUTAGE, Standing.GRACEFUL, Standing.QUICK}),
+    Standing.DEGRADED: frozenset({Standing.SERVING, Standing.OUTAGE, Standing.GRACEFUL, Standing.QUICK}),
+    Standing.OUTAGE: frozenset({Standing.SERVING, Standing.DEGRADED, Standing.GRACEFUL, Standing.QUICK}),
+    Standing.GRACEFUL: frozenset({Standing.QUICK, Standing.STOPPED}),
+    Standing.QUICK: frozenset({Standing.FORCED, Standing.STOPPED}),
+    Standing.FORCED: frozenset({Standing.STOPPED}),
+    Standing.STOPPED: frozenset(),
+}
 
 
 class Health:

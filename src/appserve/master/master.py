@@ -21,7 +21,6 @@ from appserve.config.derive import make_tls
 from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode, TlsError
 from appserve.master import banner, postmortem
-from appserve.master.boots import Step
 from appserve.master.events import (
     Abandon,
     Asked,
@@ -43,14 +42,13 @@ from appserve.master.events import (
     Said,
     Spawn,
 )
+from appserve.master.generations import Generations, plan_of
 from appserve.master.logs import Logs, open_logs
 from appserve.master.process import reap
-from appserve.master.reload import Generations, plan_of
 from appserve.master.respawn import jitter
 from appserve.master.roster import Roster
-from appserve.master.signals import SignalQueue
-from appserve.master.stalls import StallWatch, is_stalled, next_look
-from appserve.master.terminal import Terminal
+from appserve.master.signals import SignalQueue, Terminal
+from appserve.master.stalls import StallWatch, Step, is_stalled, next_look
 from appserve.master.worker_handle import WorkerHandle, WorkerHandles
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller

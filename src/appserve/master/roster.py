@@ -4,8 +4,8 @@ Facts go in as method calls with the time as an argument; every call gives the d
 Nothing here forks, kills, logs, sleeps or looks at a clock, so each rule is tested in four lines and the
 whole is fuzzed with random orders of facts (tests/master/test_roster_fuzz.py).
 
-Its parts are worker_table.py (every worker and its states), rollout.py (the states of a reload), health.py
-(the server as a whole) and respawn.py (delays and budget). Here are the rules between them.
+Its parts are worker_table.py (every worker and its states, and those of a reload), health.py (the server as a
+whole) and respawn.py (delays and budget). Here are the rules between them.
 
 A slot is a place that should have a worker of the present generation; its number is the worker's name. While
 one leaves and its successor comes, a slot has two.
@@ -45,14 +45,12 @@ from appserve.master.events import (
     Spawn,
     workers_text,
 )
-from appserve.master.health import Health
+from appserve.master.health import STOPS, Health, Standing
 from appserve.master.respawn import Respawn, no_jitter
-from appserve.master.rollout import Rollout
 from appserve.master.worker_table import (
-    STOPS,
     Life,
     Roll,
-    Standing,
+    Rollout,
     Worker,
     WorkerTable,
 )

@@ -1,4 +1,10 @@
-"""Which workers make no progress. Pure; times are nanoseconds of the monotonic clock.
+"""Which workers are late: to be ready, or to make progress. Pure; the time is an argument.
+
+A worker that boots: an import that waits for a database, or for a lock, says nothing by itself, and is no
+reason to kill. So the worker writes its stacks into its black box after LOOK_AFTER and again at --timeout,
+and the log gets them. Times are seconds of the monotonic clock.
+
+A worker that serves: its progress is judged, and times are nanoseconds of that clock.
 
 Progress is what the scoreboard shows. Where the loop stands still while the application runs (sync), it is
 the begin of the call, and then each piece of the response that the application hands over; else it is a turn
@@ -9,8 +15,10 @@ went on and nobody could do anything. A turn that comes later than it should by 
 how much was lost, and no worker is charged for it.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable
+from enum import Enum
 
 from appserve.observe.scoreboard import BUSY_SINCE_NS, TICK_NS, ScoreboardRow, WorkerState
 from appserve.values import Value
@@ -20,6 +28,13 @@ TOLERATED = 1_000_000_000
 
 #: A loop that is idle turns about once a second, and owes nothing before that; nanoseconds.
 TICK = 1_000_000_000
+
+#: Seconds until a look at a worker that is not ready yet.
+LOOK_AFTER = 10.0
+
+#: How long stacks are waited for: as a rule, and on a machine that is very busy.
+WRITING = 0.3
+LONGEST_WRITING = 3.0
 
 _WORKING = (WorkerState.READY, WorkerState.DRAINING)
 _PAUSES_KEPT = 64
@@ -72,3 +87,43 @@ def next_look(stalls: Iterable[tuple[int, float]]) -> float:
     """Seconds until the first of these (stalled for, timeout) could be overdue."""
     left = [timeout - stalled / 1e9 for stalled, timeout in stalls if timeout > 0]
     return max(0.0, min(left, default=float("inf")))
+
+
+class Step(Enum):
+    """What is to be done."""
+
+    DUMP = "have it write its stacks"
+    READ = "log them, if they are there"
+    LAST_READ = "log what is there"
+
+
+class BootWatch:
+    """The looks at one worker that was born at `born`, until it is ready."""
+
+    __slots__ = ("_give_up_at", "_moments", "_read_at")
+
+    def __init__(self, born: float, timeout: float) -> None:
+        moments = {LOOK_AFTER, timeout} - {0.0}
+        self._moments = sorted((born + moment for moment in moments), reverse=True)
+        self._read_at = self._give_up_at = math.inf
+
+    def next_at(self) -> float:
+        """When the next step is due; infinite if never."""
+        if self._read_at < math.inf:
+            return self._read_at
+        return self._moments[-1] if self._moments else math.inf
+
+    def step(self, now: float) -> Step | None:
+        """What is to be done now. After READ without stacks it is asked again."""
+        if now >= self._read_at:
+            self._read_at = now + WRITING
+            return Step.READ if now < self._give_up_at else Step.LAST_READ
+        if self._read_at == math.inf and now >= self.next_at():
+            self._moments.pop()
+            self._read_at, self._give_up_at = now + WRITING, now + LONGEST_WRITING
+            return Step.DUMP
+        return None
+
+    def done(self) -> None:
+        """The stacks were logged."""
+        self._read_at = self._give_up_at = math.inf

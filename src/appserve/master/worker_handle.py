@@ -8,11 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from appserve.config.settings import Settings
-from appserve.master.boots import BootWatch
 from appserve.master.events import MOST_PROCESSES, Spawn
 from appserve.master.logs import Logs
 from appserve.master.process import Child, fork
-from appserve.master.stalls import StallWatch
+from appserve.master.stalls import BootWatch, StallWatch
 from appserve.net.listeners import Listener
 from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
 from appserve.system import blackbox

@@ -31,7 +31,7 @@ from enum import Enum
 from types import FrameType
 
 from appserve.observe.scoreboard import WorkerState
-from appserve.system.wakeup import Wakeup
+from appserve.system.this_process import Wakeup
 from appserve.workers.application import Application, choose_worker_class
 from appserve.workers.channel import (
     Listening,

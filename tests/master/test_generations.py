@@ -9,8 +9,8 @@ import pytest
 from appserve.config.settings import Resolved, Settings
 from appserve.errors import ConfigError
 from appserve.master.events import Plan
+from appserve.master.generations import Generations, plan_of
 from appserve.master.logs import Logs
-from appserve.master.reload import Generations, plan_of
 from appserve.observe.log import Log
 
 OLD = Settings(application="app:app", workers=2)
