@@ -236,19 +236,15 @@ class Fleet:
         monkeypatch.setattr(pool.sys, "setswitchinterval", lambda seconds: None)
         self.logged: list[str] = []
         self.row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
-        service: Any = SimpleNamespace(
-            tally=Counts(),
-            access=None,
-            log=SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace)),
-            counted_by=lambda tally: None,
-        )
-        slow = SlowRequests(0.0, service.log, 1)
+        log: Any = SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace))
+        service: Any = SimpleNamespace(shared=SimpleNamespace(tally=Counts(), access=None, log=log))
+        slow = SlowRequests(0.0, log, 1)
         self.pool = make_pool(service, cast(Any, self.poller), 0.0, threads, self.row, slow)
         self.pool.guard = guard = Lock(schedule)
         listener: Any = SimpleNamespace(
             fileno=lambda: LISTENER, accept=self.kernel.accept, local_address=lambda client: None
         )
-        self.acceptor = Acceptor([listener], cast(Any, self.poller), service.log, self.admit, guard)
+        self.acceptor = Acceptor([listener], cast(Any, self.poller), log, self.admit, guard)
         self.pool.start(self.acceptor)
         self.acceptor.resume(PauseReason.EARLY)
         self.clients = [Client(schedule, self.kernel, schedule.random.randint(1, 6)) for _ in range(clients)]

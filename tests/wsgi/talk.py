@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from appserve.connection.preamble import PreambleRules
+from appserve.connection.service import Service
 from appserve.http.date import DateFields
 from appserve.http.forwarded import Forwarding
 from appserve.http.messages import Limits
@@ -69,22 +70,25 @@ class Talk:
         self.row = Scoreboard(bytearray(size_for(1)), 1).row(0)
         self.tally = Tally(self.row)
         self.quota = quota or Quota(1 << 30)
-        self.service = WsgiService(
+        shared = Service(
             application=application,
-            template=make_template(ServerFacts(multithread=False, multiprocess=False, root_path=root_path)),
             limits=limits or Limits(),
             fields=cgi_fields(),
             date_fields=DateFields(time.time()),
             timeouts=Timeouts(30, 75, 30, 60, 0, stall),
-            quota=self.quota,
             log=Log(self.log.fd, level),
             access=self._access_log,
             tally=self.tally,
-            keep_alive=KeepAlive(),
             refusals=Refusals(Log(self.log.fd, Level.INFO), self.row),
             forwarding=forwarding,
-            forwarded_variables=forwarded_variables(forwarding),
             preamble=preamble,
+        )
+        self.service = WsgiService(
+            shared,
+            template=make_template(ServerFacts(multithread=False, multiprocess=False, root_path=root_path)),
+            quota=self.quota,
+            keep_alive=KeepAlive(),
+            forwarded_variables=forwarded_variables(forwarding),
         )
         self.client, server = socket.socketpair()
         server.setblocking(False)

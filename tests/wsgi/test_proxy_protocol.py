@@ -135,11 +135,13 @@ def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
 ):
     talk = talk_to(seen)
     rules = PreambleRules("auto", TrustList(["192.0.2.1"]))
+    service = dataclasses.replace(talk.service.shared, preamble=rules)
+    refusing = dataclasses.replace(talk.service, shared=service)
     proxy, server = socket.socketpair()
     proxy.sendall(line() + GET)
 
     with proxy, server, pytest.raises(ConnectionError):
-        WsgiConnection(dataclasses.replace(talk.service, preamble=rules), server, peer, "")
+        WsgiConnection(refusing, server, peer, "")
     assert "--proxy-allow-from" in talk.log.text
     assert f"refused a connection from {peer[0] if peer else 'a local client'}: " in talk.log.text
     assert talk.row.totals().refused == 1

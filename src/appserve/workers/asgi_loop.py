@@ -31,16 +31,12 @@ from appserve.asgi.lifespan import Lifespan
 from appserve.asgi.preamble_transport import ConnectionFactory
 from appserve.asgi.registry import Registry, Room
 from appserve.asgi.scope import asgi_fields
-from appserve.config.derive import make_forwarding, make_limits, make_timeouts
-from appserve.connection.service import Service
 from appserve.errors import ExitCode
-from appserve.http.date import DateFields
 from appserve.observe.log import Level
-from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import WorkerState
 from appserve.observe.tally import Tally
 from appserve.workers.application import Application
-from appserve.workers.context import WorkerContext, make_preamble
+from appserve.workers.context import WorkerContext, make_service
 from appserve.workers.loop_acceptor import LoopAcceptor, make_fair_epoll
 from appserve.workers.master_link import MasterLink, Phase
 
@@ -169,22 +165,8 @@ class _Worker:
         self._link = link
         self._loop = loop
         self._backend_fd = backend_fd
-        self._date_fields = DateFields(time.time())
         self._tally = Tally(context.row)
-        self._service = Service(
-            application=application.call,
-            fields=asgi_fields(),
-            limits=make_limits(settings),
-            timeouts=make_timeouts(settings),
-            date_fields=self._date_fields,
-            log=context.log,
-            access=context.access,
-            tally=self._tally,
-            refusals=Refusals(context.log, context.row),
-            root_path=settings.root_path,
-            forwarding=make_forwarding(settings),
-            preamble=make_preamble(settings, context.tls),
-        )
+        self._service = make_service(context, application.call, asgi_fields(), self._tally)
         self._registry = Registry(self._service, loop, context.row)
         self._registry.keep_alive = settings.keep_alive > 0
         self._registry.most_exchanges = settings.limit_concurrency
@@ -296,7 +278,7 @@ class _Worker:
         if self._registry.forked:
             forked.leave(None)  # it went on into the event loop, which is the worker's
         self._loop.call_later(TICK, self._tick)
-        self._date_fields.renew(time.time())
+        self._service.date_fields.renew(time.time())
         self._publish()
         registry = self._registry
         registry.clock.look(time.monotonic())

@@ -3,19 +3,26 @@
 import mmap
 import os
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from appserve.config.derive import make_tls
+from appserve.config.derive import make_forwarding, make_limits, make_timeouts, make_tls
 from appserve.config.settings import Settings
 from appserve.connection.preamble import PreambleRules
+from appserve.connection.service import Service
+from appserve.http.date import DateFields
+from appserve.http.fields import Fields
 from appserve.http.forwarded import TrustList
+from appserve.http.messages import F, R
 from appserve.net.address import Address
 from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
 from appserve.observe.log import Level, Log, wants_colour
+from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
+from appserve.observe.tally import Counts
 from appserve.values import Value
 from appserve.workers.channel import Channel, LogFiles
 
@@ -152,6 +159,27 @@ def make_log(fd: int, settings: Settings) -> Log:
 def make_access_log(fd: int, path: str, log: Log) -> AccessLog | None:
     """The access log, written into `fd`; None if that is -1."""
     return None if fd < 0 else AccessLog(fd, report=_reporter(f"the access log {path}", log))
+
+
+def make_service(
+    context: WorkerContext, application: Callable[..., Any], fields: Fields[F, R], tally: Counts
+) -> Service[F, R]:
+    """What all connections of the worker share, whichever loop it has."""
+    settings = context.settings
+    return Service(
+        application=application,
+        fields=fields,
+        limits=make_limits(settings),
+        timeouts=make_timeouts(settings),
+        date_fields=DateFields(time.time()),
+        log=context.log,
+        access=context.access,
+        tally=tally,
+        refusals=Refusals(context.log, context.row),
+        root_path=settings.root_path,
+        forwarding=make_forwarding(settings),
+        preamble=make_preamble(settings, context.tls),
+    )
 
 
 def make_preamble(settings: Settings, context: "ssl.SSLContext | None") -> PreambleRules | None:

@@ -54,6 +54,7 @@ class Executor(ABC):
         self.has_ended = False
         self.turn_within = math.inf
         self._service = service
+        self._shared = service.shared
         self._poller = poller
         self._queue_limit = int(queue_timeout * 1e9)
         self._is_forked = False
@@ -93,13 +94,13 @@ class Executor(ABC):
     def give_up(self, connection: WsgiConnection) -> None:
         """An exception that should not be: one connection ends, the others go on."""
         self._report()
-        self._service.tally.rest()
+        self._shared.tally.rest()
         with suppress(Exception):
             self.drop(connection)
         connection.socket.close()  # it may have failed at that
 
     def _report(self) -> None:
-        log = self._service.log
+        log = self._shared.log
         log.block(Level.CRITICAL, "internal error: closed a connection", traceback.format_exc())
 
     @abstractmethod
@@ -236,8 +237,8 @@ class Inline(Executor):
             self._close(connection)
 
     def turned(self, now: float) -> None:
-        if self._service.access is not None:
-            self._service.access.flush()
+        if self._shared.access is not None:
+            self._shared.access.flush()
         self._tally.publish_requests()
 
     def look(self, now_ns: int) -> None:

@@ -99,9 +99,7 @@ class Pool(Executor):
         # One for each connection that is out; appended to and taken from as `out`.
         self._busy: list[None] = []
         self._showcase = Showcase(row)
-        self.desks = [
-            ThreadState(f"appserve-thread-{n}", self._showcase, service) for n in range(1, size + 1)
-        ]
+        self.desks = [ThreadState(f"appserve-thread-{n}", self._showcase) for n in range(1, size + 1)]
         self._acceptor: Acceptor | None = None
         self._is_awaited = False  # the loop wants to know when a thread is free
         self._in_flight = 0
@@ -160,7 +158,7 @@ class Pool(Executor):
     def _relieve(self, connection: WsgiConnection, now: int) -> None:
         """Let a slow reader have what it takes."""
         try:
-            connection.served_by(self._service)
+            connection.served_by(self._shared.tally)
             needed = connection.relieve()
             if needed is Next.AGAIN:
                 self._hand_over(connection, False, now)
@@ -191,7 +189,7 @@ class Pool(Executor):
             self._watch(connection, EVENTS[needed])
 
     def ask(self, connection: WsgiConnection, what: Callable[[WsgiConnection], Next]) -> None:
-        connection.served_by(self._service)
+        connection.served_by(self._shared.tally)
         super().ask(connection, what)
 
     def drop(self, connection: WsgiConnection) -> None:
@@ -216,11 +214,11 @@ class Pool(Executor):
         self._turned_at = now
 
     def _show(self) -> None:
-        access = self._service.access
+        access = self._shared.access
         if access is not None:
             access.flush()
         self._row.words[REQUESTS] = sum(
-            [thread_state.requests for thread_state in self.desks], self._service.tally.requests
+            [thread_state.requests for thread_state in self.desks], self._shared.tally.requests
         )
         self._in_flight = self._showcase.look(self.desks)
 
@@ -244,7 +242,7 @@ class Pool(Executor):
     def look(self, now_ns: int) -> None:
         self._slow.look(self.desks, now_ns)
         self._show()  # also at the end: what stays in the row then is a request that the process dies with
-        publish(self._row, (self._service.tally, *self.desks), now_ns, len(self.connections), self._in_flight)
+        publish(self._row, (self._shared.tally, *self.desks), now_ns, len(self.connections), self._in_flight)
 
     def take_held_up(self) -> int:
         return max([thread_state.take_held_up() for thread_state in self.desks])
@@ -264,14 +262,14 @@ class Pool(Executor):
         """The life of one thread."""
         # hot: bench threads-hello.
         thread_state.ident = get_ident()
-        take, busy, size, service = self._queue.get, self._busy, self._size, thread_state.service
+        take, busy, size = self._queue.get, self._busy, self._size
         while (job := take()) is not None:
             connection, reads, waits_since = job
             thread_state.connection = connection
             if waits_since:
                 thread_state.held_up = max(thread_state.held_up, time.monotonic_ns() - waits_since)
             try:
-                connection.served_by(service)
+                connection.served_by(thread_state)
                 if connection.watched is None:
                     self._new.pop(connection, None)
                 needed = connection.on_readable() if reads else connection.proceed()

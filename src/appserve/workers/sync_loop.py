@@ -15,18 +15,16 @@ import socket
 import time
 from collections.abc import Iterator
 
-from appserve.config.derive import make_forwarding, make_limits, make_timeouts, thread_count
+from appserve.config.derive import thread_count
 from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
 from appserve.connection.waiting import AttentionClock, DeadlineQueue
-from appserve.http.date import DateFields
 from appserve.net.address import SocketAddress
 from appserve.net.poller import Poller, make_poller
-from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import WorkerState
 from appserve.observe.tally import Counts, Tally
 from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.workers.application import Application
-from appserve.workers.context import WorkerContext, make_preamble
+from appserve.workers.context import WorkerContext, make_service
 from appserve.workers.executor import Executor, Inline
 from appserve.workers.keepalive_policy import KeepAlivePolicy
 from appserve.workers.master_link import MasterLink, Phase
@@ -74,7 +72,6 @@ class WsgiWorker:
         self._application = application
         self._context = context
         self._log = context.log
-        self._date_fields = DateFields(time.time())
         self._keep_alive = KeepAlive(closes=settings.keep_alive <= 0)
         self._keep_alive_policy = KeepAlivePolicy(
             self._keep_alive,
@@ -110,24 +107,14 @@ class WsgiWorker:
     def _make_service(self, threads: int) -> WsgiService:
         context = self._context
         settings = context.settings
-        forwarding = make_forwarding(settings)
+        shared = make_service(context, self._application.call, cgi_fields(), self._tally)
         return WsgiService(
-            application=self._application.call,
+            shared,
             template=make_template(ServerFacts(threads > 1, settings.workers > 1, settings.root_path)),
-            limits=make_limits(settings),
-            fields=cgi_fields(),
-            date_fields=self._date_fields,
-            timeouts=make_timeouts(settings),
             quota=self._quota,
-            waiting=self._waiting,
             keep_alive=self._keep_alive,
-            log=context.log,
-            access=context.access,
-            tally=self._tally,
-            refusals=Refusals(context.log, context.row),
-            forwarding=forwarding,
-            forwarded_variables=forwarded_variables(forwarding),
-            preamble=make_preamble(settings, context.tls),
+            forwarded_variables=forwarded_variables(shared.forwarding),
+            waiting=self._waiting,
         )
 
     def _make_executor(self, threads: int) -> Executor:
@@ -271,7 +258,7 @@ class WsgiWorker:
     def _sweep(self, now: float) -> None:
         self._clock.look(now)
         self._swept = now
-        self._date_fields.renew(time.time())
+        self._service.shared.date_fields.renew(time.time())
         self._link.tick()
         now_ns = time.monotonic_ns()
         self._keep_alive_policy.update(now_ns, self._executor.take_held_up())
@@ -282,7 +269,7 @@ class WsgiWorker:
             self._mind_crowd()
         self._acceptor.rearm()
         self._tell_shortage(now)
-        self._service.refusals.report(self._service.fields.oddities)
+        self._service.shared.refusals.report(self._service.shared.fields.oddities)
         self._log.flush()
 
     def _look_at_waits(self, now: float) -> None:

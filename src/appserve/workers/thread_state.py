@@ -14,25 +14,22 @@ from appserve.observe.log import Level, Log
 from appserve.observe.tally import Counts, Showcase
 from appserve.tracebacks import application_stack
 from appserve.wsgi.connection import WsgiConnection
-from appserve.wsgi.service import WsgiService
 
 
 class ThreadState(Counts):
     """The place of one thread: what it does and has done, for others to read. Only the thread itself writes.
 
     connection   the one that it had last; its own to touch only while the thread has it
-    service      what its connections share, with this desk to count at
     """
 
-    __slots__ = ("_showcase", "connection", "ident", "name", "service")
+    __slots__ = ("_showcase", "connection", "ident", "name")
 
-    def __init__(self, name: str, showcase: Showcase, service: WsgiService) -> None:
+    def __init__(self, name: str, showcase: Showcase) -> None:
         super().__init__()
         self._showcase = showcase
         self.name = name
         self.ident = 0
         self.connection: WsgiConnection | None = None
-        self.service = service.counted_by(self)
 
     def begin(self, label: bytes, now_ns: int) -> None:
         # hot: bench threads-hello.

@@ -23,6 +23,7 @@ from appserve.http.policy import PLAIN_ON_TLS
 from appserve.http.timeouts import WaitFor, WaitTimer
 from appserve.net.address import SocketAddress
 from appserve.net.kernel_queues import count_untaken, reset_on_close, silent_for
+from appserve.observe.tally import Counts
 from appserve.wsgi.outbox import Outbox
 from appserve.wsgi.preamble_socket import PreambleSocket
 from appserve.wsgi.runner import RequestRunner
@@ -81,7 +82,8 @@ class WsgiConnection:
         self, service: WsgiService, client: socket.socket, peer: SocketAddress, local: SocketAddress
     ) -> None:
         """Raises OSError if the client has left, or may not connect."""
-        rules = service.preamble
+        shared = service.shared
+        rules = shared.preamble
         has_tls = rules is not None and rules.make_session is not None
         endpoints = endpoints_of(peer, local, has_tls)
         self._service = service
@@ -93,12 +95,12 @@ class WsgiConnection:
             try:
                 rules.check_peer(endpoints.host)
             except Rejected as rejected:
-                service.refusals.add(endpoints.host, rejected.reason)
+                shared.refusals.add(endpoints.host, rejected.reason)
                 raise ConnectionAbortedError(rejected.reason) from None
             self.socket = self._wrapped = PreambleSocket(client, Preamble(rules, endpoints))
             self._recv = self._receive_first
-        self._http = Http1Connection(service.limits, service.fields, service.date_fields)
-        self._outbox = Outbox(self.socket, service.quota, service.timeouts.write, service.tally)
+        self._http = Http1Connection(shared.limits, shared.fields, shared.date_fields)
+        self._outbox = Outbox(self.socket, service.quota, shared.timeouts.write, shared.tally)
         self._runner = RequestRunner(service, endpoints, self._http, self._outbox)
         self._has_ended = False  # the client's end was read behind its last bytes, which no poll announces
         self._waited = silent_for(client) if has_tls else 0  # for the handshake, before it began (ns)
@@ -113,10 +115,9 @@ class WsgiConnection:
         """The client's address, "" for that of a unix socket."""
         return self._runner.peer
 
-    def served_by(self, service: WsgiService) -> None:
-        """The thread of this service has the connection from now on, and counts what it does."""
-        self._service = service
-        self._runner.served_by(service)
+    def served_by(self, counts: Counts) -> None:
+        """The thread that counts here has the connection from now on."""
+        self._outbox.tally = self._runner.record.counts = counts
 
     # ── events ──
 
@@ -150,7 +151,7 @@ class WsgiConnection:
             return self._lost() if self._wrapped is None else self._without_tls(self._wrapped, error)
         if self._swallowed >= 0:
             self._swallowed += len(data)
-            self._service.tally.bytes_in += len(data)
+            self._runner.record.counts.bytes_in += len(data)
             return READ if data else CLOSE
         if data:
             self._runner.record.received(len(data), self._http)
@@ -169,7 +170,7 @@ class WsgiConnection:
         try:
             data = wrapped.recv(size)
         except Rejected as rejected:
-            self._service.refusals.add(self.peer, rejected.reason)
+            self._service.shared.refusals.add(self.peer, rejected.reason)
             raise ConnectionAbortedError(rejected.reason) from None
         self._runner.set_endpoints(wrapped.preamble.endpoints, wrapped.facts())
         self._recv = wrapped.recv
@@ -299,7 +300,7 @@ class WsgiConnection:
             return CLOSE
         if session is None:
             return self._lost()
-        self._service.log.debug(
+        self._service.shared.log.debug(
             f"TLS with {wrapped.preamble.peer} failed: {error.strerror or type(error).__name__}"
         )
         if session.speaks_plain:
@@ -327,11 +328,11 @@ class WsgiConnection:
     def is_expired(self, now: float) -> bool:
         """Whether the client has kept us waiting for too long. `now` is monotonic seconds of attention."""
         waiting, mark = self._awaited()
-        return self._watch.expired(waiting, mark, now, self._service.timeouts)
+        return self._watch.expired(waiting, mark, now, self._service.shared.timeouts)
 
     def due(self, now: float) -> float:
         """The earliest time at which it may be overdue, if nothing happens before."""
-        return self._watch.due(now, self._service.timeouts)
+        return self._watch.due(now, self._service.shared.timeouts)
 
     def _awaited(self) -> tuple[WaitFor, int]:
         """What is waited for, and a number that changes with progress."""
@@ -355,7 +356,7 @@ class WsgiConnection:
         if self.lingers:
             # Closed alone, it would stay with the kernel for minutes when the client takes nothing.
             self._runner.resets = self._awaited()[0] is WaitFor.READER
-            self._service.tally.timeouts += self._runner.resets
+            self._runner.record.counts.timeouts += self._runner.resets
             return CLOSE
         if not self._outbox.pending:
             waiting, _ = self._awaited()
@@ -367,10 +368,10 @@ class WsgiConnection:
             if needed not in (READ, WRITE):
                 # It came while the application had the thread, so it was not the client who was late.
                 return needed
-        self._service.tally.timeouts += 1
+        self._runner.record.counts.timeouts += 1
         if self._outbox.pending or self._http.is_idle:
             return CLOSE
-        rejected = self._watch.rejection(self._service.timeouts)
+        rejected = self._watch.rejection(self._service.shared.timeouts)
         self._http.refuse(rejected)
         return self._reject(rejected)
 

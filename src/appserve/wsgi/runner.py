@@ -86,13 +86,13 @@ class RequestRunner:
         self.sink = ConnectionSink(http, outbox)
         self._template = add_endpoints(service.template, endpoints)
         self.peer = endpoints.host
-        self._forwarding: Forwarding | None = endpoints.trusted(service.forwarding)
+        self._forwarding: Forwarding | None = endpoints.trusted(service.shared.forwarding)
         self._origin: Origin | None = None  # what it says of this request
         self.head: RequestHead[CgiVariable] | None = None
         self.body: RequestBody | None = None
         self._response: Response | None = None
         self._sending: tuple[RequestHead[CgiVariable], int] | None = None  # answered, and not all taken yet
-        self.record = RequestRecord(service.tally, service.access, self.peer)
+        self.record = RequestRecord(service.shared.tally, service.shared.access, self.peer)
         self.since = self.record.began
         self.late_at: int | None = None
         self.took_long = False
@@ -102,7 +102,7 @@ class RequestRunner:
         """The preamble is over; `facts` are of its TLS."""
         self._template = add_endpoints(self._service.template, endpoints) | facts
         self.peer = self.record.client = endpoints.host
-        self._forwarding = endpoints.trusted(self._service.forwarding)
+        self._forwarding = endpoints.trusted(self._service.shared.forwarding)
 
     def _read_origin(
         self, forwarding: Forwarding, head: RequestHead[CgiVariable], variables: Environ
@@ -118,11 +118,6 @@ class RequestRunner:
             raise
         if self._origin is not None and self._origin.client is not None:
             self.record.client = self._origin.client[0]
-
-    def served_by(self, service: WsgiService) -> None:
-        """Whoever has the connection from now on counts there."""
-        self._service = service
-        self.outbox.tally = self.record.counts = service.tally
 
     def await_body(self, head: RequestHead[CgiVariable]) -> None:
         if self._forwarding is not None:
@@ -140,7 +135,6 @@ class RequestRunner:
 
     def serve(self, head: RequestHead[CgiVariable], body: BinaryIO, begun: int) -> None:
         """Call the application, at `begun` (monotonic ns)."""
-        service = self._service
         environ = make_environ(self._template, head, body)
         if self._forwarding is not None:
             if self.head is None:  # else that was found out before its body came
@@ -152,11 +146,11 @@ class RequestRunner:
             self._turn_away(head)
             return
         http = self._http
-        if service.keep_alive.closes:
+        if self._service.keep_alive.closes:
             http.response.close_after_response()
-        tally = service.tally
-        tally.begin(head.line.label, begun)
         record = self.record
+        counts = record.counts
+        counts.begin(head.line.label, begun)
         if record.access is not None:
             record.referer, record.agent = environ.get("HTTP_REFERER", ""), environ.get("HTTP_USER_AGENT", "")
         if self.body is not None and head.body_length == CHUNKED:
@@ -178,7 +172,7 @@ class RequestRunner:
         if self.body is not None:
             self.forget_body()
         now = time.monotonic_ns()
-        spent = tally.end(now)
+        spent = counts.end(now)
         if self.outbox.pending:
             self._sending = (head, status)  # it is recorded when it is sent
         else:
@@ -192,23 +186,22 @@ class RequestRunner:
         service = self._service
         response = self._response = Response(self.sink)
         environ["wsgi.early_hints"] = response.send_early_hints
-        result = service.application(environ, response.start_response)
+        result = service.shared.application(environ, response.start_response)
         if service.keep_alive.closes and not self.sink.started:
             self._http.response.close_after_response()  # the worker began to leave in the meantime
         response.finish(result)
 
     def _fail(self, head: RequestHead[CgiVariable], error: BaseException) -> int:
         """The application raised, or broke a rule; the status that the request ends with."""
-        service = self._service
         http = self._http
-        if os.getpid() != service.pid:
+        if os.getpid() != self._service.pid:
             forked.leave(error)
         if self.outbox.is_lost:
             http.response.abandon_response()
             http.response.body_sent = max(0, http.response.body_sent - self.outbox.missing)
             return CLIENT_LEFT
-        service.tally.app_errors += 1
-        service.log.block(
+        self.record.counts.app_errors += 1
+        self._service.shared.log.block(
             Level.ERROR,
             f"application error in {_name(head)}: it raised {type(error).__name__}",
             application_traceback(error),
@@ -225,7 +218,7 @@ class RequestRunner:
     def refuse(self, rejected: Rejected) -> None:
         """Answer in the application's stead, if the response has not begun, and record it."""
         http, status = self._http, rejected.status
-        self._service.refusals.add_request(self.peer, rejected)
+        self._service.shared.refusals.add_request(self.peer, rejected)
         answer = http.response.reject(status, rejected.reason)
         try:
             self.outbox.write(answer)
@@ -248,7 +241,7 @@ class RequestRunner:
         # 0 is what a worker sets whose time to leave is over.
         why = "the request waited longer than --queue-timeout" if self.late_at else "the server is stopping"
         late = Rejected(503, why)
-        self._service.refusals.add_request(self.peer, late)
+        self._service.shared.refusals.add_request(self.peer, late)
         self.record_alone(head, self._answer(503, ("Retry-After", "1")))
         self.forget_body()
 
@@ -268,8 +261,8 @@ class RequestRunner:
 
     def _report_short(self, head: RequestHead[CgiVariable], missing: int) -> None:
         self.resets = self._http.response.ends_by_close
-        self._service.tally.app_errors += 1
-        self._service.log.error(
+        self.record.counts.app_errors += 1
+        self._service.shared.log.error(
             f"application error in {_name(head)}: the body ended {missing} bytes short of its "
             "Content-Length; closed the connection, so that the client detects it"
         )
@@ -294,8 +287,8 @@ class RequestRunner:
         self.outbox.missing = 0
         self.resets = http.response.ends_by_close
         name = _name(self._sending[0]) if self._sending is not None else "a request"
-        self._service.tally.app_errors += 1
-        self._service.log.error(
+        self.record.counts.app_errors += 1
+        self._service.shared.log.error(
             f"application error in {name}: the file of the response shrank by {missing} bytes while it was "
             "sent; closed the connection, so that the client detects it"
         )
