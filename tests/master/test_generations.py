@@ -36,12 +36,12 @@ def test_new_settings_are_for_the_new_generation_until_it_is_committed(tmp_path:
     case = make_case(tmp_path, new)
 
     assert case.generations.read() == Plan(5, OLD.graceful_timeout)
-    assert case.generations.settings_for(2, in_charge=1) == new
-    assert case.generations.settings_for(1, in_charge=1) == OLD
+    assert case.generations.get(2, in_charge=1).settings == new
+    assert case.generations.get(1, in_charge=1).settings == OLD
     assert case.generations.current == OLD
     case.generations.commit()
     assert case.generations.current == new
-    assert case.generations.settings_for(2, in_charge=2) == new
+    assert case.generations.get(2, in_charge=2).settings == new
 
 
 def test_what_changes_is_told(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_an_abandoned_generation_leaves_nothing(tmp_path: Path) -> None:
     case.generations.read()
     case.generations.abandon()
 
-    assert case.generations.settings_for(3, in_charge=1) == OLD
+    assert case.generations.get(3, in_charge=1).settings == OLD
     case.generations.commit()
     assert case.generations.current == OLD
 
@@ -67,7 +67,7 @@ def test_what_only_a_restart_can_change_stays_and_is_named(tmp_path: Path) -> No
     case = make_case(tmp_path, new)
     case.generations.read()
 
-    assert case.generations.settings_for(2, in_charge=1) == OLD.replace(workers=3)
+    assert case.generations.get(2, in_charge=1).settings == OLD.replace(workers=3)
     assert "WARNING  reload: bind, backlog not changed: a restart is needed" in case.log
 
 
@@ -81,7 +81,7 @@ def test_every_problem_is_told_and_the_old_settings_stay(tmp_path: Path) -> None
     assert "ERROR    reload: workers is wrong" in case.log
     assert "ERROR    reload: so is bind" in case.log
     assert "reload refused" in case.log
-    assert case.generations.settings_for(1, in_charge=1) == OLD
+    assert case.generations.get(1, in_charge=1).settings == OLD
 
 
 def test_a_fault_of_ours_in_reading_refuses_the_reload_and_is_told_in_full(tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ from appserve.master.events import (
     LeaveBehind,
     Note,
     Order,
-    Reason,
     Reread,
     RosterTimeouts,
     Said,
@@ -60,7 +59,7 @@ from appserve.system.descriptors import open_standard_streams
 from appserve.system.this_process import set_title
 from appserve.workers import channel
 from appserve.workers.base import title
-from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
+from appserve.workers.channel import QuitOrder
 from appserve.workers.context import stderr_log
 from appserve.workers.modules import share_modules
 
@@ -397,14 +396,10 @@ class Master:
         match decision:
             case Spawn():
                 self._births.append(decision)
-            case Order(pid, order):
-                self._order(pid, order)
-            case Interrupt(pid):
-                self._interrupt(pid)
-            case Dump(pid):
-                self._dump(pid)
-            case Kill(pid, reason):
-                self._kill(pid, reason)
+            case Order() | Interrupt() | Dump() | Kill():
+                handle = self._handles.get(decision.pid)
+                if handle is not None:
+                    self._press(handle, decision)
             case LeaveBehind():
                 pass  # should it end after all, it is reaped and buried like others
             case Reread():
@@ -421,35 +416,27 @@ class Master:
             case Halt():
                 self._halt = decision
 
-    def _order(self, pid: int, order: RetireOrder | StopOrder | QuitOrder) -> None:
-        handle = self._handles.get(pid)
-        if handle is not None:
-            handle.leaving = True
-            setting = "quick stop" if isinstance(order, QuitOrder) else "--graceful-timeout"
-            handle.limit = f"{setting} ({order.deadline:g} s)"
-            if not handle.channel.send(order):
+    def _press(self, handle: WorkerHandle, decision: Order | Interrupt | Dump | Kill) -> None:
+        """Make a worker leave, by an order or by a signal."""
+        match decision:
+            case Order(_, order):
+                handle.leaving = True
+                setting = "quick stop" if isinstance(order, QuitOrder) else "--graceful-timeout"
+                handle.limit = f"{setting} ({order.deadline:g} s)"
+                if not handle.channel.send(order):
+                    handle.child.signal(signal.SIGTERM)
+            case Interrupt():
+                handle.leaving = True
+                handle.limit = "the time to stop while booting"
                 handle.child.signal(signal.SIGTERM)
-
-    def _interrupt(self, pid: int) -> None:
-        handle = self._handles.get(pid)
-        if handle is not None:
-            handle.leaving = True
-            handle.limit = "the time to stop while booting"
-            handle.child.signal(signal.SIGTERM)
-
-    def _dump(self, pid: int) -> None:
-        handle = self._handles.get(pid)
-        if handle is not None:
-            handle.suspect = True
-            handle.stalled = handle.stalled_for(self._stalls, time.monotonic_ns()) / 1e9
-            handle.child.signal(DUMP_SIGNAL)
-
-    def _kill(self, pid: int, reason: Reason) -> None:
-        handle = self._handles.get(pid)
-        if handle is not None:
-            postmortem.killing(handle, reason, time.monotonic()).write(self._log)
-            handle.suspect = handle.killed = True
-            handle.child.signal(signal.SIGKILL)
+            case Dump():
+                handle.suspect = True
+                handle.stalled = handle.stalled_for(self._stalls, time.monotonic_ns()) / 1e9
+                handle.child.signal(DUMP_SIGNAL)
+            case Kill(_, reason):
+                postmortem.killing(handle, reason, time.monotonic()).write(self._log)
+                handle.suspect = handle.killed = True
+                handle.child.signal(signal.SIGKILL)
 
     def _reread(self) -> None:
         plan = self._generations.read()
@@ -467,12 +454,11 @@ class Master:
         if not self._roster.is_wanted(wanted.ticket):
             self._carry_out(self._roster.withdrawn(wanted.ticket, now))
             return
-        which = wanted.generation, self._roster.generation
-        settings, tls = self._generations.settings_for(*which), self._generations.tls_for(*which)
+        generation = self._generations.get(wanted.generation, self._roster.generation)
         # What this process still owes to the log must not be written by its children as well.
         self._log.flush()
         try:
-            handle = self._handles.spawn(wanted, settings, tls)
+            handle = self._handles.spawn(wanted, generation)
         except OSError as error:
             self._carry_out(self._roster.fork_failed(wanted.ticket, error.strerror or str(error), now))
             return

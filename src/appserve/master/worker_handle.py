@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from appserve.config.settings import Settings
 from appserve.master.events import MOST_PROCESSES, Spawn
+from appserve.master.generations import Generation
 from appserve.master.logs import Logs
 from appserve.master.process import Child, fork
 from appserve.master.stalls import BootWatch, StallWatch
@@ -19,9 +19,6 @@ from appserve.system.memory import make_shared
 from appserve.workers.base import run_worker
 from appserve.workers.channel import Channel, Failed, make_channel_pair
 from appserve.workers.context import BoundAddress, Descriptors, WorkerSpec
-
-if TYPE_CHECKING:
-    import ssl
 
 #: Rows of the scoreboard: one for each process that there can be, and some for those that die hard.
 ROWS = MOST_PROCESSES + 16
@@ -88,10 +85,10 @@ class WorkerHandles:
     def get(self, pid: int) -> WorkerHandle | None:
         return self._handles.get(pid)
 
-    def spawn(self, wanted: Spawn, settings: Settings, tls: "ssl.SSLContext | None") -> WorkerHandle:
+    def spawn(self, wanted: Spawn, generation: Generation) -> WorkerHandle:
         """Fork a worker. Raises OSError when the system refuses a process, a socket or memory; nothing is
         left then."""
-        born = time.monotonic()
+        born, settings = time.monotonic(), generation.settings
         box = blackbox.make_box(f"appserve-box-{wanted.slot}")
         try:
             ours, theirs = make_channel_pair()
@@ -121,7 +118,7 @@ class WorkerHandles:
             ),
         )
         try:
-            child = fork(partial(run_worker, spec, tls), spec.descriptors.numbers())
+            child = fork(partial(run_worker, spec, generation.tls), spec.descriptors.numbers())
         except OSError:
             row.clear()
             self._free_rows.append(number)

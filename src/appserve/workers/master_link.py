@@ -27,7 +27,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from enum import Enum
+from enum import IntEnum
 from types import FrameType
 
 from appserve.observe.scoreboard import WorkerState
@@ -52,17 +52,13 @@ LINGER = 1.0
 ORPHAN_MARGIN = 0.5
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """How a worker stands to its work. It only ever moves down this list."""
 
-    SERVING = "serving"
-    RETIRING = "retiring"  # accept nothing, finish what is there, until `deadline`
-    STOPPING = "stopping"  # accept until the queue is empty, finish it all, until `deadline`
-    QUITTING = "quitting"  # accept nothing, cut what is there at `deadline`, which is near
-
-    def __lt__(self, other: "Phase") -> bool:
-        order = tuple(Phase)
-        return order.index(self) < order.index(other)
+    SERVING = 0
+    RETIRING = 1  # accept nothing, finish what is there, until `deadline`
+    STOPPING = 2  # accept until the queue is empty, finish it all, until `deadline`
+    QUITTING = 3  # accept nothing, cut what is there at `deadline`, which is near
 
 
 class MasterLink:
