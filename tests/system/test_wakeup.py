@@ -3,8 +3,7 @@ import select
 import signal
 from collections.abc import Callable
 
-import pytest
-
+from appserve.system.descriptors import open_descriptors
 from appserve.system.this_process import Wakeup
 from tests.system.child import in_child
 
@@ -65,13 +64,21 @@ def test_a_disarmed_wakeup_hears_nothing() -> None:
     assert with_wakeup(work) == "b''"
 
 
-def test_both_descriptors_are_named_and_closed() -> None:
+def test_it_is_woken_without_a_signal_and_never_blocks() -> None:
     wakeup = Wakeup()
-    reader, writer = wakeup.fds()
-    assert wakeup.fileno() == reader
-    assert not os.get_blocking(reader)
-    assert not os.get_blocking(writer)
+    assert wakeup.read() == b""
+    wakeup.wake()
+    assert wakeup.read() == b"\0"
+    for _ in range(100_000):  # more than the socket holds
+        wakeup.wake()
+    assert select.select([wakeup.fileno()], [], [], 0)[0]
     wakeup.close()
-    for fd in (reader, writer):
-        with pytest.raises(OSError):
-            os.fstat(fd)
+
+
+def test_it_is_closed_with_both_descriptors() -> None:
+    before = open_descriptors()
+    wakeup = Wakeup()
+    assert len(open_descriptors() or ()) == len(before or ()) + 2
+    wakeup.close()
+    assert open_descriptors() == before
+    wakeup.wake()  # as a signal's handler may, at any time

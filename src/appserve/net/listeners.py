@@ -18,7 +18,7 @@ import stat
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from appserve.errors import BindError
 from appserve.net.address import Address, SocketAddress, TcpAddress, UnixAddress, parse_bind, show_address
@@ -137,13 +137,12 @@ def bind_all(binds: Sequence[str]) -> list[Listener]:
     Raises BindError with one line that says what is wrong and what to do; then nothing stays bound.
     """
     listeners: list[Listener] = []
-    try:
+    with ExitStack() as undo:
         for text in binds:
-            listeners += _bind(text, listeners)
-    except BaseException:
-        for listener in listeners:
-            listener.close(unlink=True)
-        raise
+            for new in _bind(text, listeners):
+                undo.callback(new.close, unlink=True)
+                listeners.append(new)
+        undo.pop_all()
     return listeners
 
 
@@ -201,10 +200,10 @@ def _bind_targets(targets: Sequence[tuple[int, SocketAddress]], port: int) -> li
     """A bound socket for each target, all on one port; a family that is missing here is left out."""
     bound: list[socket.socket] = []
     missing: OSError | None = None
-    try:
+    with ExitStack() as undo:
         for family, where in targets:
             try:
-                new = _bind_one(family, (where[0], port, *where[2:]))
+                new = undo.enter_context(_bind_one(family, (where[0], port, *where[2:])))
             except OSError as error:
                 if len(targets) == 1 or error.errno not in _NO_SUCH_FAMILY:
                     raise
@@ -212,18 +211,15 @@ def _bind_targets(targets: Sequence[tuple[int, SocketAddress]], port: int) -> li
             else:
                 bound.append(new)
                 port = new.getsockname()[1]
-    except BaseException:
-        for each in bound:
-            each.close()
-        raise
+        undo.pop_all()
     if missing is not None and not bound:
         raise missing
     return bound
 
 
 def _bind_one(family: int, where: SocketAddress) -> socket.socket:
-    new = socket.socket(family, socket.SOCK_STREAM)
-    try:
+    with ExitStack() as undo:
+        new = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
         new.setblocking(False)
         new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -233,9 +229,7 @@ def _bind_one(family: int, where: SocketAddress) -> socket.socket:
         new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         new.bind(where)
         new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    except BaseException:
-        new.close()
-        raise
+        undo.pop_all()
     return new
 
 
@@ -256,20 +250,18 @@ def _bind_unix(address: UnixAddress, path: str) -> Listener:
         raise BindError(
             f"cannot listen on {address}: the path is {length} bytes long, {_UNIX_PATH_MAX} are allowed"
         )
-    new = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with ExitStack() as undo:
+        new = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         new.setblocking(False)
-        if _is_stale(address, path):
-            _replace(new, path)
-        else:
-            _with_mode(lambda: new.bind(path))
-        return Listener(new, address, path, _inode_of(path))
-    except OSError as error:
-        new.close()
-        raise BindError(_refusal(address, error)) from error
-    except BaseException:
-        new.close()
-        raise
+        try:
+            if _is_stale(address, path):
+                _replace(new, path)
+            else:
+                _with_mode(lambda: new.bind(path))
+        except OSError as error:
+            raise BindError(_refusal(address, error)) from error
+        undo.pop_all()
+    return Listener(new, address, path, _inode_of(path))
 
 
 def _is_stale(address: UnixAddress, path: str) -> bool:

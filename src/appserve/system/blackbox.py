@@ -12,7 +12,7 @@ import faulthandler
 import os
 import signal
 
-from appserve.system.memory import make_sealed, make_unnamed
+from appserve.system.memory import make_memory
 
 SIZE = 64 * 1024
 
@@ -23,8 +23,7 @@ DUMP_SIGNAL = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIG
 
 def make_box(name: str, portable: bool = False) -> int:
     """A descriptor for one worker's stacks, made by the master before it forks; closed on exec."""
-    fd = None if portable else make_sealed(SIZE, name)
-    return make_unnamed(SIZE) if fd is None else fd
+    return make_memory(SIZE, name, portable)
 
 
 def clear(fd: int) -> None:

@@ -15,13 +15,17 @@ def make_shared(size: int, name: str, portable: bool = False) -> tuple[int, mmap
 
     `name` is what /proc/PID/maps shows. `portable` asks for what every system has.
     """
-    fd = make_sealed(size, name) if not portable else None
-    if fd is None:
-        fd = make_unnamed(size)
+    fd = make_memory(size, name, portable)
     return fd, mmap.mmap(fd, size)
 
 
-def make_sealed(size: int, name: str) -> int | None:
+def make_memory(size: int, name: str, portable: bool = False) -> int:
+    """The descriptor of `size` zero bytes, sealed where that is possible."""
+    fd = None if portable else _make_sealed(size, name)
+    return _make_unnamed(size) if fd is None else fd
+
+
+def _make_sealed(size: int, name: str) -> int | None:
     """The descriptor of a memfd that can neither shrink nor grow; None where there are none."""
     if not hasattr(os, "memfd_create"):
         return None
@@ -38,7 +42,7 @@ def make_sealed(size: int, name: str) -> int | None:
     return fd
 
 
-def make_unnamed(size: int) -> int:
+def _make_unnamed(size: int) -> int:
     """The descriptor of a file of that size that no path leads to."""
     # In memory where that is possible: a mapping of a file on a disk is written to it from time to time, and
     # a process that stores to it may wait for that.

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -62,9 +63,10 @@ class Wakeup:
     def fileno(self) -> int:
         return self._reader.fileno()
 
-    def fds(self) -> tuple[int, int]:
-        """Both descriptors, to be kept open."""
-        return self._reader.fileno(), self._writer.fileno()
+    def wake(self) -> None:
+        """Make it readable as a signal does; without effect when it is full, and so readable, or closed."""
+        with suppress(OSError):
+            self._writer.send(b"\0")
 
     def arm(self) -> None:
         """From now on signals are told here. Main thread only."""

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
+from appserve.config.convert import suggest
 from appserve.errors import AppImportError
 from appserve.tracebacks import application_traceback, has_application_frames
 
@@ -17,9 +18,8 @@ def explain(name: str, error: BaseException) -> AppImportError:
     # A module that the application itself fails to find has one of the application's frames.
     if missing and _is_at(missing, name) and not has_application_frames(error):
         return AppImportError(_not_found(name, missing))
-    return AppImportError(
-        f'cannot import "{name}": {headline(error)}{_advice(error)}', application_traceback(error)
-    )
+    advice = f" (is it installed for {sys.executable}?)" if missing else ""
+    return AppImportError(f'cannot import "{name}": {headline(error)}{advice}', application_traceback(error))
 
 
 def headline(error: BaseException) -> str:
@@ -59,8 +59,7 @@ def path_hint(module: str, rest: str) -> str:
 def no_attribute(module: object, holder: object, place: str, name: str) -> str:
     """The message for a missing attribute of `holder`, which is at `place` in a module, with what is there
     instead."""
-    near = get_close_matches(name, [one for one in dir(holder) if not one.startswith("_")], 1)
-    hint = f' (did you mean "{near[0]}"?)' if near else ""
+    hint = suggest(name, [one for one in dir(holder) if not one.startswith("_")])
     return f'"{place}"{_origin(module)} has no attribute "{name}"{hint}'
 
 
@@ -98,9 +97,7 @@ def _not_found(name: str, missing: str) -> str:
         return f'cannot import "{name}": {_not_in_package(holder, last)}'
     folders = _searched()
     looked = ", ".join(folders)
-    names = {one for folder in folders for one in _modules(folder)}
-    near = get_close_matches(last, sorted(names), 1)
-    hint = f' (did you mean "{near[0]}"?)' if near else ""
+    hint = suggest(last, sorted({one for folder in folders for one in _modules(folder)}))
     return f'cannot import "{name}": there is no module "{last}" in {looked}{hint}'
 
 
@@ -132,10 +129,3 @@ def _modules(folder: str) -> Iterator[str]:
                     yield name
     except OSError:
         return
-
-
-def _advice(error: BaseException) -> str:
-    """What may help against an error that the application raised itself."""
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return f" (is it installed for {sys.executable}?)"
-    return ""

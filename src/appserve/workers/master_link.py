@@ -82,7 +82,7 @@ class MasterLink:
         self.channel_fd = self._channel.fileno()
         self._wakeup = Wakeup()
         self._wakeup.arm()
-        self.wakeup_fd, self._wake_end = self._wakeup.fds()
+        self.wakeup_fd = self._wakeup.fileno()
         signal.signal(signal.SIGTERM, self._on_term)
 
     @property
@@ -168,7 +168,6 @@ class MasterLink:
         already."""
         self._wakeup.disarm()
         self._wakeup.close()
-        self._wake_end = -1
 
     def _on_term(self, signum: int, frame: FrameType | None) -> None:
         # This may run inside a frame of the application: it sets fields, arms a timer and sends a packet.
@@ -178,10 +177,7 @@ class MasterLink:
             self._unsaid = "SIGTERM received: retiring"
             self._leave(Phase.RETIRING, LINGER, self._context.settings.graceful_timeout)
             self.announce_retiring()  # the application may keep the loop for long, and a successor can start
-        try:
-            os.write(self._wake_end, b"\0")
-        except OSError:
-            pass  # full, or closed: the loop is awake or gone
+        self._wakeup.wake()
 
     def _leave(self, stage: Phase, linger: float, deadline: float) -> None:
         """Enter `stage` unless a later one was reached. An earlier order's deadline is never put off."""
