@@ -223,6 +223,7 @@ def test_what_cannot_be_sent_can_be_sent_later_in_a_longer_or_shorter_buffer(slo
     assert whole == received
 
 
+@pytest.mark.pure  # what encrypts is replaced
 def test_one_sending_ends_even_if_the_client_reads_as_fast_as_it_is_written(visit: Visit):
 
     class Quick(PreambleSocket):

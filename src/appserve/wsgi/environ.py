@@ -74,7 +74,7 @@ class CgiFields(Fields[CgiVariable, Header]):
     def copy(self, fields: CgiVariable) -> CgiVariable:
         return fields  # the application is given a copy
 
-    def spell(self, field: Header) -> tuple[bytes, bytes]:
+    def spell(self, field: Any) -> tuple[bytes, bytes]:
         return _as_bytes(field)
 
 

@@ -99,6 +99,9 @@ class SpoolFile:
     def __len__(self) -> int:
         return self._end - self._start
 
+    def __bool__(self) -> bool:
+        return self._end > self._start  # compiled, what has a length alone is always true
+
     def write(self, data: bytes | memoryview) -> bool:
         """Append `data`; False if the quota or the disk has no room for it (then nothing was appended)."""
         if not self._share.take(len(data)):
@@ -160,6 +163,9 @@ class Spool:
 
     def __len__(self) -> int:
         return self._size
+
+    def __bool__(self) -> bool:
+        return self._size > 0  # compiled, what has a length alone is always true
 
     def write(self, data: bytes | memoryview) -> bool:
         """Append `data`; False if the quota or the disk has no room for it (then nothing was appended)."""
