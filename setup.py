@@ -15,7 +15,7 @@ from setuptools.errors import BaseError, CCompilerError
 # Not those whose classes applications derive from (FileWrapper), those that derive from classes of asyncio
 # (PreambleTransport), values (PreambleRules), generic dataclasses (Service), and what runs once (Lifespan).
 COMPILED = (
-    "http/*.py wsgi/*.py connection/*.py asgi/*.py observe/access.py observe/tally.py workers/thread_state.py"
+    "http/*.py wsgi/*.py connection/*.py asgi/*.py observe/access.py observe/counters.py"
     " -wsgi/file_wrapper.py -asgi/lifespan.py -asgi/preamble_transport.py"
     " -connection/preamble.py -connection/service.py -*/__init__.py"
 )

@@ -24,10 +24,10 @@ from appserve.http.date import DateFields
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
 from appserve.observe.access import AccessLog
+from appserve.observe.counters import Counters
 from appserve.observe.log import Level, Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
-from appserve.observe.tally import Tally
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -220,7 +220,7 @@ class Scene:
         self._access_fd = _temporary_file()
         board = Scoreboard(bytearray(size_for(1)), 1)
         self.row: ScoreboardRow = board.row(0)
-        self.tally = Tally(self.row)
+        self.tally = Counters(self.row)
         service = Service(
             application=application,
             fields=asgi_fields(),

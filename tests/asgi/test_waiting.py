@@ -9,6 +9,7 @@ import pytest
 from appserve.asgi.http1 import DISCARD_BOUND
 from appserve.asgi.stream import READ_BOUND, Stream
 from appserve.http.timeouts import LINGER_LONGEST, LINGER_SILENCE, Timeouts
+from appserve.observe.counters import publish
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -72,7 +73,7 @@ async def test_a_new_connection_that_says_nothing_is_closed_without_a_word() -> 
     await clock.run(2)
     assert client.closing
     assert (client.sent, scene.access_lines, scene.log) == (b"", [], "")
-    scene.tally.publish(1, 0, 0)
+    publish(scene.row, (scene.tally,), 1, 0, 0)
     assert scene.row.totals().timeouts == 1
 
 
@@ -340,7 +341,7 @@ async def test_a_client_that_takes_nothing_of_the_last_response_is_reset() -> No
 
     await clock.run(1)
     assert client.aborted
-    scene.tally.publish(1, 0, 0)
+    publish(scene.row, (scene.tally,), 1, 0, 0)
     assert scene.row.totals().timeouts == 1
 
 
@@ -355,7 +356,7 @@ async def test_a_client_that_was_sent_all_is_closed_when_it_is_silent() -> None:
 
     await clock.run(2)
     assert client.closing
-    scene.tally.publish(1, 0, 0)
+    publish(scene.row, (scene.tally,), 1, 0, 0)
     assert scene.row.totals().timeouts == 0, "its response is complete"
 
 

@@ -11,8 +11,8 @@ from appserve.http.date import DateFields
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import END, NEED_DATA, Limits, RequestHead
 from appserve.observe.access import AccessLog
+from appserve.observe.counters import CLIENT_LEFT, Counters, publish
 from appserve.observe.scoreboard import LATENCY_BUCKETS, Scoreboard, size_for
-from appserve.observe.tally import CLIENT_LEFT, Counts, publish
 from appserve.wsgi.environ import CgiVariable, Header, cgi_fields
 from tests.observe.latency import latency_bucket
 
@@ -47,7 +47,7 @@ class Client:
         self.http: Http1Connection[CgiVariable, Header] = Http1Connection(
             Limits(), cgi_fields(), DateFields(0.0)
         )
-        self.counts = Counts()
+        self.counts = Counters()
         self.record = RequestRecord(self.counts, None, "192.0.2.7")
 
     def send(self, data: bytes, at: int) -> None:

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from appserve.net.poller import READ, WRITE
+from appserve.observe.counters import Counters
 from appserve.observe.scoreboard import ROW_SIZE, ScoreboardRow
-from appserve.observe.tally import Counts
 from appserve.workers import pool
 from appserve.workers.acceptor import Acceptor, PauseReason
-from appserve.workers.thread_state import SlowRequests
+from appserve.workers.slow_requests import SlowRequests
 from appserve.wsgi.connection import Next
 from tests.interleaving import Lock, Queue, Schedule
 
@@ -237,7 +237,7 @@ class Fleet:
         self.logged: list[str] = []
         self.row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
         log: Any = SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace))
-        service: Any = SimpleNamespace(shared=SimpleNamespace(tally=Counts(), access=None, log=log))
+        service: Any = SimpleNamespace(shared=SimpleNamespace(tally=Counters(), access=None, log=log))
         slow = SlowRequests(0.0, log, 1)
         self.pool = make_pool(service, cast(Any, self.poller), 0.0, threads, self.row, slow)
         self.pool.guard = guard = Lock(schedule)
@@ -286,7 +286,7 @@ class Fleet:
     @property
     def is_shut_for_good(self) -> bool:
         """Whether the loop sleeps with its door barred although all threads are free, and nobody rings."""
-        all_free = cast(Any, self.pool._queue).waiting == len(self.pool.desks)
+        all_free = cast(Any, self.pool._queue).waiting == len(self.pool.threads)
         sleeps = self.sleeps and not self.wakes
         return sleeps and all_free and not self.pool._busy and PauseReason.NO_THREAD in self.acceptor._bars
 

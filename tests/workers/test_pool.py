@@ -141,14 +141,14 @@ def test_where_calls_end_all_the_time_a_thread_is_about_to_be_free(monkeypatch: 
     fleet.turned()
     assert not fleet.accepts
 
-    fleet.pool.desks[1].ended = int(fleet.now * 1e9)
+    fleet.pool.threads[1].ended = int(fleet.now * 1e9)
     fleet.turned(later=1.0)
     assert fleet.accepts, "a call has ended since the last turn"
     assert fleet.pool.turn_within <= pool.LULL, "the loop looks again"
     fleet.turned(later=2 * pool.LULL)
     assert not fleet.accepts
 
-    fleet.pool.desks[1].ended = int(fleet.now * 1e9)
+    fleet.pool.threads[1].ended = int(fleet.now * 1e9)
     fleet.pool._new |= dict.fromkeys(map(FakeConnection, fleet.clients[:2]))  # type: ignore[arg-type]
     fleet.turned(later=1.0)
     assert not fleet.accepts, "as many as there are threads wait for their first turn"
@@ -159,9 +159,9 @@ def test_a_worker_that_ends_shows_no_request_that_was_answered(monkeypatch: pyte
     fleet = Fleet(0, monkeypatch, threads=1)
     fleet.turned()
     fleet.pool._busy.append(None)  # the thread has closed the connection, and has not come back yet
-    fleet.pool.desks[0].begin(b"GET /answered", 1)
+    fleet.pool.threads[0].begin(b"GET /answered", 1)
     assert fleet.row.words[BUSY_SINCE_NS] == 1
-    fleet.pool.desks[0].end(2)
+    fleet.pool.threads[0].end(2)
 
     fleet.turned(later=pool.BREATH / 2)
     fleet.pool.look(3)

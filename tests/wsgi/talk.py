@@ -14,10 +14,10 @@ from appserve.http.forwarded import Forwarding
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
 from appserve.observe.access import AccessLog
+from appserve.observe.counters import Counters
 from appserve.observe.log import Level, Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, size_for
-from appserve.observe.tally import Tally
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WRITE, Next, WsgiConnection
 from appserve.wsgi.environ import ServerFacts, cgi_fields, forwarded_variables, make_template
 from appserve.wsgi.service import KeepAlive, WsgiService
@@ -68,7 +68,7 @@ class Talk:
         self.log, self.access = Record(), Record()
         self._access_log = AccessLog(self.access.fd)
         self.row = Scoreboard(bytearray(size_for(1)), 1).row(0)
-        self.tally = Tally(self.row)
+        self.tally = Counters(self.row)
         self.quota = quota or Quota(1 << 30)
         shared = Service(
             application=application,

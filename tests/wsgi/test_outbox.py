@@ -12,8 +12,8 @@ import pytest
 from appserve.errors import ClientDisconnected
 from appserve.http.messages import SHARES
 from appserve.net.sendfile import FilePart
+from appserve.observe.counters import Counters
 from appserve.observe.scoreboard import BUSY_SINCE_NS, Scoreboard, size_for
-from appserve.observe.tally import Tally
 from appserve.wsgi import outbox as module
 from appserve.wsgi.file_wrapper import find_part
 from appserve.wsgi.outbox import BURST, FILE_PIECE, MEMORY, PIECE, Outbox
@@ -33,7 +33,7 @@ class Client:
         self.socket.settimeout(PATIENCE)
         self.quota = quota or Quota(1 << 30)
         self.row = Scoreboard(bytearray(size_for(1)), 1).row(0)
-        self.tally = Tally(self.row)
+        self.tally = Counters(self.row)
         self.outbox = Outbox(self._server, self.quota, stall, self.tally)
 
     def read(self, size: int) -> bytes:
@@ -352,15 +352,15 @@ def test_a_wait_for_the_reader_is_progress_of_the_application(monkeypatch: pytes
     seen: list[int] = []
     received: list[bytes] = []
     readers: list[threading.Thread] = []
-    progress = Tally.progress
+    progress = Counters.progress
 
-    def look(tally: Tally) -> None:
+    def look(tally: Counters) -> None:
         progress(tally)
         seen.append(client.row.stall_reference_ns)
         if len(seen) == 5:
             readers.append(read_slowly(client, len(BIG), received))
 
-    monkeypatch.setattr(Tally, "progress", look)
+    monkeypatch.setattr(Counters, "progress", look)
     began = time.monotonic_ns()
     client.tally.begin(b"GET /", began)
     client.outbox.write(BIG)

@@ -29,7 +29,7 @@ from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CLOSED, END, Reading, RequestHead, RequestLine
 from appserve.http.status import STATUS_LINES
 from appserve.http.timeouts import WaitFor
-from appserve.observe.tally import CLIENT_LEFT
+from appserve.observe.counters import CLIENT_LEFT
 
 SMALL_BODY = 65536
 """A body up to this size may hold the call of the application back, for one turn of the loop."""

@@ -13,7 +13,7 @@ from typing import Any
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Reading, RequestLine
 from appserve.observe.access import AccessLog
-from appserve.observe.tally import CLIENT_LEFT, Counts
+from appserve.observe.counters import CLIENT_LEFT, Counters
 
 READING_BODY = Reading.BODY  # hot: see messages.END.
 
@@ -31,7 +31,7 @@ class RequestRecord:
 
     __slots__ = ("_next_began", "access", "agent", "began", "client", "counts", "read_at", "referer")
 
-    def __init__(self, counts: Counts, access: AccessLog | None, client: str) -> None:
+    def __init__(self, counts: Counters, access: AccessLog | None, client: str) -> None:
         self.counts = counts
         self.access = access
         self.client = client

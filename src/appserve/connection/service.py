@@ -11,9 +11,9 @@ from appserve.http.forwarded import Forwarding
 from appserve.http.messages import F, Limits, R
 from appserve.http.timeouts import Timeouts
 from appserve.observe.access import AccessLog
+from appserve.observe.counters import Counters
 from appserve.observe.log import Log
 from appserve.observe.refusals import Refusals
-from appserve.observe.tally import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Service(Generic[F, R]):
     date_fields: DateFields
     log: Log
     access: AccessLog | None
-    tally: Counts
+    tally: Counters
     refusals: Refusals
     root_path: str = ""
     forwarding: Forwarding | None = None

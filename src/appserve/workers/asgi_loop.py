@@ -32,9 +32,9 @@ from appserve.asgi.preamble_transport import ConnectionFactory
 from appserve.asgi.registry import Registry, Room
 from appserve.asgi.scope import asgi_fields
 from appserve.errors import ExitCode
+from appserve.observe.counters import Counters, publish
 from appserve.observe.log import Level
 from appserve.observe.scoreboard import WorkerState
-from appserve.observe.tally import Tally
 from appserve.workers.application import Application
 from appserve.workers.context import WorkerContext, make_service
 from appserve.workers.loop_acceptor import LoopAcceptor, make_fair_epoll
@@ -165,7 +165,7 @@ class _Worker:
         self._link = link
         self._loop = loop
         self._backend_fd = backend_fd
-        self._tally = Tally(context.row)
+        self._tally = Counters(context.row)
         self._service = make_service(context, application.call, asgi_fields(), self._tally)
         self._registry = Registry(self._service, loop, context.row)
         self._registry.keep_alive = settings.keep_alive > 0
@@ -299,7 +299,13 @@ class _Worker:
         """Show the counts on the scoreboard, and that the loop turns."""
         registry = self._registry
         self._tally.accepted = self._acceptor.accepted
-        self._tally.publish(time.monotonic_ns(), len(registry.connections), len(registry.exchanges))
+        publish(
+            self._context.row,
+            (self._tally,),
+            time.monotonic_ns(),
+            len(registry.connections),
+            len(registry.exchanges),
+        )
 
     # ── leave ──
 

@@ -19,10 +19,10 @@ from appserve.http.messages import F, R
 from appserve.net.address import Address
 from appserve.net.listeners import Listener
 from appserve.observe.access import AccessLog
+from appserve.observe.counters import Counters
 from appserve.observe.log import Level, Log, wants_colour
 from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
-from appserve.observe.tally import Counts
 from appserve.values import Value
 from appserve.workers.channel import Channel, LogFiles
 
@@ -162,7 +162,7 @@ def make_access_log(fd: int, path: str, log: Log) -> AccessLog | None:
 
 
 def make_service(
-    context: WorkerContext, application: Callable[..., Any], fields: Fields[F, R], tally: Counts
+    context: WorkerContext, application: Callable[..., Any], fields: Fields[F, R], tally: Counters
 ) -> Service[F, R]:
     """What all connections of the worker share, whichever loop it has."""
     settings = context.settings

@@ -15,8 +15,9 @@ from contextlib import AbstractContextManager, suppress
 
 from appserve import forked
 from appserve.net.poller import GONE, READ, WRITE, Poller
+from appserve.observe.counters import publish
 from appserve.observe.log import Level
-from appserve.observe.tally import Tally
+from appserve.observe.scoreboard import REQUESTS, ScoreboardRow
 from appserve.workers.acceptor import Acceptor
 from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.service import WsgiService
@@ -146,9 +147,12 @@ class Executor(ABC):
 class Inline(Executor):
     """One after the other, in the thread that calls."""
 
-    def __init__(self, service: WsgiService, poller: Poller, queue_timeout: float, tally: Tally) -> None:
+    def __init__(
+        self, service: WsgiService, poller: Poller, queue_timeout: float, row: ScoreboardRow
+    ) -> None:
         super().__init__(service, poller, queue_timeout)
-        self._tally = tally
+        self._row = row
+        self._tally = service.shared.tally
 
     def start(self, acceptor: Acceptor) -> None:
         pass
@@ -239,10 +243,10 @@ class Inline(Executor):
     def turned(self, now: float) -> None:
         if self._shared.access is not None:
             self._shared.access.flush()
-        self._tally.publish_requests()
+        self._row.words[REQUESTS] = self._tally.requests
 
     def look(self, now_ns: int) -> None:
-        self._tally.publish(now_ns, len(self.connections), 0)
+        publish(self._row, (self._tally,), now_ns, len(self.connections), 0)
 
     def take_held_up(self) -> int:
         return self._tally.take_held_up()

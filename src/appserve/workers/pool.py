@@ -48,11 +48,11 @@ from threading import Thread, get_ident
 from appserve import forked
 from appserve.errors import AppStartError
 from appserve.net.poller import GONE, READ, WRITE, Poller
+from appserve.observe.counters import Counters, ShownRequest, publish
 from appserve.observe.scoreboard import REQUESTS, ScoreboardRow
-from appserve.observe.tally import Showcase, publish
 from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.workers.executor import EVENTS, Executor, ReadyEvents
-from appserve.workers.thread_state import SlowRequests, ThreadState
+from appserve.workers.slow_requests import SlowRequests
 from appserve.wsgi.connection import Next, WsgiConnection
 from appserve.wsgi.service import WsgiService
 
@@ -79,7 +79,7 @@ for a thread if none was free (ns), else 0."""
 class Pool(Executor):
     """Threads that serve connections, as many as `size`. See the top of the file.
 
-    desks   what each of them does
+    threads   what each of them does
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class Pool(Executor):
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         # One for each connection that is out; appended to and taken from as `out`.
         self._busy: list[None] = []
-        self._showcase = Showcase(row)
-        self.desks = [ThreadState(f"appserve-thread-{n}", self._showcase) for n in range(1, size + 1)]
+        self._shown = ShownRequest(row)
+        self.threads = [Counters(shown=self._shown, name=f"appserve-thread-{n}") for n in range(1, size + 1)]
         self._acceptor: Acceptor | None = None
         self._is_awaited = False  # the loop wants to know when a thread is free
         self._in_flight = 0
@@ -114,9 +114,9 @@ class Pool(Executor):
         if sys.getswitchinterval() == PYTHONS_SWITCH:  # else the application has asked for another one
             sys.setswitchinterval(SWITCH)
         try:
-            for thread_state in self.desks:
+            for thread in self.threads:
                 # Daemons: one that is stuck does not keep the process from its end.
-                Thread(target=self._work, args=(thread_state,), name=thread_state.name, daemon=True).start()
+                Thread(target=self._work, args=(thread,), name=thread.name, daemon=True).start()
         except RuntimeError as error:
             raise AppStartError(f"cannot start {self._size} threads: {error} (see --threads)") from error
 
@@ -218,15 +218,15 @@ class Pool(Executor):
         if access is not None:
             access.flush()
         self._row.words[REQUESTS] = sum(
-            [thread_state.requests for thread_state in self.desks], self._shared.tally.requests
+            [thread.requests for thread in self.threads], self._shared.tally.requests
         )
-        self._in_flight = self._showcase.look(self.desks)
+        self._in_flight = self._shown.look(self.threads)
 
     def _pause_or_accept(self, acceptor: Acceptor) -> None:
         """Accept while a thread is free, or is about to be (LULL) and few new connections wait for it."""
         busy, size = self._busy, self._size
         if len(busy) >= size:
-            last_end = max([thread_state.ended for thread_state in self.desks])
+            last_end = max([thread.ended for thread in self.threads])
             if len(self._new) >= size or last_end / 1e9 + LULL < self._turned_at:
                 # First say that it is awaited, then look again: so either the thread that becomes free in
                 # between sees it and rings, or it is seen here.
@@ -240,36 +240,38 @@ class Pool(Executor):
         acceptor.resume(PauseReason.NO_THREAD)
 
     def look(self, now_ns: int) -> None:
-        self._slow.look(self.desks, now_ns)
+        self._slow.look(self.threads, now_ns)
         self._show()  # also at the end: what stays in the row then is a request that the process dies with
-        publish(self._row, (self._shared.tally, *self.desks), now_ns, len(self.connections), self._in_flight)
+        publish(
+            self._row, (self._shared.tally, *self.threads), now_ns, len(self.connections), self._in_flight
+        )
 
     def take_held_up(self) -> int:
-        return max([thread_state.take_held_up() for thread_state in self.desks])
+        return max([thread.take_held_up() for thread in self.threads])
 
     def close(self) -> None:
         for connection in list(self.connections.values()):
             if not self.is_out(connection):
                 self.drop(connection)
-        for _ in self.desks:
+        for _ in self.threads:
             self._queue.put(None)
         if not self._busy:
             self._poller.close()  # else threads still use it, and the process ends anyway
 
     # ── the threads' side ──
 
-    def _work(self, thread_state: ThreadState) -> None:
+    def _work(self, thread: Counters) -> None:
         """The life of one thread."""
         # hot: bench threads-hello.
-        thread_state.ident = get_ident()
+        thread.ident = get_ident()
         take, busy, size = self._queue.get, self._busy, self._size
         while (job := take()) is not None:
             connection, reads, waits_since = job
-            thread_state.connection = connection
+            thread.connection = connection
             if waits_since:
-                thread_state.held_up = max(thread_state.held_up, time.monotonic_ns() - waits_since)
+                thread.held_up = max(thread.held_up, time.monotonic_ns() - waits_since)
             try:
-                connection.served_by(thread_state)
+                connection.served_by(thread)
                 if connection.watched is None:
                     self._new.pop(connection, None)
                 needed = connection.on_readable() if reads else connection.proceed()
@@ -284,7 +286,7 @@ class Pool(Executor):
                     self._end(connection)
             except BaseException:
                 self._report()
-                thread_state.rest()
+                thread.rest()
                 self._end(connection)
             busy.pop()
             if self._is_awaited and len(busy) < size:

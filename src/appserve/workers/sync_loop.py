@@ -20,8 +20,8 @@ from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
 from appserve.connection.waiting import AttentionClock, DeadlineQueue
 from appserve.net.address import SocketAddress
 from appserve.net.poller import Poller, make_poller
+from appserve.observe.counters import Counters
 from appserve.observe.scoreboard import WorkerState
-from appserve.observe.tally import Counts, Tally
 from appserve.workers.acceptor import Acceptor, PauseReason
 from appserve.workers.application import Application
 from appserve.workers.context import WorkerContext, make_service
@@ -81,7 +81,7 @@ class WsgiWorker:
             is_tls=bool(settings.certfile),
         )
         self._poller: Poller = make_poller()
-        self._tally: Counts = Counts() if threads else Tally(context.row)
+        self._tally = Counters(None if threads else context.row)
         self._quota = Quota(context.settings.limit_spool)
         self._waiting: DeadlineQueue[WsgiConnection] = DeadlineQueue(SWEEP)
         self._service = self._make_service(threads)
@@ -120,11 +120,11 @@ class WsgiWorker:
     def _make_executor(self, threads: int) -> Executor:
         context = self._context
         settings = context.settings
-        if isinstance(self._tally, Tally):
-            return Inline(self._service, self._poller, settings.queue_timeout, self._tally)
+        if not threads:
+            return Inline(self._service, self._poller, settings.queue_timeout, context.row)
         # Nothing that a sync worker should pay for.
         from appserve.workers.pool import Pool
-        from appserve.workers.thread_state import SlowRequests
+        from appserve.workers.slow_requests import SlowRequests
 
         slow = SlowRequests(settings.timeout, context.log, context.slot)
         return Pool(self._service, self._poller, settings.queue_timeout, threads, context.row, slow)

@@ -23,7 +23,7 @@ from appserve.http.policy import PLAIN_ON_TLS
 from appserve.http.timeouts import WaitFor, WaitTimer
 from appserve.net.address import SocketAddress
 from appserve.net.kernel_queues import count_untaken, reset_on_close, silent_for
-from appserve.observe.tally import Counts
+from appserve.observe.counters import Counters
 from appserve.wsgi.outbox import Outbox
 from appserve.wsgi.preamble_socket import PreambleSocket
 from appserve.wsgi.runner import RequestRunner
@@ -115,7 +115,7 @@ class WsgiConnection:
         """The client's address, "" for that of a unix socket."""
         return self._runner.peer
 
-    def served_by(self, counts: Counts) -> None:
+    def served_by(self, counts: Counters) -> None:
         """The thread that counts here has the connection from now on."""
         self._outbox.tally = self._runner.record.counts = counts
 

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from appserve.errors import ClientDisconnected
 from appserve.net.kernel_queues import count_untaken
 from appserve.net.sendfile import Destination, FilePart, send_file
-from appserve.observe.tally import Counts
+from appserve.observe.counters import Counters
 from appserve.wsgi.spool import UNCOUNTED, Quota, Share, Spool
 
 MEMORY = 64 * 1024
@@ -64,7 +64,7 @@ class Outbox:
         "tally",
     )
 
-    def __init__(self, client: Destination, quota: Quota, stall: float, tally: Counts) -> None:
+    def __init__(self, client: Destination, quota: Quota, stall: float, tally: Counters) -> None:
         """`stall`: seconds that a client may take nothing while an application waits for it; 0 for ever."""
         self._client = client
         self._send: Callable[[Any], int] = client.send

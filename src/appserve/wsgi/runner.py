@@ -17,8 +17,8 @@ from appserve.http.forwarded import Forwarding, Origin
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CHUNKED, RequestHead, Writing
 from appserve.http.status import REASONS
+from appserve.observe.counters import CLIENT_LEFT
 from appserve.observe.log import Level
-from appserve.observe.tally import CLIENT_LEFT
 from appserve.tracebacks import application_traceback
 from appserve.wsgi.body import RequestBody
 from appserve.wsgi.environ import (

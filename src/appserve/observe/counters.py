@@ -10,6 +10,7 @@ Where several threads serve, each counts for itself, and the loop adds up: a wor
 import time
 from _thread import allocate_lock  # threading would be imported for this alone in a worker without threads
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from appserve.observe.scoreboard import (
     ABORTED,
@@ -35,8 +36,11 @@ CLIENT_LEFT = 499
 """The status of a request whose client left before its response was complete (a habit of access logs)."""
 
 
-class Counts:
+class Counters:
     """What one thread has counted, and the call of the application that it is in. Times are monotonic ns.
+
+    Only the thread itself writes. With a `row` it is the only thread of its worker, and shows in that row
+    what it does; with `shown` it is one of several, and is shown when no other one is.
 
     accepted, app_errors, timeouts, bytes_in and bytes_out are for their users to count up; requests, aborted,
     responses (by hundreds of the status) and latency (by powers of two of microseconds) are counted up by
@@ -49,9 +53,14 @@ class Counts:
     held_up  for how long other requests were held up at most, since take_held_up()
     busy_ns  how long all of them have taken
     label    the request line of the current or the last call, without its query
+    name, ident   of the thread, where there are several
+    connection    the one that the thread had last
     """
 
     __slots__ = (
+        "_row",
+        "_shown",
+        "_words",
         "aborted",
         "accepted",
         "app_errors",
@@ -59,10 +68,13 @@ class Counts:
         "bytes_in",
         "bytes_out",
         "calls",
+        "connection",
         "ended",
         "held_up",
+        "ident",
         "label",
         "latency",
+        "name",
         "progressed",
         "requests",
         "responses",
@@ -70,7 +82,15 @@ class Counts:
         "timeouts",
     )
 
-    def __init__(self) -> None:
+    def __init__(
+        self, row: ScoreboardRow | None = None, *, shown: "ShownRequest | None" = None, name: str = ""
+    ) -> None:
+        self._row = row
+        self._words = None if row is None else row.words
+        self._shown = shown
+        self.name = name
+        self.ident = 0
+        self.connection: Any = None
         self.responses = [0] * 10
         self.latency = [0] * 64  # more buckets than the row has, so that no duration needs a check
         self.busy_ns = 0
@@ -89,24 +109,43 @@ class Counts:
         self.bytes_out = 0
 
     def begin(self, label: bytes, now_ns: int) -> None:
-        """The application is called and has this thread to itself."""
+        """The application is called and has this thread to itself; that is shown in case it never returns."""
+        # hot: bench sync-hello, threads-hello.
+        words = self._words
+        if words is not None:
+            self.since = now_ns
+            if label != self.label and self._row is not None:
+                self.label = label
+                self._row.set_request(label)
+            words[BUSY_SINCE_NS] = now_ns
+            return
         self.label = label
-        self.since = now_ns
+        self.since = now_ns  # last: the loop reads it first
+        shown = self._shown
+        if shown is not None and not shown.since:
+            shown.put(label, now_ns)
 
     def end(self, now_ns: int) -> int:
         """The application has returned; gives the nanoseconds that it took."""
-        # hot: bench threads-hello.
+        # hot: bench sync-hello, threads-hello.
         nanoseconds = now_ns - self.since
-        self.since = 0
-        self.ended = now_ns
         self.busy_ns += nanoseconds
         self.calls += 1
+        words = self._words
+        if words is not None:
+            words[BUSY_SINCE_NS] = 0
+            self.held_up = max(self.held_up, nanoseconds)
+        else:
+            self.ended = now_ns
+            self.since = 0
         return nanoseconds
 
     def progress(self) -> None:
         """The application has handed over a piece of its response, or waits for the client to take one: it
         is not stuck (--timeout)."""
-        self.progressed = time.monotonic_ns()
+        self.progressed = now_ns = time.monotonic_ns()
+        if self._words is not None:
+            self._words[PROGRESS_NS] = now_ns
 
     @property
     def stall_reference_ns(self) -> int:
@@ -121,53 +160,11 @@ class Counts:
     def rest(self) -> None:
         """Whatever happened to the call, the application has this thread no longer."""
         self.since = 0
+        if self._words is not None:
+            self._words[BUSY_SINCE_NS] = 0
 
 
-class Tally(Counts):
-    """The counts of a worker with one thread, or an event loop: it shows in the row what it does."""
-
-    __slots__ = ("_row", "_words")
-
-    def __init__(self, row: ScoreboardRow) -> None:
-        super().__init__()
-        self._row = row
-        self._words = row.words
-
-    def begin(self, label: bytes, now_ns: int) -> None:
-        """As above; and show it, in case it never returns."""
-        # hot: bench sync-hello.
-        self.since = now_ns
-        if label != self.label:
-            self.label = label
-            self._row.set_request(label)
-        self._words[BUSY_SINCE_NS] = now_ns
-
-    def end(self, now_ns: int) -> int:
-        # hot: bench sync-hello. What the class above does, without its call.
-        self._words[BUSY_SINCE_NS] = 0
-        nanoseconds = now_ns - self.since
-        self.busy_ns += nanoseconds
-        self.calls += 1
-        self.held_up = max(self.held_up, nanoseconds)
-        return nanoseconds
-
-    def progress(self) -> None:
-        self._words[PROGRESS_NS] = time.monotonic_ns()
-
-    def rest(self) -> None:
-        super().rest()
-        self._words[BUSY_SINCE_NS] = 0
-
-    def publish_requests(self) -> None:
-        """Once a turn of the loop."""
-        self._words[REQUESTS] = self.requests
-
-    def publish(self, now_ns: int, connections: int, in_flight: int) -> None:
-        """Once a second and at the end: the loop turns, and this is what it has done."""
-        publish(self._row, (self,), now_ns, connections, in_flight)
-
-
-class Showcase:
+class ShownRequest:
     """The one request that a worker with several threads shows in its row, and since when it runs.
 
     That is the oldest one, as of the loop's last look. A worker that has shown nothing shows the next one at
@@ -194,7 +191,7 @@ class Showcase:
             finally:
                 self._lock.release()
 
-    def look(self, threads: Iterable[Counts]) -> int:
+    def look(self, threads: Iterable[Counters]) -> int:
         """Show the oldest request of these threads, or that there is none; gives how many there are."""
         running = [(since, one.label) for one in threads if (since := one.since)]
         if running:
@@ -206,7 +203,7 @@ class Showcase:
 
 
 def publish(
-    row: ScoreboardRow, counts: Sequence[Counts], now_ns: int, connections: int, in_flight: int
+    row: ScoreboardRow, counts: Sequence[Counters], now_ns: int, connections: int, in_flight: int
 ) -> None:
     """Show the sums of all these in the row of their worker."""
     words = row.words

@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from appserve.observe.counters import Counters, ShownRequest, publish
 from appserve.observe.scoreboard import (
     BUSY_SINCE_NS,
     IN_FLIGHT,
@@ -11,7 +12,6 @@ from appserve.observe.scoreboard import (
     ScoreboardRow,
     size_for,
 )
-from appserve.observe.tally import Counts, Showcase, Tally, publish
 
 SECOND = 10**9
 
@@ -22,12 +22,12 @@ def row() -> ScoreboardRow:
 
 
 @pytest.fixture
-def tally(row: ScoreboardRow) -> Tally:
-    return Tally(row)
+def tally(row: ScoreboardRow) -> Counters:
+    return Counters(row)
 
 
-def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Tally, row: ScoreboardRow):
-    tally.publish(5 * SECOND, 1, 0)
+def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Counters, row: ScoreboardRow):
+    publish(row, (tally,), 5 * SECOND, 1, 0)
     tally.begin(b"GET /a", 7 * SECOND)
 
     assert row.stall_reference_ns == 7 * SECOND
@@ -37,15 +37,15 @@ def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Tal
     assert row.current_request() == b"GET /a", "what was served last stays to be seen"
 
 
-def test_a_call_that_is_never_ended_does_not_look_like_a_call_that_hangs(tally: Tally, row: ScoreboardRow):
-    tally.publish(5 * SECOND, 1, 0)
+def test_a_call_that_is_never_ended_does_not_look_like_a_call_that_hangs(tally: Counters, row: ScoreboardRow):
+    publish(row, (tally,), 5 * SECOND, 1, 0)
     tally.begin(b"GET /a", 7 * SECOND)
     tally.rest()
 
     assert row.stall_reference_ns == 5 * SECOND
 
 
-def test_a_label_that_comes_again_is_not_written_again(tally: Tally, row: ScoreboardRow):
+def test_a_label_that_comes_again_is_not_written_again(tally: Counters, row: ScoreboardRow):
     label = b"GET /a"
     tally.begin(label, 1)
     tally.end(2)
@@ -57,7 +57,7 @@ def test_a_label_that_comes_again_is_not_written_again(tally: Tally, row: Scoreb
     assert row.current_request() == b"GET /b"
 
 
-def test_counters_are_public_when_they_are_published(tally: Tally, row: ScoreboardRow):
+def test_counters_are_public_when_they_are_published(tally: Counters, row: ScoreboardRow):
     tally.accepted, tally.app_errors, tally.timeouts = 7, 3, 2
     tally.bytes_in, tally.bytes_out, tally.aborted = 1000, 5000, 1
     tally.requests, tally.responses[2], tally.responses[4], tally.latency[5] = 4, 1, 2, 3
@@ -67,14 +67,9 @@ def test_counters_are_public_when_they_are_published(tally: Tally, row: Scoreboa
     assert row.totals().requests == 0
     assert tally.calls == 2
 
-    tally.publish_requests()
-    assert row.totals().requests == 4
-    assert row.served_anything
-    assert row.totals().responses == (0, 0, 0, 0, 0)
-
     for _ in range(3):  # again counts nothing twice
-        tally.publish_requests()
-        tally.publish(9 * SECOND, 5, 1)
+        publish(row, (tally,), 9 * SECOND, 5, 1)
+    assert row.served_anything
     totals = row.totals()
     assert (totals.requests, totals.responses, totals.aborted) == (4, (0, 1, 0, 2, 0), 1)
     assert (totals.accepted, totals.app_errors, totals.timeouts) == (7, 3, 2)
@@ -87,7 +82,7 @@ def test_counters_are_public_when_they_are_published(tally: Tally, row: Scoreboa
 
 
 def test_what_threads_have_counted_for_themselves_is_added_up(row: ScoreboardRow):
-    threads = [Counts() for _ in range(3)]
+    threads = [Counters() for _ in range(3)]
     for number, thread in enumerate(threads, 1):
         thread.begin(b"GET /", SECOND)
         assert thread.end(SECOND * (number + 1)) == SECOND * number
@@ -107,25 +102,25 @@ def test_what_threads_have_counted_for_themselves_is_added_up(row: ScoreboardRow
 
 
 def test_the_request_that_is_shown_is_the_oldest_of_those_that_run(row: ScoreboardRow):
-    showcase = Showcase(row)
-    first, second = threads = [Counts(), Counts()]
-    assert showcase.look(threads) == 0
+    shown = ShownRequest(row)
+    first, second = threads = [Counters(), Counters()]
+    assert shown.look(threads) == 0
     first.begin(b"GET /first", 5)
     second.begin(b"GET /second", 7)
-    assert showcase.look(threads) == 2
+    assert shown.look(threads) == 2
     assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /first", 5)
 
     first.end(9)
-    assert showcase.look(threads) == 1
+    assert shown.look(threads) == 1
     assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /second", 7)
 
     second.end(10)
-    assert showcase.look(threads) == 0
+    assert shown.look(threads) == 0
     assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /second", 0)
 
 
 def test_each_piece_that_is_handed_over_is_progress_and_the_call_began_when_it_began(
-    tally: Tally, row: ScoreboardRow
+    tally: Counters, row: ScoreboardRow
 ):
     before = time.monotonic_ns()
     tally.begin(b"GET /", SECOND)
@@ -134,12 +129,12 @@ def test_each_piece_that_is_handed_over_is_progress_and_the_call_began_when_it_b
     assert before <= row.stall_reference_ns <= time.monotonic_ns()
     assert row.words[BUSY_SINCE_NS] == SECOND
     tally.end(3 * SECOND)
-    tally.publish(4 * SECOND, 0, 0)
+    publish(row, (tally,), 4 * SECOND, 0, 0)
     assert row.totals().busy_seconds == 2.0
     assert row.stall_reference_ns == 4 * SECOND, "the last turn of the loop"
 
 
-def test_progress_of_one_call_is_none_of_the_next(tally: Tally, row: ScoreboardRow):
+def test_progress_of_one_call_is_none_of_the_next(tally: Counters, row: ScoreboardRow):
     tally.begin(b"GET /", SECOND)
     tally.progress()
     tally.end(3 * SECOND)
@@ -150,7 +145,7 @@ def test_progress_of_one_call_is_none_of_the_next(tally: Tally, row: ScoreboardR
 
 
 def test_a_thread_remembers_its_progress_and_shows_none_for_its_worker(row: ScoreboardRow):
-    thread = Counts()
+    thread = Counters()
     thread.begin(b"GET /", 5)
     assert thread.stall_reference_ns == 5
     before = time.monotonic_ns()
@@ -162,7 +157,7 @@ def test_a_thread_remembers_its_progress_and_shows_none_for_its_worker(row: Scor
 
 
 def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: ScoreboardRow):
-    showcase = Showcase(row)
+    shown = ShownRequest(row)
     set_request = row.set_request
 
     class Interrupted:
@@ -171,20 +166,20 @@ def test_two_threads_that_show_something_at_the_same_moment_do_not_mix_it(row: S
         words = row.words
 
         def set_request(self, label: bytes) -> None:
-            showcase.put(b"GET /other", 9)
+            shown.put(b"GET /other", 9)
             set_request(label)
 
-    showcase._row = Interrupted()  # type: ignore[assignment]
-    showcase.put(b"GET /one", 5)
+    shown._row = Interrupted()  # type: ignore[assignment]
+    shown.put(b"GET /one", 5)
 
     assert (row.current_request(), row.words[BUSY_SINCE_NS]) == (b"GET /one", 5)
 
 
 def test_a_call_that_is_never_ended_is_over_for_its_thread(row: ScoreboardRow):
-    thread = Counts()
+    thread = Counters()
     thread.begin(b"GET /", 5)
     thread.rest()
 
-    assert Showcase(row).look([thread]) == 0
+    assert ShownRequest(row).look([thread]) == 0
     thread.begin(b"GET /", 10)
     assert thread.end(11) == 1
