@@ -10,7 +10,7 @@ from appserve.asgi.registry import Room
 from appserve.asgi.stream import Stream
 from appserve.http.messages import Limits
 from tests.asgi.calls import Caller, House, until
-from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
+from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, run_on, turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -163,7 +163,7 @@ def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
         assert scene.log.count("worker 1 reached --worker-connections (64); closed 4 idle connections") == 2
         assert not refilled[0].closing
 
-    asyncio.run(main())
+    run_on("asyncio", main())
 
 
 @on_both_loops
