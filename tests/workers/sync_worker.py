@@ -1,5 +1,6 @@
 """A WSGI worker in a process of its own, over real sockets. The test is its master, and knows its pid."""
 
+import gc
 import itertools
 import mmap
 import os
@@ -171,6 +172,7 @@ class Worker:
         prepare: Callable[[], object] | None,
     ) -> None:
         code = 71
+        gc.freeze()  # what the tests of this process hold is no business of the worker's collector
         log, access = (os.open(path, os.O_WRONLY | os.O_CREAT) for path in (self._log, self._access))
         try:
             for master_end in MASTER_ENDS:
