@@ -340,7 +340,7 @@ BAD: tuple[tuple[Callable[[Sources], Iterable[str]], str, str], ...] = (
     (imports_up_or_sideways, "http/policy.py", "from appserve import wsgi"),
     (imports_up_or_sideways, "http/policy.py", "from ..config.settings import Settings"),
     (imports_up_or_sideways, "http/policy.py", "from .. import cli"),
-    (imports_up_or_sideways, "wsgi/environ.py", "from appserve.asgi.scope import asgi_fields"),
+    (imports_up_or_sideways, "wsgi/environ.py", "from appserve.asgi.scope import AsgiFields"),
     (imports_up_or_sideways, "net/poller.py", "def wait():\n    from appserve.system import memory"),
     (
         imports_up_or_sideways,

@@ -16,7 +16,7 @@ import pytest
 
 from appserve.asgi.http1 import Http1Driver
 from appserve.asgi.registry import Registry
-from appserve.asgi.scope import asgi_fields
+from appserve.asgi.scope import AsgiFields
 from appserve.asgi.stream import Stream
 from appserve.connection.origin import Address, Endpoints
 from appserve.connection.service import Service
@@ -223,7 +223,7 @@ class Scene:
         self.tally = Counters(self.row)
         service = Service(
             application=application,
-            fields=asgi_fields(),
+            fields=AsgiFields(),
             limits=limits or Limits(),
             timeouts=timeouts or Timeouts(first=30, idle=75, head=30, body=60, body_rate=0, write=60),
             date_fields=DateFields(0),

@@ -1,6 +1,6 @@
 """The scope of an HTTP request."""
 
-from appserve.asgi.scope import asgi_fields, make_scope, make_template
+from appserve.asgi.scope import AsgiFields, make_scope, make_template
 from appserve.http.date import DateFields
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Limits, RequestHead
@@ -10,7 +10,7 @@ SERVER = ("192.0.2.1", 80)
 
 
 def read_head(*lines: str) -> RequestHead[tuple[bytes, bytes]]:
-    connection = Http1Connection(Limits(), asgi_fields(), DateFields(0))
+    connection = Http1Connection(Limits(), AsgiFields(), DateFields(0))
     connection.receive_data("\r\n".join([*lines, "", ""]).encode("latin-1"))
     head = connection.next_event()
     assert isinstance(head, RequestHead)
@@ -95,7 +95,7 @@ def test_two_scopes_share_nothing_that_can_be_changed() -> None:
 
 
 def test_repeated_heads_of_one_connection_have_lists_of_their_own() -> None:
-    connection = Http1Connection(Limits(), asgi_fields(), DateFields(0))
+    connection = Http1Connection(Limits(), AsgiFields(), DateFields(0))
     lists = []
     for _ in range(3):
         connection.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n")

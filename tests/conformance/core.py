@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from appserve.asgi.scope import Field, Headers, asgi_fields
+from appserve.asgi.scope import AsgiFields, Field, Headers
 from appserve.errors import Rejected
 from appserve.http.date import DateFields
 from appserve.http.fields import Fields
@@ -152,7 +152,7 @@ def make_connection(
     limits: Limits, fields: Fields[Field, Field] | None = None
 ) -> Http1Connection[Field, Field]:
     """The connection under test; `fields` has what was remembered of lines."""
-    return Http1Connection(limits, fields or asgi_fields(), DATE_FIELDS)
+    return Http1Connection(limits, fields or AsgiFields(), DATE_FIELDS)
 
 
 def run(

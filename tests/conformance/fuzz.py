@@ -22,7 +22,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from appserve.asgi.scope import asgi_fields
+from appserve.asgi.scope import AsgiFields
 from appserve.errors import AppMistake
 from appserve.http.messages import Event, Limits
 from tests.conformance.accounting import account
@@ -35,7 +35,7 @@ from tests.conformance.wire import read_response
 ROUND = 100
 """Examples of one kind before it is another's turn."""
 
-SHARED = {limits: asgi_fields() for limits in (DEFAULT, SMALL)}
+SHARED = {limits: AsgiFields() for limits in (DEFAULT, SMALL)}
 """What a process remembers of field lines; verdicts may not depend on it."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.scope import Field, asgi_fields
+from appserve.asgi.scope import AsgiFields, Field
 from appserve.errors import AppMistake, Cause, Rejected
 from appserve.http import chunked, fields, http1, policy, response
 from appserve.http.chunked import ChunkedBody
@@ -334,8 +334,8 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def put(name: str) -> None:
         # What is remembered of lines that were judged with the defect would outlive it.
-        monkeypatch.setattr(fuzz, "SHARED", {limits: asgi_fields() for limits in fuzz.SHARED})
-        monkeypatch.setattr(test_responses, "SHARED", asgi_fields())
+        monkeypatch.setattr(fuzz, "SHARED", {limits: AsgiFields() for limits in fuzz.SHARED})
+        monkeypatch.setattr(test_responses, "SHARED", AsgiFields())
         monkeypatch.setattr(core, "Http1Connection", HasOneReader)
         # Each head is judged in full.
         monkeypatch.setattr(Fields, "read", Fields._read_any)

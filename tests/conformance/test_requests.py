@@ -5,14 +5,14 @@ from collections import Counter
 
 import pytest
 
-from appserve.asgi.scope import asgi_fields
+from appserve.asgi.scope import AsgiFields
 from tests.conformance.accounting import account
 from tests.conformance.case import CLOSES, DEFAULT, OPEN, SMALL, UNLIMITED, Case, get, seen_get
 from tests.conformance.core import check, run, run_at_once
 from tests.conformance.corpus import REQUESTS
 from tests.conformance.splits import byte_by_byte, in_two
 
-SHARED = {limits: asgi_fields() for limits in (DEFAULT, SMALL, UNLIMITED)}
+SHARED = {limits: AsgiFields() for limits in (DEFAULT, SMALL, UNLIMITED)}
 """What a process remembers of field lines; verdicts may not depend on that either."""
 
 every_case = pytest.mark.parametrize("case", REQUESTS, ids=[case.name for case in REQUESTS])
@@ -93,7 +93,7 @@ def test_an_early_response_does_not_change_what_is_read(case: Case):
 
 
 def test_a_memory_of_lines_does_not_change_a_verdict():
-    fields = asgi_fields()
+    fields = AsgiFields()
     cases = [case for case in REQUESTS if case.limits == DEFAULT and len(case.sent) < 2000]
 
     first = [run([case.sent], case.eof, DEFAULT, fields) for case in cases]

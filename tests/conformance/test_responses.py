@@ -4,18 +4,18 @@ from collections import Counter
 
 import pytest
 
-from appserve.asgi.scope import Field, Headers, asgi_fields
+from appserve.asgi.scope import AsgiFields, Field, Headers
 from appserve.errors import AppMistake, Rejected
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Event, Limits
-from appserve.wsgi.environ import CgiVariable, Header, cgi_fields
+from appserve.wsgi.environ import CgiFields, CgiVariables, Header
 from tests.conformance.answer import Answer, Mistake
 from tests.conformance.case import CLOSES, get, head, post
 from tests.conformance.core import DATE_FIELDS, make_connection
 from tests.conformance.corpus import ANSWERS
 from tests.conformance.wire import Response, read_response
 
-SHARED = asgi_fields()
+SHARED = AsgiFields()
 
 
 def connection_after(request: bytes) -> Http1Connection[Headers, Field]:
@@ -109,7 +109,7 @@ def check_client_reads(answer: Answer, written: bytes) -> None:
 def test_answer_of_a_wsgi_application(answer: Answer):
     """Fields of str make the same bytes."""
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.fields]
-    connection: Http1Connection[CgiVariable, Header] = Http1Connection(Limits(), cgi_fields(), DATE_FIELDS)
+    connection: Http1Connection[CgiVariables, Header] = Http1Connection(Limits(), CgiFields(), DATE_FIELDS)
     connection.receive_data(answer.request)
     while connection.next_event() is not Event.END:
         pass

@@ -13,7 +13,7 @@ from appserve.http.messages import END, NEED_DATA, Limits, RequestHead
 from appserve.observe.access import AccessLog
 from appserve.observe.counters import CLIENT_LEFT, Counters, publish
 from appserve.observe.scoreboard import LATENCY_BUCKETS, Scoreboard, size_for
-from appserve.wsgi.environ import CgiVariable, Header, cgi_fields
+from appserve.wsgi.environ import CgiFields, CgiVariables, Header
 from tests.observe.latency import latency_bucket
 
 pytestmark = pytest.mark.pure  # the clock is replaced
@@ -44,8 +44,8 @@ class Client:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.http: Http1Connection[CgiVariable, Header] = Http1Connection(
-            Limits(), cgi_fields(), DateFields(0.0)
+        self.http: Http1Connection[CgiVariables, Header] = Http1Connection(
+            Limits(), CgiFields(), DateFields(0.0)
         )
         self.counts = Counters()
         self.record = RequestRecord(self.counts, None, "192.0.2.7")

@@ -19,7 +19,7 @@ from appserve.observe.log import Level, Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, size_for
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WRITE, Next, WsgiConnection
-from appserve.wsgi.environ import ServerFacts, cgi_fields, forwarded_variables, make_template
+from appserve.wsgi.environ import CgiFields, ServerFacts, forwarded_variables, make_template
 from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 from tests.conformance.wire import Response, read_response
@@ -73,7 +73,7 @@ class Talk:
         shared = Service(
             application=application,
             limits=limits or Limits(),
-            fields=cgi_fields(),
+            fields=CgiFields(),
             date_fields=DateFields(time.time()),
             timeouts=Timeouts(30, 75, 30, 60, 0, stall),
             log=Log(self.log.fd, level),

@@ -11,11 +11,11 @@ from appserve.http.date import DateFields
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Limits, RequestHead
 from appserve.version import __version__
-from appserve.wsgi.environ import ServerFacts, add_endpoints, cgi_fields, make_environ, make_template
+from appserve.wsgi.environ import CgiFields, ServerFacts, add_endpoints, make_environ, make_template
 from tests.wsgi.talk import head
 
 LOCAL, PEER = ("127.0.0.1", 8000), ("192.0.2.1", 5555)
-FIELDS = cgi_fields()
+FIELDS = CgiFields()
 BODY = io.BytesIO()
 
 
@@ -131,7 +131,7 @@ def test_the_url_of_an_ipv6_address_is_one():
 
 def mounted_at(root_path: str, target: str, method: str = "GET") -> tuple[str, str]:
     """(SCRIPT_NAME, PATH_INFO)"""
-    connection = Http1Connection(Limits(), cgi_fields(), DateFields(0))
+    connection = Http1Connection(Limits(), CgiFields(), DateFields(0))
     connection.receive_data(head(f"{method} {target} HTTP/1.1", "Host: a.example"))
     request = connection.next_event()
     assert isinstance(request, RequestHead)

@@ -55,9 +55,6 @@ class AsgiFields(Fields[Headers, Field]):
         return _spell(field)
 
 
-asgi_fields = AsgiFields
-
-
 def make_template(scheme: str, client: Address | None, server: Address | None, root_path: str) -> Scope:
     """What the scopes of one connection have in common."""
     return {

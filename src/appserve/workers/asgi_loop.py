@@ -30,7 +30,7 @@ from appserve import forked
 from appserve.asgi.lifespan import Lifespan
 from appserve.asgi.preamble_transport import ConnectionFactory
 from appserve.asgi.registry import Registry, Room
-from appserve.asgi.scope import asgi_fields
+from appserve.asgi.scope import AsgiFields
 from appserve.errors import ExitCode
 from appserve.observe.counters import Counters, publish
 from appserve.observe.log import Level
@@ -166,7 +166,7 @@ class _Worker:
         self._loop = loop
         self._backend_fd = backend_fd
         self._tally = Counters(context.row)
-        self._service = make_service(context, application.call, asgi_fields(), self._tally)
+        self._service = make_service(context, application.call, AsgiFields(), self._tally)
         self._registry = Registry(self._service, loop, context.row)
         self._registry.keep_alive = settings.keep_alive > 0
         self._registry.most_exchanges = settings.limit_concurrency

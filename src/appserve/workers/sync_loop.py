@@ -29,7 +29,7 @@ from appserve.workers.executor import Executor, Inline
 from appserve.workers.keepalive_policy import KeepAlivePolicy
 from appserve.workers.master_link import MasterLink, Phase
 from appserve.wsgi.connection import WsgiConnection
-from appserve.wsgi.environ import ServerFacts, cgi_fields, forwarded_variables, make_template
+from appserve.wsgi.environ import CgiFields, ServerFacts, forwarded_variables, make_template
 from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 
@@ -107,7 +107,7 @@ class WsgiWorker:
     def _make_service(self, threads: int) -> WsgiService:
         context = self._context
         settings = context.settings
-        shared = make_service(context, self._application.call, cgi_fields(), self._tally)
+        shared = make_service(context, self._application.call, CgiFields(), self._tally)
         return WsgiService(
             shared,
             template=make_template(ServerFacts(threads > 1, settings.workers > 1, settings.root_path)),

@@ -18,7 +18,7 @@ from appserve.version import __version__
 from appserve.wsgi.file_wrapper import FileWrapper
 
 Environ = dict[str, Any]
-CgiVariable = dict[str, Any]
+CgiVariables = dict[str, Any]
 """The fields of a request as CGI variables."""
 
 Header = tuple[str, str]
@@ -50,7 +50,7 @@ class ServerFacts:
     root_path: str = ""
 
 
-class CgiFields(Fields[CgiVariable, Header]):
+class CgiFields(Fields[CgiVariables, Header]):
     """How WSGI applications read and write fields: CGI variables in, pairs of native strings out."""
 
     __slots__ = ()
@@ -65,20 +65,17 @@ class CgiFields(Fields[CgiVariable, Header]):
         native: str = text
         return native.encode("latin-1")
 
-    def of_values(self, values: CgiVariable) -> CgiVariable:
+    def of_values(self, values: CgiVariables) -> CgiVariables:
         return values
 
-    def of_lines(self, fields: list[tuple[str, str]], values: CgiVariable) -> CgiVariable:
+    def of_lines(self, fields: list[tuple[str, str]], values: CgiVariables) -> CgiVariables:
         return values
 
-    def copy(self, fields: CgiVariable) -> CgiVariable:
+    def copy(self, fields: CgiVariables) -> CgiVariables:
         return fields  # the application is given a copy
 
     def spell(self, field: Any) -> tuple[bytes, bytes]:
         return _as_bytes(field)
-
-
-cgi_fields = CgiFields
 
 
 def variable_name(name: bytes) -> str:
@@ -144,7 +141,7 @@ def add_endpoints(template: Environ, endpoints: Endpoints) -> Environ:
     return environ
 
 
-def make_environ(template: Environ, head: RequestHead[CgiVariable], body: BinaryIO) -> Environ:
+def make_environ(template: Environ, head: RequestHead[CgiVariables], body: BinaryIO) -> Environ:
     """The environ of one request."""
     # hot: bench sync-hello and sync-browser.
     environ = template.copy()

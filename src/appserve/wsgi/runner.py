@@ -22,7 +22,7 @@ from appserve.observe.log import Level
 from appserve.tracebacks import application_traceback
 from appserve.wsgi.body import RequestBody
 from appserve.wsgi.environ import (
-    CgiVariable,
+    CgiVariables,
     Environ,
     Header,
     add_endpoints,
@@ -77,7 +77,7 @@ class RequestRunner:
         self,
         service: WsgiService,
         endpoints: Endpoints,
-        http: Http1Connection[CgiVariable, Header],
+        http: Http1Connection[CgiVariables, Header],
         outbox: Outbox,
     ) -> None:
         self._service = service
@@ -88,10 +88,10 @@ class RequestRunner:
         self.peer = endpoints.host
         self._forwarding: Forwarding | None = endpoints.trusted(service.shared.forwarding)
         self._origin: Origin | None = None  # what it says of this request
-        self.head: RequestHead[CgiVariable] | None = None
+        self.head: RequestHead[CgiVariables] | None = None
         self.body: RequestBody | None = None
         self._response: Response | None = None
-        self._sending: tuple[RequestHead[CgiVariable], int] | None = None  # answered, and not all taken yet
+        self._sending: tuple[RequestHead[CgiVariables], int] | None = None  # answered, and not all taken yet
         self.record = RequestRecord(service.shared.tally, service.shared.access, self.peer)
         self.since = self.record.began
         self.late_at: int | None = None
@@ -105,7 +105,7 @@ class RequestRunner:
         self._forwarding = endpoints.trusted(self._service.shared.forwarding)
 
     def _read_origin(
-        self, forwarding: Forwarding, head: RequestHead[CgiVariable], variables: Environ
+        self, forwarding: Forwarding, head: RequestHead[CgiVariables], variables: Environ
     ) -> None:
         """Find out from its fields where a request comes from. Raises Rejected; nothing more is read then."""
         self._origin = None
@@ -119,7 +119,7 @@ class RequestRunner:
         if self._origin is not None and self._origin.client is not None:
             self.record.client = self._origin.client[0]
 
-    def await_body(self, head: RequestHead[CgiVariable]) -> None:
+    def await_body(self, head: RequestHead[CgiVariables]) -> None:
         if self._forwarding is not None:
             self._read_origin(self._forwarding, head, head.fields)
         self.head = head
@@ -133,7 +133,7 @@ class RequestRunner:
             # "HTTP 1.1 Expect/Continue", first way).
             self.outbox.write(self._http.response.send_informational(100))
 
-    def serve(self, head: RequestHead[CgiVariable], body: BinaryIO, begun: int) -> None:
+    def serve(self, head: RequestHead[CgiVariables], body: BinaryIO, begun: int) -> None:
         """Call the application, at `begun` (monotonic ns)."""
         environ = make_environ(self._template, head, body)
         if self._forwarding is not None:
@@ -191,7 +191,7 @@ class RequestRunner:
             self._http.response.close_after_response()  # the worker began to leave in the meantime
         response.finish(result)
 
-    def _fail(self, head: RequestHead[CgiVariable], error: BaseException) -> int:
+    def _fail(self, head: RequestHead[CgiVariables], error: BaseException) -> int:
         """The application raised, or broke a rule; the status that the request ends with."""
         http = self._http
         if os.getpid() != self._service.pid:
@@ -236,7 +236,7 @@ class RequestRunner:
         if self.head is not None:
             self.record_alone(self.head, CLIENT_LEFT)
 
-    def _turn_away(self, head: RequestHead[CgiVariable]) -> None:
+    def _turn_away(self, head: RequestHead[CgiVariables]) -> None:
         """Who has waited for so long has often given up, and those behind would wait for it as well."""
         # 0 is what a worker sets whose time to leave is over.
         why = "the request waited longer than --queue-timeout" if self.late_at else "the server is stopping"
@@ -259,7 +259,7 @@ class RequestRunner:
             return CLIENT_LEFT
         return status
 
-    def _report_short(self, head: RequestHead[CgiVariable], missing: int) -> None:
+    def _report_short(self, head: RequestHead[CgiVariables], missing: int) -> None:
         self.resets = self._http.response.ends_by_close
         self.record.counts.app_errors += 1
         self._service.shared.log.error(
@@ -298,7 +298,7 @@ class RequestRunner:
             self.body.discard()
         self.head = self.body = None
 
-    def record_alone(self, head: RequestHead[CgiVariable], status: int) -> None:
+    def record_alone(self, head: RequestHead[CgiVariables], status: int) -> None:
         """Record a request that the application was not called for."""
         record = self.record
         if record.access is not None:
@@ -308,5 +308,5 @@ class RequestRunner:
         record.end(head.line, status, self._http.response.body_sent, now)
 
 
-def _name(head: RequestHead[CgiVariable]) -> str:
+def _name(head: RequestHead[CgiVariables]) -> str:
     return head.line.label.decode("latin-1")

@@ -6,7 +6,7 @@ from typing import Any
 
 from appserve.connection.service import Service
 from appserve.connection.waiting import DeadlineQueue
-from appserve.wsgi.environ import CgiVariable, Environ, ForwardedVariables, Header
+from appserve.wsgi.environ import CgiVariables, Environ, ForwardedVariables, Header
 from appserve.wsgi.spool import Quota
 
 
@@ -28,7 +28,7 @@ class WsgiService:
     pid       of the process that serves; a process that the application forks has another one
     """
 
-    shared: Service[CgiVariable, Header]
+    shared: Service[CgiVariables, Header]
     template: Environ
     quota: Quota
     keep_alive: KeepAlive

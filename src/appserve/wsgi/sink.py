@@ -7,7 +7,7 @@ from appserve.errors import ClientDisconnected
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import Writing
 from appserve.net.sendfile import FilePart
-from appserve.wsgi.environ import CgiVariable, Header
+from appserve.wsgi.environ import CgiVariables, Header
 from appserve.wsgi.outbox import Outbox
 
 WRITING_HEAD = Writing.HEAD  # hot: see messages.END.
@@ -63,7 +63,7 @@ class ConnectionSink(ResponseSink):
 
     __slots__ = ("_http", "_length", "_outbox", "_parts", "code")
 
-    def __init__(self, http: Http1Connection[CgiVariable, Header], outbox: Outbox) -> None:
+    def __init__(self, http: Http1Connection[CgiVariables, Header], outbox: Outbox) -> None:
         self._http = http
         self._outbox = outbox
         self.code = 0
