@@ -42,6 +42,19 @@ class AsgiFields(Fields[Headers, Field]):
         value: bytes = text
         return value
 
+    def known(self, block: bytes) -> dict[bytes, bytes] | None:
+        # hot: bench real.
+        names: dict[bytes, bytes] = self.names
+        values: dict[bytes, bytes] = {}
+        lines = block.split(b"\r\n")
+        for line in lines:
+            name, colon, value = line.partition(b": ")
+            form = names.get(name)
+            if form is None or not colon:
+                return None
+            values[form] = value.strip(b" \t")
+        return values if len(values) == len(lines) else None
+
     def of_values(self, values: dict[bytes, bytes]) -> Headers:
         return list(values.items())
 

@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from operator import methodcaller
 from typing import Any, Generic
 
 from appserve.errors import AppMistake, Rejected
@@ -96,15 +95,12 @@ class Fields(ABC, Generic[F, R]):
     """
 
     __slots__ = (
-        "_at_colon",
-        "_blanks",
         "_bodies",
         "_coding_seen",
         "_connection",
         "_cookie",
         "_host",
         "_length",
-        "_line_end",
         "_paths",
         "_rules",
         "_websocket_seen",
@@ -119,8 +115,6 @@ class Fields(ABC, Generic[F, R]):
         self._coding_seen = False
         self.oddities = Oddities()
         self.names: dict[Any, Any] = {}  # the name as sent → the application's
-        self._line_end, self._blanks = self.text(b"\r\n"), self.text(b" \t")
-        self._at_colon = methodcaller("partition", self.text(b": "))
         self._host = self.name_form(b"host")
         self._connection = self.name_form(b"connection")
         self._cookie = self.name_form(b"cookie")
@@ -144,6 +138,14 @@ class Fields(ABC, Generic[F, R]):
     @abstractmethod
     def octets(self, text: Any) -> bytes:
         """The opposite of `text`."""
+
+    @abstractmethod
+    def known(self, block: bytes) -> dict[Any, Any] | None:
+        """The values by name of a block of lines whose names are all in `names`. None if one is not, if two
+        lines have one name, or if a line has no colon and blank.
+
+        The kinds of application have it twice for the sake of its types: a compiled build is slow without.
+        """
 
     @abstractmethod
     def of_values(self, values: dict[Any, Any]) -> F:
@@ -203,19 +205,10 @@ class Fields(ABC, Generic[F, R]):
         Raises Rejected: 431 for what is over a limit, and as read_field() and policy.read_rules().
         """
         # hot: bench real.
-        names = self.names
-        lines = self.text(block).split(self._line_end)
-        try:
-            values = {
-                names[name]: value.strip(self._blanks)
-                for name, colon, value in map(self._at_colon, lines)
-                if colon
-            }
-        except KeyError:
+        values = self.known(block)
+        if values is None or line.authority:
             return self._read_any(line, block, limits)
         count = len(values)
-        if count != len(lines) or line.authority:
-            return self._read_any(line, block, limits)
         # Of its bytes no one is forbidden, and every CRLF is one of those at which it was split.
         if block.translate(None, LEGAL) != b"\r\n" * (count - 1) or len(block) > limits.field_size:
             return self._read_any(line, block, limits)

@@ -65,6 +65,19 @@ class CgiFields(Fields[CgiVariables, Header]):
         native: str = text
         return native.encode("latin-1")
 
+    def known(self, block: bytes) -> dict[str, str] | None:
+        # hot: bench real.
+        names: dict[str, str] = self.names
+        values: dict[str, str] = {}
+        lines = block.decode("latin-1").split("\r\n")
+        for line in lines:
+            name, colon, value = line.partition(": ")
+            form = names.get(name)
+            if form is None or not colon:
+                return None
+            values[form] = value.strip(" \t")
+        return values if len(values) == len(lines) else None
+
     def of_values(self, values: CgiVariables) -> CgiVariables:
         return values
 
