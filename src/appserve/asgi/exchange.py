@@ -1,7 +1,7 @@
 """One request, its response, and the application between them: the `receive` and `send` that it is given.
 
 An exchange does not know which protocol carries it. It asks its Wire for what only the carrier can do, and
-the carrier tells it what the client does; HTTP/1.1 is in protocol.py.
+the carrier tells it what the client does; HTTP/1.1 is in http1.py.
 
 The head of a response is judged when it comes, and waits until its first body message, as the specification
 allows: an application that fails between the two is then answered with a clean 500, and a response of one

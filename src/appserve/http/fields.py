@@ -167,7 +167,7 @@ class Fields(ABC, Generic[F, R]):
     # ── request lines ──
 
     def read_request_line(self, line: bytes) -> RequestLine:
-        """The request line in these bytes (no CRLF). Raises Rejected as target.read_request_line."""
+        """The request line in these bytes (no CRLF). Raises Rejected as request_line.read_request_line()."""
         # hot: bench sync-real. Many requests share a path, and few a query.
         start, mark, rest = line.partition(b"?")
         if not mark:
@@ -218,8 +218,6 @@ class Fields(ABC, Generic[F, R]):
         rules = self._rules.get((line.version, host, connection))
         if rules is None:
             rules = self._judge_usual(line, host, connection, limits)
-            if rules is None:
-                return self._read_any(line, block, limits)
         length = values.get(self._length)
         if length is not None:
             # hot: bench sync-post. The length is judged for every message.
@@ -234,9 +232,8 @@ class Fields(ABC, Generic[F, R]):
                 rules = self._with_body(rules, size)
         return self.of_values(values), values, rules
 
-    def _judge_usual(self, line: RequestLine, host: Any, connection: Any, limits: Limits) -> Rules | None:
-        """What a head amounts to that says no more to the connection than these values; None if it has to be
-        judged with all of its fields. Raises Rejected."""
+    def _judge_usual(self, line: RequestLine, host: Any, connection: Any, limits: Limits) -> Rules:
+        """What a head amounts to that says no more to the connection than these values. Raises Rejected."""
         specials: list[Special] = []
         if host is not None:
             specials.append((FieldKind.HOST.value, self.octets(host)))

@@ -192,8 +192,8 @@ class ResponseWriter(Generic[F, R]):
         return b"".join(parts)
 
     def write_fields(self, parts: list[bytes], status: int, fields: Iterable[R]) -> int:
-        """Append the application's fields to `parts`, which are the status line and the stamp so far; gives
-        the Content-Length among them or -1.
+        """Append the application's fields to `parts`, so far the status line, Date and Server; gives the
+        Content-Length among them or -1.
 
         Nothing is begun by it: a head that was made may be dropped for another. Raises AppMistake as
         `start_response` does.
@@ -251,7 +251,7 @@ class ResponseWriter(Generic[F, R]):
         meaning, number = note
         if meaning == Meaning.DATE or meaning == Meaning.SERVER:
             # Of two the first counts: neither field is a list (RFC 9110 §5.3). Ours is found by its name,
-            # since another thread may have renewed the stamp by now.
+            # since another thread may have renewed them by now.
             ours = parts[1].find(b"Date: " if meaning == Meaning.DATE else b"Server: ")
             if ours >= 0:
                 end = parts[1].index(b"\r\n", ours) + 2

@@ -1,6 +1,6 @@
 """How long a connection may wait for its peer, decided without a clock.
 
-A worker sweeps about once a second and asks the Watch of each connection that may be overdue
+A worker sweeps about once a second and asks the WaitTimer of each connection whose wait may be over
 (connection/waiting.py); there is no timer per request, so waiting costs a busy connection nothing. The price
 is the sweep's grain: a limit of 30 s ends a wait after 30 to 32 s.
 """

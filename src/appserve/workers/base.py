@@ -5,7 +5,7 @@
 
 Signals of a worker
 
-    TERM                        default action (ends it) until its loop makes a Leash; from then on: retire
+    TERM                        default action (ends it) until its loop has a MasterLink; then: retire
     INT QUIT HUP USR1 USR2      nothing happens: a Ctrl-C hits the whole group of a terminal, and a stray
     pkill WINCH TTIN TTOU             hits every process of that name. Orders of the master come by the
     channel. CHLD ALRM and the rest      default: the application's

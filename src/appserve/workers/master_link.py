@@ -1,11 +1,11 @@
 """What ties a worker's loop to its master: orders, SIGTERM, the master's death, and the deadlines of leaving.
 
-Both worker loops hold one Leash and ask it. It watches nothing itself: the loop watches two descriptors for
-reading and calls back,
+Both worker loops hold one MasterLink and read it. It watches nothing itself: the loop watches two descriptors
+for reading and calls back,
 
-    leash.channel_fd    → leash.on_channel()     orders of the master, or its end
-    leash.wakeup_fd     → leash.on_wakeup()      SIGTERM came in
-    once a second       → leash.tick()           is the parent still the master?
+    link.channel_fd     → link.on_channel()      orders of the master, or its end
+    link.wakeup_fd      → link.on_wakeup()       SIGTERM came in
+    once a second       → link.tick()            is the parent still the master?
 
 and then looks at `listening`, `stage`, `linger_until`, `deadline` and `take_sibling_death()`. It knows
 nothing of asyncio: an event loop gives the same two calls to add_reader.

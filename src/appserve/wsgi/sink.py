@@ -1,6 +1,7 @@
 """Where a response goes: four verbs that WSGI drives, and the connection behind them."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from appserve.errors import ClientDisconnected
@@ -13,7 +14,7 @@ from appserve.wsgi.outbox import Outbox
 WRITING_HEAD = Writing.HEAD  # hot: see messages.END.
 
 
-class ResponseSink:
+class ResponseSink(ABC):
     """Takes the response of each request: `head`, then `body` any number of times, then `file` or `end`.
 
     A head is sent with what comes next, so another may replace it until then. All but `head` may raise
@@ -22,40 +23,40 @@ class ResponseSink:
 
     __slots__ = ()
 
+    @abstractmethod
     def head(self, code: int, line: bytes, headers: Iterable[Header]) -> None:
         """The status, its line with CRLF, and the fields. Raises AppMistake for what cannot stand there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hints(self, headers: Iterable[Header]) -> None:
         """Send a 103 with these fields (RFC 8297), if the client knows such a response."""
-        raise NotImplementedError
 
+    @abstractmethod
     def body(self, data: bytes) -> None:
         """A piece of the body, not empty, and not the last. Raises AppMistake if it is too long."""
-        raise NotImplementedError
 
+    @abstractmethod
     def file(self, part: FilePart) -> None:
         """All that is left of the body, from a file, which is closed. What is too long is not sent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, data: bytes) -> None:
         """The last piece of the body, which may be empty, or all of it. Raises AppMistake as `body` does."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def started(self) -> bool:
         """Whether something of the response was sent, so that it cannot be replaced."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def is_bodiless(self) -> bool:
         """Whether the response that has started has no body, whatever it is given."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def left(self) -> int:
         """Bytes of the body that can still be sent as far as the head announces it, -1 for any number."""
-        raise NotImplementedError
 
 
 class ConnectionSink(ResponseSink):
