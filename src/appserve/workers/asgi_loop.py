@@ -310,7 +310,7 @@ class _Worker:
     # ── leave ──
 
     async def _leave(self) -> None:
-        """Finish what is there, as long as the leash allows. It is serving with another accept rule."""
+        """Finish what is there, as long as the link allows. It is serving with another accept rule."""
         registry = self._registry
         link = self._link
         registry.keep_alive = False
