@@ -220,7 +220,7 @@ class Scene:
         self._access_fd = _temporary_file()
         board = Scoreboard(bytearray(size_for(1)), 1)
         self.row: ScoreboardRow = board.row(0)
-        self.tally = Counters(self.row)
+        self.counters = Counters(self.row)
         service = Service(
             application=application,
             fields=AsgiFields(),
@@ -229,7 +229,7 @@ class Scene:
             date_fields=DateFields(0),
             log=self.error_log,
             access=AccessLog(self._access_fd) if access else None,
-            tally=self.tally,
+            counters=self.counters,
             refusals=Refusals(self.error_log, self.row),
         )
         self.registry = Registry(service, asyncio.get_running_loop(), self.row)

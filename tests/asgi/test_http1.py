@@ -874,7 +874,7 @@ async def test_who_gives_up_because_the_client_left_has_done_nothing_wrong(held:
     assert client.lost
     assert "ERROR" not in scene.log
     assert [line.split('" ')[1].split()[0] for line in scene.access_lines] == ["499"]
-    publish(scene.row, (scene.tally,), 1, 0, 0)
+    publish(scene.row, (scene.counters,), 1, 0, 0)
     totals = scene.row.totals()
     assert (totals.requests, totals.aborted, totals.app_errors) == (1, 1, 0)
 
@@ -1152,7 +1152,7 @@ async def test_a_refused_head_is_answered_counted_and_closed(data: bytes, status
     assert client.sent.startswith(b"HTTP/1.1 %d " % status)
     assert client.ended or client.closing
     assert [line.split('" ')[1].split()[0] for line in scene.access_lines] == [str(status)]
-    publish(scene.row, (scene.tally,), 1, 1, 0)
+    publish(scene.row, (scene.counters,), 1, 1, 0)
     assert scene.row.totals().responses[status // 100 - 1] == 1
     assert [line for line in scene.log.splitlines() if "refused a request" not in line] == []
 
@@ -1284,7 +1284,7 @@ async def test_every_way_to_end_a_request_is_one_access_line() -> None:
         "/stops 200 4 ",
         "/finishes 200 8 ",
     ]
-    publish(scene.row, (scene.tally,), 1, 0, 0)
+    publish(scene.row, (scene.counters,), 1, 0, 0)
     totals = scene.row.totals()
     assert (totals.requests, totals.responses, totals.aborted) == (5, (0, 2, 0, 0, 1), 2)
 

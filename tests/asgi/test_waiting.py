@@ -73,7 +73,7 @@ async def test_a_new_connection_that_says_nothing_is_closed_without_a_word() -> 
     await clock.run(2)
     assert client.closing
     assert (client.sent, scene.access_lines, scene.log) == (b"", [], "")
-    publish(scene.row, (scene.tally,), 1, 0, 0)
+    publish(scene.row, (scene.counters,), 1, 0, 0)
     assert scene.row.totals().timeouts == 1
 
 
@@ -341,7 +341,7 @@ async def test_a_client_that_takes_nothing_of_the_last_response_is_reset() -> No
 
     await clock.run(1)
     assert client.aborted
-    publish(scene.row, (scene.tally,), 1, 0, 0)
+    publish(scene.row, (scene.counters,), 1, 0, 0)
     assert scene.row.totals().timeouts == 1
 
 
@@ -356,7 +356,7 @@ async def test_a_client_that_was_sent_all_is_closed_when_it_is_silent() -> None:
 
     await clock.run(2)
     assert client.closing
-    publish(scene.row, (scene.tally,), 1, 0, 0)
+    publish(scene.row, (scene.counters,), 1, 0, 0)
     assert scene.row.totals().timeouts == 0, "its response is complete"
 
 

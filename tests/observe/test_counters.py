@@ -22,53 +22,55 @@ def row() -> ScoreboardRow:
 
 
 @pytest.fixture
-def tally(row: ScoreboardRow) -> Counters:
+def counters(row: ScoreboardRow) -> Counters:
     return Counters(row)
 
 
-def test_while_the_application_runs_it_shows_since_when_and_with_what(tally: Counters, row: ScoreboardRow):
-    publish(row, (tally,), 5 * SECOND, 1, 0)
-    tally.begin(b"GET /a", 7 * SECOND)
+def test_while_the_application_runs_it_shows_since_when_and_with_what(counters: Counters, row: ScoreboardRow):
+    publish(row, (counters,), 5 * SECOND, 1, 0)
+    counters.begin(b"GET /a", 7 * SECOND)
 
     assert row.stall_reference_ns == 7 * SECOND
     assert row.current_request() == b"GET /a"
-    tally.end(8 * SECOND)
+    counters.end(8 * SECOND)
     assert row.stall_reference_ns == 5 * SECOND, "the last turn of the loop"
     assert row.current_request() == b"GET /a", "what was served last stays to be seen"
 
 
-def test_a_call_that_is_never_ended_does_not_look_like_a_call_that_hangs(tally: Counters, row: ScoreboardRow):
-    publish(row, (tally,), 5 * SECOND, 1, 0)
-    tally.begin(b"GET /a", 7 * SECOND)
-    tally.rest()
+def test_a_call_that_is_never_ended_does_not_look_like_a_call_that_hangs(
+    counters: Counters, row: ScoreboardRow
+):
+    publish(row, (counters,), 5 * SECOND, 1, 0)
+    counters.begin(b"GET /a", 7 * SECOND)
+    counters.rest()
 
     assert row.stall_reference_ns == 5 * SECOND
 
 
-def test_a_label_that_comes_again_is_not_written_again(tally: Counters, row: ScoreboardRow):
+def test_a_label_that_comes_again_is_not_written_again(counters: Counters, row: ScoreboardRow):
     label = b"GET /a"
-    tally.begin(label, 1)
-    tally.end(2)
+    counters.begin(label, 1)
+    counters.end(2)
     row.set_request(b"changed")
-    tally.begin(label, 3)
+    counters.begin(label, 3)
     assert row.current_request() == b"changed"
 
-    tally.begin(b"GET /b", 4)
+    counters.begin(b"GET /b", 4)
     assert row.current_request() == b"GET /b"
 
 
-def test_counters_are_public_when_they_are_published(tally: Counters, row: ScoreboardRow):
-    tally.accepted, tally.app_errors, tally.timeouts = 7, 3, 2
-    tally.bytes_in, tally.bytes_out, tally.aborted = 1000, 5000, 1
-    tally.requests, tally.responses[2], tally.responses[4], tally.latency[5] = 4, 1, 2, 3
+def test_counters_are_public_when_they_are_published(counters: Counters, row: ScoreboardRow):
+    counters.accepted, counters.app_errors, counters.timeouts = 7, 3, 2
+    counters.bytes_in, counters.bytes_out, counters.aborted = 1000, 5000, 1
+    counters.requests, counters.responses[2], counters.responses[4], counters.latency[5] = 4, 1, 2, 3
     for seconds in (2, 1):
-        tally.begin(b"GET /", SECOND)
-        assert tally.end((1 + seconds) * SECOND) == seconds * SECOND
+        counters.begin(b"GET /", SECOND)
+        assert counters.end((1 + seconds) * SECOND) == seconds * SECOND
     assert row.totals().requests == 0
-    assert tally.calls == 2
+    assert counters.calls == 2
 
     for _ in range(3):  # again counts nothing twice
-        publish(row, (tally,), 9 * SECOND, 5, 1)
+        publish(row, (counters,), 9 * SECOND, 5, 1)
     assert row.served_anything
     totals = row.totals()
     assert (totals.requests, totals.responses, totals.aborted) == (4, (0, 1, 0, 2, 0), 1)
@@ -120,26 +122,26 @@ def test_the_request_that_is_shown_is_the_oldest_of_those_that_run(row: Scoreboa
 
 
 def test_each_piece_that_is_handed_over_is_progress_and_the_call_began_when_it_began(
-    tally: Counters, row: ScoreboardRow
+    counters: Counters, row: ScoreboardRow
 ):
     before = time.monotonic_ns()
-    tally.begin(b"GET /", SECOND)
-    tally.progress()
+    counters.begin(b"GET /", SECOND)
+    counters.progress()
 
     assert before <= row.stall_reference_ns <= time.monotonic_ns()
     assert row.words[BUSY_SINCE_NS] == SECOND
-    tally.end(3 * SECOND)
-    publish(row, (tally,), 4 * SECOND, 0, 0)
+    counters.end(3 * SECOND)
+    publish(row, (counters,), 4 * SECOND, 0, 0)
     assert row.totals().busy_seconds == 2.0
     assert row.stall_reference_ns == 4 * SECOND, "the last turn of the loop"
 
 
-def test_progress_of_one_call_is_none_of_the_next(tally: Counters, row: ScoreboardRow):
-    tally.begin(b"GET /", SECOND)
-    tally.progress()
-    tally.end(3 * SECOND)
+def test_progress_of_one_call_is_none_of_the_next(counters: Counters, row: ScoreboardRow):
+    counters.begin(b"GET /", SECOND)
+    counters.progress()
+    counters.end(3 * SECOND)
     later = time.monotonic_ns() + SECOND
-    tally.begin(b"GET /", later)
+    counters.begin(b"GET /", later)
 
     assert row.stall_reference_ns == later
 

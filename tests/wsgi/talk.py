@@ -68,7 +68,7 @@ class Talk:
         self.log, self.access = Record(), Record()
         self._access_log = AccessLog(self.access.fd)
         self.row = Scoreboard(bytearray(size_for(1)), 1).row(0)
-        self.tally = Counters(self.row)
+        self.counters = Counters(self.row)
         self.quota = quota or Quota(1 << 30)
         shared = Service(
             application=application,
@@ -78,7 +78,7 @@ class Talk:
             timeouts=Timeouts(30, 75, 30, 60, 0, stall),
             log=Log(self.log.fd, level),
             access=self._access_log,
-            tally=self.tally,
+            counters=self.counters,
             refusals=Refusals(Log(self.log.fd, Level.INFO), self.row),
             forwarding=forwarding,
             preamble=preamble,

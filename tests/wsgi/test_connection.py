@@ -48,7 +48,7 @@ def test_a_request_is_answered_and_recorded(talk_to: TalkTo):
     assert talk.access.text.startswith("192.0.2.1 - - [")
     assert '"GET /a?b=c HTTP/1.1" 200 5 "r" "u" 0.0' in talk.access.text
     assert talk.row.current_request() == b"GET /a", "no query string in the scoreboard"
-    assert talk.tally.requests == 1
+    assert talk.counters.requests == 1
 
 
 def test_the_validator_of_the_standard_library_is_satisfied(talk_to: TalkTo):
@@ -195,7 +195,7 @@ def test_a_client_that_leaves_instead_of_sending_its_body_is_recorded(talk_to: T
 
     assert talk.turn() is CLOSE
     assert '"POST / HTTP/1.1" 499 0' in talk.access.text
-    assert talk.tally.aborted == 1
+    assert talk.counters.aborted == 1
 
 
 # ── refusals ──
@@ -213,7 +213,7 @@ def test_a_request_that_is_refused_is_recorded(talk_to: TalkTo):
         "INFO     refused a request from 192.0.2.1: 505 unsupported HTTP version: only 1.1 and 1.0 "
         "(RFC 9110 §15.6.6)\n"
     )
-    assert (talk.tally.requests, talk.tally.responses[5]) == (1, 1)
+    assert (talk.counters.requests, talk.counters.responses[5]) == (1, 1)
 
 
 def test_good_requests_before_a_bad_one_are_answered(talk_to: TalkTo):
@@ -422,7 +422,7 @@ def test_lingering_has_an_end(talk_to: TalkTo):
 
     assert talk.connection.is_expired(1.1 + LINGER_SILENCE)
     assert talk.expire() is CLOSE
-    assert talk.tally.timeouts == 0, "its response is complete"
+    assert talk.counters.timeouts == 0, "its response is complete"
 
 
 def test_a_last_response_that_the_kernel_holds_may_be_read_as_slowly_as_any_other(talk_to: TalkTo):
@@ -434,7 +434,7 @@ def test_a_last_response_that_the_kernel_holds_may_be_read_as_slowly_as_any_othe
 
     assert talk.connection.is_expired(50.1)
     assert talk.expire() is CLOSE
-    assert talk.tally.timeouts == 1
+    assert talk.counters.timeouts == 1
 
 
 def test_a_client_that_resets_while_we_linger_is_forgotten(talk_to: TalkTo):
@@ -482,7 +482,7 @@ def test_an_application_that_raises_is_a_500_and_told(talk_to: TalkTo):
     assert "ValueError: a mistake" in talk.log.text
     assert "appserve/wsgi" not in talk.log.text, "our frames say nothing to whoever mends the application"
     assert talk.access.text.count(" 500 22 ") == 3
-    assert talk.tally.app_errors == 3
+    assert talk.counters.app_errors == 3
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), RecursionError()])
@@ -621,7 +621,7 @@ def test_a_client_that_leaves_while_the_application_runs_is_no_error(talk_to: Ta
     assert talk.send(GET) is CLOSE
     assert talk.log.text == ""
     assert '"GET / HTTP/1.1" 499 ' in talk.access.text
-    assert (talk.tally.aborted, talk.tally.requests) == (1, 1)
+    assert (talk.counters.aborted, talk.counters.requests) == (1, 1)
 
 
 def test_an_application_may_ignore_that_the_client_left(talk_to: TalkTo):
@@ -697,8 +697,8 @@ def test_a_reader_that_takes_its_time_costs_the_application_none(talk_to: TalkTo
     talk = talk_to(big, small=True)
 
     assert talk.send(GET) is WRITE
-    assert talk.tally.calls == 1, "the application is done"
-    assert (talk.tally.requests, talk.access.text) == (0, ""), "and the request is not"
+    assert talk.counters.calls == 1, "the application is done"
+    assert (talk.counters.requests, talk.access.text) == (0, ""), "and the request is not"
     assert talk.row.stall_reference_ns == 0
     assert not talk.connection.is_idle
     assert talk.responses("GET")[0].body == BIG
@@ -711,10 +711,10 @@ def test_what_was_sent_behind_a_slow_response_is_answered_after_it(talk_to: Talk
     talk = talk_to(big, small=True)
     talk.client.sendall(GET * 3)
     assert talk.turn() is WRITE
-    assert talk.tally.calls == 1
+    assert talk.counters.calls == 1
 
     assert len(talk.responses(*["GET"] * 3)) == 3
-    assert talk.tally.requests == 3
+    assert talk.counters.requests == 3
 
 
 def test_a_refusal_waits_behind_nothing_and_is_complete(talk_to: TalkTo):
@@ -742,7 +742,7 @@ def test_a_reader_that_leaves_is_forgotten(talk_to: TalkTo):
     assert talk.leave() is CLOSE
     talk._access_log.flush()
     assert 0 < sent_bytes(talk, 499) < len(BIG), "what it has not taken is not recorded as sent"
-    assert talk.tally.aborted == 1
+    assert talk.counters.aborted == 1
     assert len(open_descriptors()) == len(before) - 2
     assert talk.quota._left == 1 << 30
     assert talk.log.text == ""
@@ -853,7 +853,7 @@ def test_a_reader_that_takes_nothing_is_late(talk_to: TalkTo):
     assert not talk.connection.is_expired(50.1)
     assert overdue_at(talk, 51.0, 50.1)
     assert talk.expire() is CLOSE
-    assert talk.tally.timeouts == 1
+    assert talk.counters.timeouts == 1
 
 
 def test_a_reader_that_takes_too_little_to_make_room_in_the_kernel_is_not_late(talk_to: TalkTo):
@@ -878,7 +878,7 @@ def test_an_idle_connection_is_closed_without_a_word(talk_to: TalkTo):
         assert talk.expire() is CLOSE
         assert talk.receive() == b""
         assert talk.access.text.count("\n") == len(sent) // len(GET)
-        assert talk.tally.timeouts == 1
+        assert talk.counters.timeouts == 1
 
 
 @pytest.mark.parametrize(
@@ -900,7 +900,7 @@ def test_a_request_that_does_not_arrive_is_408(talk_to: TalkTo, sent: bytes, lin
     assert talk.has_ended
     assert talk.connection.lingers
     assert f'"{line}" 408 ' in talk.access.text
-    assert talk.tally.timeouts == 1
+    assert talk.counters.timeouts == 1
     assert open_descriptors() == before
     assert talk.send(b"\r\n\r\n") is READ
     assert talk.receive() == b""
@@ -927,7 +927,7 @@ def test_what_came_while_the_application_had_the_thread_is_not_late(
 
     assert status_of(talk.receive()) == expected
     assert talk.needed is READ
-    assert talk.tally.timeouts == 0
+    assert talk.counters.timeouts == 0
 
 
 def test_a_request_nobody_has_seen_is_served_before_an_idle_connection_is_left(talk_to: TalkTo):

@@ -282,7 +282,7 @@ def test_what_contradicts_itself_is_400_and_never_reaches_the_application(visit:
 
     assert_refused(answer)
     assert len(talk.environs) == 1
-    assert talk.tally.requests == 2
+    assert talk.counters.requests == 2
     assert talk.row.stall_reference_ns == 0, "the scoreboard shows an application that was never called"
     assert talk.lines[-1].startswith(PROXY[0] + " "), "whom it claims to be of is not known"
     assert '"GET /a HTTP/1.1" 400 ' in talk.lines[-1]

@@ -43,7 +43,7 @@ def test_who_has_waited_too_long_is_asked_to_come_again(talk_to: TalkTo, request
     assert called == []
     assert talk.needed is READ
     assert ' 503 20 "' in talk.access.text
-    publish(talk.row, (talk.tally,), 1, 0, 0)
+    publish(talk.row, (talk.counters,), 1, 0, 0)
     assert talk.row.totals().responses == (0, 0, 0, 0, 1)
     assert talk.row.stall_reference_ns == 1, "it looks as if the application had been called"
     talk.connection.note_arrival(1 << 62, 0, False)

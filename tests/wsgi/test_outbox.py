@@ -33,8 +33,8 @@ class Client:
         self.socket.settimeout(PATIENCE)
         self.quota = quota or Quota(1 << 30)
         self.row = Scoreboard(bytearray(size_for(1)), 1).row(0)
-        self.tally = Counters(self.row)
-        self.outbox = Outbox(self._server, self.quota, stall, self.tally)
+        self.counters = Counters(self.row)
+        self.outbox = Outbox(self._server, self.quota, stall, self.counters)
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes; the outbox is flushed when there are none."""
@@ -354,15 +354,15 @@ def test_a_wait_for_the_reader_is_progress_of_the_application(monkeypatch: pytes
     readers: list[threading.Thread] = []
     progress = Counters.progress
 
-    def look(tally: Counters) -> None:
-        progress(tally)
+    def look(counters: Counters) -> None:
+        progress(counters)
         seen.append(client.row.stall_reference_ns)
         if len(seen) == 5:
             readers.append(read_slowly(client, len(BIG), received))
 
     monkeypatch.setattr(Counters, "progress", look)
     began = time.monotonic_ns()
-    client.tally.begin(b"GET /", began)
+    client.counters.begin(b"GET /", began)
     client.outbox.write(BIG)
 
     assert len(seen) > 5

@@ -173,7 +173,7 @@ def test_header_and_first_byte_have_to_come_in_the_time_for_the_first_byte(behin
     assert talk.connection.is_expired(30.1)
     assert talk.expire() is CLOSE
     assert talk.receive() == b""
-    assert talk.tally.timeouts == 1
+    assert talk.counters.timeouts == 1
 
 
 def test_a_header_that_came_while_the_application_had_the_thread_is_read_before_the_client_is_late(
@@ -184,7 +184,7 @@ def test_a_header_that_came_while_the_application_had_the_thread_is_read_before_
 
     assert talk.expire() is READ
     assert seen.addresses == TOLD
-    assert talk.tally.timeouts == 0
+    assert talk.counters.timeouts == 0
 
 
 @pytest.mark.parametrize(("sent", "served"), [(b"", 0), (line()[:9], 0), (line(), 0), (line() + GET, 1)])

@@ -430,7 +430,7 @@ def test_a_close_that_fails_is_told_and_hurts_no_response(talk_to: TalkTo, piece
         assert (response.status, response.body, response.closes) == (200, b"".join(pieces), False)
 
     assert talk.log.text.count("ValueError: in close") == 2
-    assert talk.tally.app_errors == 2
+    assert talk.counters.app_errors == 2
 
 
 # ── start_response ──
@@ -950,7 +950,7 @@ def test_a_body_that_is_too_short_ends_the_connection(talk_to: TalkTo, result: A
     assert received.count(b"HTTP/1.1 200 OK") == 1
     assert talk.has_ended
     assert "bytes short of its Content-Length" in talk.log.text
-    assert talk.tally.app_errors == 1
+    assert talk.counters.app_errors == 1
 
 
 # ── methods and statuses without a body ──

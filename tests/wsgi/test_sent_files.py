@@ -94,7 +94,7 @@ def test_a_file_that_the_reader_cannot_have_at_once_waits_where_it_is(talk_to: T
     before = open_descriptors()
 
     assert talk.send(GET) is WRITE
-    assert (application.file.closed, talk.tally.calls) == (True, 1), "the application is done"
+    assert (application.file.closed, talk.counters.calls) == (True, 1), "the application is done"
     assert len(open_descriptors()) == len(before) + 1, "one descriptor, no spool"
     path.unlink()
     assert talk.responses("GET")[0].body == DATA
@@ -143,7 +143,7 @@ def test_a_file_that_shrinks_while_it_is_sent_is_told_to_both_sides(
     assert message is not None
     assert int(message[1]) == len(DATA) - len(body)
     assert f'"GET / HTTP/1.1" 200 {len(body)} ' in talk.access.text
-    assert talk.tally.app_errors == 1
+    assert talk.counters.app_errors == 1
     assert open_descriptors() == before
 
 
@@ -407,7 +407,7 @@ def test_a_client_that_leaves_within_a_file_is_recorded(talk_to: TalkTo, path: P
     assert match is not None
     assert 0 < int(match[1]) < len(DATA)
     assert len(open_descriptors()) == len(before) - 2
-    assert (talk.log.text, talk.tally.aborted) == ("", 1)
+    assert (talk.log.text, talk.counters.aborted) == ("", 1)
 
 
 def test_a_client_that_left_before_a_file_is_recorded(talk_to: TalkTo, path: Path):

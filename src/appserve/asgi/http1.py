@@ -72,7 +72,7 @@ class Http1Driver:
         self._http: Http1Connection[Headers, Field] = Http1Connection(
             service.limits, service.fields, service.date_fields
         )
-        self._record = RequestRecord(service.tally, service.access, "")
+        self._record = RequestRecord(service.counters, service.access, "")
         self._exchange: Exchange | None = None  # whose response is not complete
         # A response that is complete, and that the kernel has not taken as a whole: the line of its request,
         # its status, the size of its body.

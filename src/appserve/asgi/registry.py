@@ -178,7 +178,7 @@ class Registry:
         the worker, brought it about."""
         if self.forked:
             forked.leave(error)
-        self.service.tally.busy_ns += time.monotonic_ns() - exchange.called_at
+        self.service.counters.busy_ns += time.monotonic_ns() - exchange.called_at
         self.exchanges.discard(exchange)
         if self.departed is not None:
             self.departed()
@@ -196,7 +196,7 @@ class Registry:
         self, head: RequestHead[Headers], problem: str, error: BaseException | None = None
     ) -> None:
         """Log that the application did wrong. Query strings stay out of the log: they carry secrets."""
-        self.service.tally.app_errors += 1
+        self.service.counters.app_errors += 1
         headline = f"application error in {head.line.label.decode('latin-1')}: {problem}"
         if error is None:
             self.service.log.error(headline)

@@ -141,7 +141,7 @@ class Stream:
         if self._state is OPEN:
             self.driver.receive(data)
         else:
-            self._service.tally.bytes_in += len(data)
+            self._service.counters.bytes_in += len(data)
             self._swallowed += len(data)
 
     def eof_received(self) -> bool:
@@ -169,7 +169,7 @@ class Stream:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._state = CLOSED
-        self._service.tally.bytes_out -= self.unsent
+        self._service.counters.bytes_out -= self.unsent
         self.driver.lost()
         self._registry.forget(self)
 
@@ -194,7 +194,7 @@ class Stream:
             self.wake()
         size = len(data)
         self.written += size
-        self._service.tally.bytes_out += size
+        self._service.counters.bytes_out += size
         if self.paused:
             self.unsent += size
         transport.write(data)
@@ -334,7 +334,7 @@ class Stream:
             return
         if self._can_write() if waiting is WaitFor.READER else self._has_input():
             return  # the client has done its part, and the event loop has not come to look
-        self._service.tally.timeouts += 1
+        self._service.counters.timeouts += 1
         if waiting is WaitFor.READER:
             # Closed alone, it would stay with the kernel for minutes, with what it holds for a client that
             # takes nothing.
@@ -355,7 +355,7 @@ class Stream:
         if not self._timer.expired(waiting, mark, now, self._service.timeouts):
             return
         if waiting is WaitFor.READER:
-            self._service.tally.timeouts += 1
+            self._service.counters.timeouts += 1
             self.reset()
         else:
             self._transport.abort()

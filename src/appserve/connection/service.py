@@ -21,7 +21,7 @@ class Service(Generic[F, R]):
     """One application, and the rules by which its clients are served.
 
     access      None without an access log
-    tally       where requests are counted
+    counters    where requests are counted
     root_path   the path that the application is mounted at, without a slash at its end
     forwarding  reads what trusted proxies say of a request; None if no proxy is trusted
     preamble    what comes before HTTP on each connection; None if nothing does
@@ -34,7 +34,7 @@ class Service(Generic[F, R]):
     date_fields: DateFields
     log: Log
     access: AccessLog | None
-    tally: Counters
+    counters: Counters
     refusals: Refusals
     root_path: str = ""
     forwarding: Forwarding | None = None

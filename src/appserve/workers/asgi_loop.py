@@ -165,8 +165,8 @@ class _Worker:
         self._link = link
         self._loop = loop
         self._backend_fd = backend_fd
-        self._tally = Counters(context.row)
-        self._service = make_service(context, application.call, AsgiFields(), self._tally)
+        self._counters = Counters(context.row)
+        self._service = make_service(context, application.call, AsgiFields(), self._counters)
         self._registry = Registry(self._service, loop, context.row)
         self._registry.keep_alive = settings.keep_alive > 0
         self._registry.most_exchanges = settings.limit_concurrency
@@ -298,10 +298,10 @@ class _Worker:
     def _publish(self) -> None:
         """Show the counts on the scoreboard, and that the loop turns."""
         registry = self._registry
-        self._tally.accepted = self._acceptor.accepted
+        self._counters.accepted = self._acceptor.accepted
         publish(
             self._context.row,
-            (self._tally,),
+            (self._counters,),
             time.monotonic_ns(),
             len(registry.connections),
             len(registry.exchanges),

@@ -162,7 +162,7 @@ def make_access_log(fd: int, path: str, log: Log) -> AccessLog | None:
 
 
 def make_service(
-    context: WorkerContext, application: Callable[..., Any], fields: Fields[F, R], tally: Counters
+    context: WorkerContext, application: Callable[..., Any], fields: Fields[F, R], counters: Counters
 ) -> Service[F, R]:
     """What all connections of the worker share, whichever loop it has."""
     settings = context.settings
@@ -174,7 +174,7 @@ def make_service(
         date_fields=DateFields(time.time()),
         log=context.log,
         access=context.access,
-        tally=tally,
+        counters=counters,
         refusals=Refusals(context.log, context.row),
         root_path=settings.root_path,
         forwarding=make_forwarding(settings),

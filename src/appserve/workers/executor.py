@@ -95,7 +95,7 @@ class Executor(ABC):
     def give_up(self, connection: WsgiConnection) -> None:
         """An exception that should not be: one connection ends, the others go on."""
         self._report()
-        self._shared.tally.rest()
+        self._shared.counters.rest()
         with suppress(Exception):
             self.drop(connection)
         connection.socket.close()  # it may have failed at that
@@ -152,7 +152,7 @@ class Inline(Executor):
     ) -> None:
         super().__init__(service, poller, queue_timeout)
         self._row = row
-        self._tally = service.shared.tally
+        self._counters = service.shared.counters
 
     def start(self, acceptor: Acceptor) -> None:
         pass
@@ -168,8 +168,8 @@ class Inline(Executor):
     def serve(self, ready: ReadyEvents) -> list[int]:
         # hot: bench sync-hello. Everything a request costs that is not its connection's business.
         connections, own = self.connections, []
-        tally = self._tally
-        look_up_at = tally.busy_ns + LOOK_UP_AFTER
+        counters = self._counters
+        look_up_at = counters.busy_ns + LOOK_UP_AFTER
         if self._queue_limit:
             self._note_arrival(ready)
         if self.late:
@@ -192,7 +192,7 @@ class Inline(Executor):
                     self.settle(connection, needed)
             except Exception:
                 self.give_up(connection)
-            if tally.busy_ns > look_up_at:
+            if counters.busy_ns > look_up_at:
                 for fd, events in rest:
                     if fd in connections:
                         self.late[fd] = events
@@ -243,13 +243,13 @@ class Inline(Executor):
     def turned(self, now: float) -> None:
         if self._shared.access is not None:
             self._shared.access.flush()
-        self._row.words[REQUESTS] = self._tally.requests
+        self._row.words[REQUESTS] = self._counters.requests
 
     def look(self, now_ns: int) -> None:
-        publish(self._row, (self._tally,), now_ns, len(self.connections), 0)
+        publish(self._row, (self._counters,), now_ns, len(self.connections), 0)
 
     def take_held_up(self) -> int:
-        return self._tally.take_held_up()
+        return self._counters.take_held_up()
 
 
 NEXT_READ = Next.READ  # hot: see http.messages.END.

@@ -158,7 +158,7 @@ class Pool(Executor):
     def _relieve(self, connection: WsgiConnection, now: int) -> None:
         """Let a slow reader have what it takes."""
         try:
-            connection.served_by(self._shared.tally)
+            connection.served_by(self._shared.counters)
             needed = connection.relieve()
             if needed is Next.AGAIN:
                 self._hand_over(connection, False, now)
@@ -189,7 +189,7 @@ class Pool(Executor):
             self._watch(connection, EVENTS[needed])
 
     def ask(self, connection: WsgiConnection, what: Callable[[WsgiConnection], Next]) -> None:
-        connection.served_by(self._shared.tally)
+        connection.served_by(self._shared.counters)
         super().ask(connection, what)
 
     def drop(self, connection: WsgiConnection) -> None:
@@ -218,7 +218,7 @@ class Pool(Executor):
         if access is not None:
             access.flush()
         self._row.words[REQUESTS] = sum(
-            [thread.requests for thread in self.threads], self._shared.tally.requests
+            [thread.requests for thread in self.threads], self._shared.counters.requests
         )
         self._in_flight = self._shown.look(self.threads)
 
@@ -243,7 +243,7 @@ class Pool(Executor):
         self._slow.look(self.threads, now_ns)
         self._show()  # also at the end: what stays in the row then is a request that the process dies with
         publish(
-            self._row, (self._shared.tally, *self.threads), now_ns, len(self.connections), self._in_flight
+            self._row, (self._shared.counters, *self.threads), now_ns, len(self.connections), self._in_flight
         )
 
     def take_held_up(self) -> int:

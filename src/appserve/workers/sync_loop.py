@@ -81,7 +81,7 @@ class WsgiWorker:
             is_tls=bool(settings.certfile),
         )
         self._poller: Poller = make_poller()
-        self._tally = Counters(None if threads else context.row)
+        self._counters = Counters(None if threads else context.row)
         self._quota = Quota(context.settings.limit_spool)
         self._waiting: DeadlineQueue[WsgiConnection] = DeadlineQueue(SWEEP)
         self._service = self._make_service(threads)
@@ -107,7 +107,7 @@ class WsgiWorker:
     def _make_service(self, threads: int) -> WsgiService:
         context = self._context
         settings = context.settings
-        shared = make_service(context, self._application.call, CgiFields(), self._tally)
+        shared = make_service(context, self._application.call, CgiFields(), self._counters)
         return WsgiService(
             shared,
             template=make_template(ServerFacts(threads > 1, settings.workers > 1, settings.root_path)),
@@ -197,7 +197,7 @@ class WsgiWorker:
 
     def _admit(self, client: socket.socket, peer: SocketAddress, local: SocketAddress) -> None:
         """Take over a connection that was accepted. Raises OSError if it cannot be served."""
-        self._tally.accepted += 1
+        self._counters.accepted += 1
         self._executor.add(WsgiConnection(self._service, client, peer, local))
         if len(self._connections) >= self._most:
             self._is_crowded = True

@@ -100,7 +100,7 @@ class WsgiConnection:
             self.socket = self._wrapped = PreambleSocket(client, Preamble(rules, endpoints))
             self._recv = self._receive_first
         self._http = Http1Connection(shared.limits, shared.fields, shared.date_fields)
-        self._outbox = Outbox(self.socket, service.quota, shared.timeouts.write, shared.tally)
+        self._outbox = Outbox(self.socket, service.quota, shared.timeouts.write, shared.counters)
         self._runner = RequestRunner(service, endpoints, self._http, self._outbox)
         self._has_ended = False  # the client's end was read behind its last bytes, which no poll announces
         self._waited = silent_for(client) if has_tls else 0  # for the handshake, before it began (ns)
@@ -117,7 +117,7 @@ class WsgiConnection:
 
     def served_by(self, counts: Counters) -> None:
         """The thread that counts here has the connection from now on."""
-        self._outbox.tally = self._runner.record.counts = counts
+        self._outbox.counters = self._runner.record.counts = counts
 
     # ── events ──
 

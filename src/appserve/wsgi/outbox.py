@@ -44,7 +44,7 @@ class Outbox:
     taken    how many bytes the kernel has accepted
     missing  bytes that cannot be sent any more: a file had lost them, or the client
     is_lost  the client left, or takes nothing any more; what was pending is forgotten
-    tally    where what the kernel takes is counted, and that an application waits for its client
+    counters where what the kernel takes is counted, and that an application waits for its client
     """
 
     __slots__ = (
@@ -57,14 +57,14 @@ class Outbox:
         "_send",
         "_spool",
         "_stall",
+        "counters",
         "is_lost",
         "missing",
         "pending",
         "taken",
-        "tally",
     )
 
-    def __init__(self, client: Destination, quota: Quota, stall: float, tally: Counters) -> None:
+    def __init__(self, client: Destination, quota: Quota, stall: float, counters: Counters) -> None:
         """`stall`: seconds that a client may take nothing while an application waits for it; 0 for ever."""
         self._client = client
         self._send: Callable[[Any], int] = client.send
@@ -75,7 +75,7 @@ class Outbox:
         self._file: FilePart | None = None
         self._after = b""
         self._stall = stall
-        self.tally = tally
+        self.counters = counters
         self.pending = False
         self.taken = 0
         self.missing = 0
@@ -98,7 +98,7 @@ class Outbox:
             self.missing += len(data)
             raise self._lost(*error.args) from error
         self.taken += sent
-        self.tally.bytes_out += sent
+        self.counters.bytes_out += sent
         if sent != len(data):
             self._keep(memoryview(data)[sent:])
 
@@ -145,7 +145,7 @@ class Outbox:
             while kept < len(data):
                 kept += self._keep_piece(data[kept : kept + PIECE])
                 if len(data) > PIECE:  # it takes a while, and a quick reader goes on in the meantime
-                    self.tally.progress()
+                    self.counters.progress()
                     self.flush()
         except ClientDisconnected:
             self.missing += len(data) - kept
@@ -198,7 +198,7 @@ class Outbox:
         poll.register(self._client, select.POLLOUT)
         since, reached = time.monotonic(), self.reached
         while True:
-            self.tally.progress()
+            self.counters.progress()
             poll.poll(min(BEAT, self._stall or BEAT) * 1000)
             self.flush()
             if kept := self._store(piece):
@@ -208,7 +208,7 @@ class Outbox:
                 since, reached = now, self.reached
             elif 0 < self._stall < now - since:
                 raise self._lost(errno.ETIMEDOUT, "the client reads nothing of its response")
-        self.tally.progress()
+        self.counters.progress()
         return kept
 
     def _lost(self, *args: object) -> ClientDisconnected:
@@ -230,7 +230,7 @@ class Outbox:
                 if memory:
                     sent = self._send(memory)
                     self.taken += sent
-                    self.tally.bytes_out += sent
+                    self.counters.bytes_out += sent
                     del memory[:sent]
                 elif self._file is not None:
                     self._send_from(self._file)
@@ -253,7 +253,7 @@ class Outbox:
         sent = send_file(self._client, file.fd, file.offset, min(file.size, FILE_PIECE))
         file.advance(sent)
         self.taken += sent
-        self.tally.bytes_out += sent
+        self.counters.bytes_out += sent
         if not sent:
             self.missing = file.size
             self._forget_file()

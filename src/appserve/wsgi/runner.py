@@ -92,7 +92,7 @@ class RequestRunner:
         self.body: RequestBody | None = None
         self._response: Response | None = None
         self._sending: tuple[RequestHead[CgiVariables], int] | None = None  # answered, and not all taken yet
-        self.record = RequestRecord(service.shared.tally, service.shared.access, self.peer)
+        self.record = RequestRecord(service.shared.counters, service.shared.access, self.peer)
         self.since = self.record.began
         self.late_at: int | None = None
         self.took_long = False

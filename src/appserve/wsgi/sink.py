@@ -84,11 +84,11 @@ class ConnectionSink(ResponseSink):
         self.code = code
 
     def hints(self, headers: Iterable[Header]) -> None:
-        self._outbox.tally.progress()
+        self._outbox.counters.progress()
         self._send(self._http.response.send_informational(103, headers))
 
     def body(self, data: bytes) -> None:
-        self._outbox.tally.progress()
+        self._outbox.counters.progress()
         http = self._http
         if http.response.writing is WRITING_HEAD:
             self._send(http.response.start_with(self._parts, self.code, self._length, data))
