@@ -316,7 +316,7 @@ def test_no_test_module_has_a_shapeless_name() -> None:
         ("worker_class='asgi', loop='asyncio'", {"uvloop"}),
     ],
 )
-def test_a_class_of_workers_that_was_asked_for_brings_only_its_own_modules(settings, absent) -> None:
+def test_a_chosen_worker_class_imports_only_its_own_modules(settings, absent) -> None:
     """Half of what is in memory would be an event loop that never runs."""
     program = f"""
 import sys

@@ -31,7 +31,7 @@ def answer(path: str, **more: Any) -> tuple[str, dict[str, str], str]:
     return status, fields, body.decode()
 
 
-def test_the_page_tells_worker_version_and_request():
+def test_the_page_shows_worker_version_and_request():
     status, fields, body = answer("/", HTTP_USER_AGENT="curl/8", REMOTE_ADDR="192.0.2.1")
 
     assert (status, fields["Content-Type"]) == ("200 OK", "text/plain; charset=utf-8")

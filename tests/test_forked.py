@@ -39,7 +39,7 @@ def end_of(error: BaseException | None) -> tuple[int, str]:
         (SystemExit(True), 1),
     ],
 )
-def test_it_leaves_quietly_as_it_was_asked_to(error: BaseException | None, code: int):
+def test_it_flushes_its_output_and_exits_with_the_code_of_the_error(error: BaseException | None, code: int):
     assert end_of(error) == (code, "buffered")
 
 
@@ -51,7 +51,7 @@ def test_it_leaves_quietly_as_it_was_asked_to(error: BaseException | None, code:
         (KeyboardInterrupt(), "Interrupt"),
     ],
 )
-def test_an_error_is_told(error: BaseException, last: str):
+def test_an_error_is_reported(error: BaseException, last: str):
     code, output = end_of(error)
 
     assert code == 1

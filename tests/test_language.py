@@ -58,11 +58,11 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_the_pages_use_the_words_of_the_field(path: Path) -> None:
+def test_pages_use_the_terms_of_the_field(path: Path) -> None:
     assert found(prose(path.read_text())) == []
 
 
-def test_the_help_and_the_settings_use_the_words_of_the_field() -> None:
+def test_help_and_settings_use_the_terms_of_the_field() -> None:
     assert found(help_text(100)) == []
     for row in ROWS:
         assert found(f"{row.help} {row.more} {row.empty}") == [], row.name
@@ -74,7 +74,7 @@ def test_a_settings_help_is_a_sentence_that_begins_with_a_verb_or_a_noun() -> No
         assert row.help.split()[0] not in {"How", "What", "Which", "Where", "Whether", "The"}, row.name
 
 
-def test_what_is_logged_sent_and_printed_uses_the_words_of_the_field() -> None:
+def test_what_is_logged_sent_and_printed_uses_the_terms_of_the_field() -> None:
     seen = {
         f"{path.relative_to(SOURCE)}:{line}": found(text)
         for path in SOURCE.rglob("*.py")

@@ -125,7 +125,7 @@ def test_the_source_distribution_holds_what_a_packager_needs(built: Built) -> No
     assert not [name for name in names if name.endswith(".pyc")]
 
 
-def test_the_command_and_the_module_tell_the_version(installed: Installed) -> None:
+def test_the_command_and_the_module_print_the_version(installed: Installed) -> None:
     assert __version__ in run([installed.command, "--version"], installed.folder)
     assert __version__ in run([installed.python, "-m", "appserve", "--version"], installed.folder)
 

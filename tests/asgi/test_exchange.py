@@ -143,7 +143,7 @@ async def test_an_end_that_comes_alone_is_an_empty_final_message() -> None:
 
 
 @on_both_loops
-async def test_the_wire_is_asked_for_the_body_only_when_the_application_waits_for_it() -> None:
+async def test_the_body_is_read_only_when_the_application_waits_for_it() -> None:
     exchange, wire = make(4)
     await exchange.send(START)
     assert wire.wanted == 0
@@ -187,7 +187,7 @@ async def test_what_the_wire_held_back_comes_before_the_disconnect_of_a_client_t
 
 
 @on_both_loops
-async def test_nothing_follows_a_disconnect_that_was_told() -> None:
+async def test_nothing_follows_a_disconnect() -> None:
     exchange, _ = make(-1)
     exchange.client_left()
     assert await exchange.receive() == DISCONNECT
@@ -199,7 +199,7 @@ async def test_nothing_follows_a_disconnect_that_was_told() -> None:
 
 
 @on_both_loops
-async def test_a_client_that_is_gone_is_a_disconnect_at_once_and_for_ever() -> None:
+async def test_after_the_client_left_every_receive_is_a_disconnect_at_once() -> None:
     exchange, _ = make(4)
     exchange.feed(b"ab")
     waiting = asyncio.ensure_future(exchange.receive())

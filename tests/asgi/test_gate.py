@@ -109,7 +109,7 @@ async def test_header_and_handshake_may_come_in_one_piece() -> None:
     ],
 )
 @on_both_loops
-async def test_whatever_else_comes_first_ends_the_connection_and_is_told(version: str, first: bytes) -> None:
+async def test_anything_else_first_ends_the_connection_and_is_logged(version: str, first: bytes) -> None:
     witness = Witness()
     house = await make_house(witness, version)
     with no_descriptor_lost():
@@ -142,7 +142,7 @@ async def test_header_and_first_byte_are_due_in_one_time(first: bytes) -> None:
 @pytest.mark.parametrize("end", [Caller.close, Caller.reset, Caller.end_sending])
 @pytest.mark.parametrize("first", [b"", LINE[:20], LINE])
 @on_both_loops
-async def test_a_peer_that_leaves_before_its_first_request_makes_no_noise(first: bytes, end: Any) -> None:
+async def test_a_peer_that_leaves_before_its_first_request_is_not_logged(first: bytes, end: Any) -> None:
     house = await make_house(Witness())
     with no_descriptor_lost():
         caller = await Caller.connect(house, first=first)

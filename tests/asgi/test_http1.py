@@ -852,7 +852,9 @@ async def test_a_reset_is_a_disconnect_at_once_and_send_raises() -> None:
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("raises", [False, True])
 @on_both_loops
-async def test_who_gives_up_because_the_client_left_has_done_nothing_wrong(held: bool, raises: bool) -> None:
+async def test_an_application_that_stops_because_the_client_left_is_no_error(
+    held: bool, raises: bool
+) -> None:
     """As Django and Quart do it: they cancel the view, and answer with nothing."""
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
@@ -880,7 +882,7 @@ async def test_who_gives_up_because_the_client_left_has_done_nothing_wrong(held:
 
 
 @on_both_loops
-async def test_a_stream_ends_when_its_client_is_gone_and_nobody_calls_it_an_error() -> None:
+async def test_a_stream_ends_when_its_client_left_and_that_is_no_error() -> None:
     count = 0
 
     class OfAFramework(Exception):
@@ -1181,7 +1183,7 @@ async def test_requests_before_a_refused_one_are_answered() -> None:
 
 
 @on_both_loops
-async def test_a_body_that_turns_bad_is_answered_400_and_the_application_told() -> None:
+async def test_a_body_that_turns_bad_is_answered_400_and_the_application_gets_a_disconnect() -> None:
     outcome = []
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
@@ -1241,7 +1243,7 @@ async def test_a_response_under_way_is_finished_though_the_body_turned_bad() -> 
 
 
 @on_both_loops
-async def test_an_access_line_tells_the_request_and_the_response() -> None:
+async def test_an_access_line_has_the_request_and_the_response() -> None:
     scene = Scene(hello)
     client = scene.connect()
     client.feed(b"GET /a?b=%20 HTTP/1.1\r\nHost: a\r\nUser-Agent: curl/8\r\nReferer: http://x/\r\n\r\n")
@@ -1310,7 +1312,7 @@ async def test_the_scoreboard_shows_the_request_that_runs_without_its_query() ->
 
 
 @on_both_loops
-async def test_a_connection_that_is_told_answers_once_more_and_closes() -> None:
+async def test_a_retired_connection_answers_once_more_and_closes() -> None:
     client = Scene(hello).connect()
     client.feed(GET)
     await turns()
@@ -1343,7 +1345,7 @@ async def test_only_idle_connections_are_closed_as_idle() -> None:
 
 
 @on_both_loops
-async def test_only_streams_are_told_that_the_server_stops() -> None:
+async def test_only_streams_get_a_disconnect_when_the_server_stops() -> None:
     told = []
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:

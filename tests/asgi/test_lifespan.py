@@ -149,7 +149,7 @@ async def test_a_failed_startup_without_a_message_is_an_error_as_well() -> None:
 
 
 @on_both_loops
-async def test_an_application_that_refuses_the_scope_has_no_lifespan_and_one_line_tells() -> None:
+async def test_an_application_that_refuses_the_scope_has_no_lifespan_and_that_is_one_log_line() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         raise ValueError("only http is spoken here")
 

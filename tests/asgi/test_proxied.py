@@ -66,7 +66,7 @@ def test_path_is_the_whole_path_whether_a_proxy_strips_it_or_not(
 # ── what is told ──
 
 
-def test_client_and_scheme_are_those_that_were_told() -> None:
+def test_client_and_scheme_are_those_of_the_fields() -> None:
     scope = amended(
         "/", (b"host", b"a"), (b"x-forwarded-for", b"198.51.100.7"), (b"x-forwarded-proto", b"https")
     )
@@ -96,7 +96,7 @@ def test_client_and_scheme_are_those_that_were_told() -> None:
         (None, {b"port": b"8443"}, None, ("192.0.2.1", 8443)),
     ],
 )
-def test_a_told_host_or_port_takes_the_place_of_the_one_that_was_sent(
+def test_a_forwarded_host_or_port_replaces_the_one_that_was_sent(
     own: bytes | None, told: dict[bytes, bytes], host: bytes | None, server: tuple[str, int]
 ) -> None:
     fields = [(b"accept", b"*/*"), *([(b"host", own)] if own is not None else [])]
@@ -111,7 +111,7 @@ def test_a_told_host_or_port_takes_the_place_of_the_one_that_was_sent(
     assert scope["server"] == server
 
 
-def test_nothing_changes_when_nothing_is_told() -> None:
+def test_nothing_changes_without_forwarded_fields() -> None:
     before = make_template("http", ("192.0.2.7", 4711), ("192.0.2.1", 8000), "")
     scope = amended("/")
 

@@ -46,7 +46,7 @@ async def leave(house: House, *callers: Caller) -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @on_both_loops
-async def test_a_full_worker_closes_what_was_idle_longest_for_one_who_waits(tls: bool) -> None:
+async def test_a_full_worker_closes_the_longest_idle_connection_for_a_waiting_one(tls: bool) -> None:
     house = await house_of(Scene(hello), 4, tls=tls)
     callers = []
     for _ in range(4):
@@ -74,7 +74,7 @@ async def test_a_full_worker_closes_what_was_idle_longest_for_one_who_waits(tls:
 
 
 @on_both_loops
-async def test_nobody_is_closed_while_nobody_waits() -> None:
+async def test_no_connection_is_closed_while_the_queue_is_empty() -> None:
     house = await house_of(Scene(hello), 2)
     callers = [await Caller.connect(house) for _ in range(2)]
     await until(lambda: not house.acceptor.watching, "it is full")

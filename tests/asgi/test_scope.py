@@ -51,7 +51,7 @@ def test_scope_and_what_is_in_it_have_the_types_of_the_specification() -> None:
     assert all(type(key) is str for key in scope)
 
 
-def test_the_version_of_an_http_1_0_request_is_told() -> None:
+def test_the_scope_has_the_version_of_an_http_1_0_request() -> None:
     assert scope_of("GET / HTTP/1.0")["http_version"] == "1.0"
 
 

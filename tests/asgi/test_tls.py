@@ -66,7 +66,7 @@ async def test_requests_are_served_one_after_the_other_and_know_their_scheme() -
 
 
 @on_both_loops
-async def test_the_end_is_told_by_a_close_notify_in_answer_to_a_client_that_asks_for_it() -> None:
+async def test_a_close_notify_of_the_client_is_answered_with_one() -> None:
     house = await in_house(hello)
     caller = await Caller.connect(house, tls=True)
     await caller.send(CLOSING_GET)
@@ -269,7 +269,7 @@ async def test_lingering_is_bounded_in_time() -> None:
     ],
 )
 @on_both_loops
-async def test_a_handshake_that_is_none_ends_the_connection_without_noise(first: bytes) -> None:
+async def test_a_handshake_that_is_none_ends_the_connection_without_a_log_line(first: bytes) -> None:
     house = await in_house(hello)
     with no_descriptor_lost():
         caller = await Caller.connect(house, first=first)
@@ -312,7 +312,7 @@ async def test_a_record_that_cannot_be_decrypted_is_answered_with_an_alert() -> 
 
 
 @on_both_loops
-async def test_a_client_that_does_not_know_our_authority_makes_no_noise() -> None:
+async def test_a_client_that_does_not_know_our_authority_is_not_logged() -> None:
     house = await in_house(hello)
     caller = await Caller.connect(house, tls=True)
     caller._tls = ssl.create_default_context().wrap_bio(
@@ -349,7 +349,7 @@ async def test_a_client_that_falls_silent_before_its_first_request_is_closed_in_
 
 
 @on_both_loops
-async def test_two_hundred_half_handshakes_hold_nobody_up() -> None:
+async def test_two_hundred_incomplete_handshakes_delay_no_client() -> None:
     house = await in_house(hello, most=1000)
     with no_descriptor_lost():
         silent = []

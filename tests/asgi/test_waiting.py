@@ -117,7 +117,7 @@ async def receives(scope: Any, receive: Receive, send: Send) -> None:
 
 
 @on_both_loops
-async def test_a_body_that_does_not_come_is_answered_408_and_its_application_told() -> None:
+async def test_a_body_that_does_not_come_is_answered_408_and_the_application_gets_a_disconnect() -> None:
     told = []
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
@@ -140,7 +140,7 @@ async def test_a_body_that_does_not_come_is_answered_408_and_its_application_tol
 
 
 @on_both_loops
-async def test_a_body_that_was_not_asked_for_is_not_due() -> None:
+async def test_a_body_before_its_100_continue_has_no_timeout() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await asyncio.Event().wait()
 
@@ -180,7 +180,7 @@ async def test_a_body_that_comes_quickly_enough_may_take_its_time() -> None:
 
 
 @on_both_loops
-async def test_a_slow_body_of_a_response_that_has_begun_is_told_to_the_application() -> None:
+async def test_a_slow_body_after_a_response_began_is_a_disconnect_for_the_application() -> None:
     told = []
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
@@ -265,7 +265,7 @@ async def test_an_application_that_pauses_between_parts_is_waited_for() -> None:
 
 
 @on_both_loops
-async def test_a_client_that_takes_nothing_is_aborted_and_recorded_as_one_that_left() -> None:
+async def test_a_client_that_reads_nothing_is_aborted_and_recorded_as_left() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await send(start())
         while True:
@@ -394,7 +394,7 @@ async def test_without_limits_nothing_ends() -> None:
 
 @pytest.mark.parametrize("data", [b"", GET, GET[:5]], ids=["first", "idle", "head"])
 @on_both_loops
-async def test_nobody_is_late_whose_bytes_wait_to_be_read(data: bytes) -> None:
+async def test_unread_bytes_keep_a_connection_from_expiring(data: bytes) -> None:
     scene = Scene(hello, timeouts=PATIENCE)
     clock = Clock(client := scene.connect())
     if data:
@@ -410,7 +410,7 @@ async def test_nobody_is_late_whose_bytes_wait_to_be_read(data: bytes) -> None:
 
 
 @on_both_loops
-async def test_nobody_is_late_who_took_something_that_the_loop_did_not_notice() -> None:
+async def test_progress_that_the_loop_did_not_see_keeps_a_connection_from_expiring() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await send(start())
         while True:

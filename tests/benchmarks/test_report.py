@@ -46,7 +46,7 @@ def test_a_ratio_can_compare_two_cases_of_one_server() -> None:
     assert ratios(samples, target) == pytest.approx([1.1])
 
 
-def test_a_target_is_met_by_the_median_of_the_rounds() -> None:
+def test_a_target_is_reached_by_the_median_of_the_rounds() -> None:
     samples = []
     for number, cpu in enumerate([0.010, 0.015, 0.020]):
         samples += [replace(OURS, round=number, cpu=cpu), replace(PEER, round=number)]

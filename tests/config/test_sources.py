@@ -120,7 +120,7 @@ def test_an_application_is_not_missed_when_one_was_named_that_cannot_be_used(fol
     assert problem.startswith(("APPLICATION ", "APPSERVE_APPLICATION="))
 
 
-def test_who_only_looks_needs_no_application(folder):
+def test_printing_the_settings_needs_no_application(folder):
     assert resolve({}, {}, str(folder), application_needed=False).settings.application == ""
 
 

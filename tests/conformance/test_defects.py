@@ -384,7 +384,7 @@ def test_without_a_defect_and_without_llhttp_nothing_is_found(put: Callable[[str
     assert not find_by_fuzz(COMBINED, 300)
 
 
-def test_what_is_found_is_told_as_a_case(
+def test_what_is_found_is_printed_as_a_case(
     put: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     put("the last chunk ends a body")

@@ -54,7 +54,7 @@ def test_a_rule_that_says_both_is_found():
         answer_to([accepted("a", "", get(), seen_get()), refused("b", "", b"\0", 400)])
 
 
-def test_no_two_rules_have_the_same_words():
+def test_no_two_rules_have_the_same_text():
     for rules in (list(RULES), list({answer.rule for answer in ANSWERS})):
         words = [rule.what for rule in rules]
 

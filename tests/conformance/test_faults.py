@@ -5,12 +5,12 @@ import pytest
 from tests.conformance.faults import MOST, Faults
 
 
-def test_nothing_is_told_of_cases_that_hold():
+def test_nothing_is_reported_of_cases_that_hold():
     with Faults() as faults, faults.of("a"):
         pass
 
 
-def test_every_case_is_tried_and_every_fault_told():
+def test_every_case_is_tried_and_every_fault_reported():
     tried = []
     with pytest.raises(AssertionError) as told, Faults() as faults:
         for name in ("a", "b", "c"):

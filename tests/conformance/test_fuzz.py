@@ -76,7 +76,7 @@ def test_exactly_what_was_sent_is_seen(source: st.DataObject, count: int):
 # ── the checkers themselves ──
 
 
-def test_a_request_that_nobody_sent_is_found():
+def test_a_request_that_was_not_sent_is_found():
     """A body read as a request must not pass."""
     smuggled = run([SMUGGLED], False, DEFAULT).requests
     hiding = head("POST / HTTP/1.1", "Host: a.example", f"Content-Length: {len(SMUGGLED)}") + SMUGGLED

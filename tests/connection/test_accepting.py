@@ -89,7 +89,7 @@ def test_each_error_is_logged_once_a_minute(case: Case) -> None:
     assert len(case.log.splitlines()) == 3
 
 
-def test_a_connection_that_fails_for_ever_pauses_the_listeners(case: Case) -> None:
+def test_a_connection_that_always_fails_pauses_the_listeners(case: Case) -> None:
     """A security module refuses before the connection is taken out of the queue."""
     assert not any(case.must_pause(errno.EPERM) for _ in range(FAILURES_PER_SECOND))
     assert case.must_pause(errno.EPERM)

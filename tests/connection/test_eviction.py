@@ -27,7 +27,9 @@ def test_of_those_not_seen_yet_the_first_that_is_given_goes_first():
 
 
 @given(st.lists(st.tuples(st.sampled_from(Evictable), st.floats(0, 100))), st.integers(0, 20))
-def test_nobody_stays_who_should_have_gone_before_another(found: list[tuple[Evictable, float]], count: int):
+def test_no_connection_stays_that_should_be_evicted_before_another(
+    found: list[tuple[Evictable, float]], count: int
+):
     gone = [number for _, number in choose(((*one, number) for number, one in enumerate(found)), count)]
     stay = set(range(len(found))) - set(gone)
 

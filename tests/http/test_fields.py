@@ -189,7 +189,7 @@ def test_a_name_that_needs_every_rule_is_not_remembered(name: bytes):
     assert list(fields.names) == [b"Host"]
 
 
-def test_a_long_host_is_judged_each_time():
+def test_a_long_host_is_validated_each_time():
     fields = plain_fields()
     for length in (LONGEST_VALUE, LONGEST_VALUE + 1):
         for _ in range(2):

@@ -196,7 +196,7 @@ def test_a_peer_that_is_not_trusted_says_nothing():
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "2001:db8:f::1", "", "::ffff:10.0.0.1"])
-def test_a_trusted_peer_is_believed(peer: str):
+def test_fields_of_a_trusted_peer_are_applied(peer: str):
     assert forwarding().trusts(peer)
     assert forwarding().read(peer, pairs("for: 192.0.2.1")) == origin(("192.0.2.1", 0))
 
@@ -230,12 +230,12 @@ def test_without_a_field_nothing_is_read():
     assert Forwarding(TrustList(["*"]), ()).read(PEER, pairs("for: 192.0.2.1")) is None
 
 
-def test_the_families_exclude_each_other():
+def test_the_two_kinds_of_fields_exclude_each_other():
     with pytest.raises(ValueError, match="expected either forwarded or"):
         Forwarding(TrustList(()), ALL_HEADERS)
 
 
-def test_where_everybody_is_believed_the_leftmost_says_who_is_the_client():
+def test_where_every_peer_is_trusted_the_leftmost_element_is_the_client():
     reader = forwarding(trust=["*"])
 
     assert said("for: 6.6.6.6, 192.0.2.1", "proto: http, https", reader=reader) == origin(

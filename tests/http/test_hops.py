@@ -92,7 +92,7 @@ def test_every_address_is_read_back(address: object, port: int):
         ("192.0.2.1 _hidden 10.0.0.3 10.0.0.2", (("10.0.0.3", 0), 1)),
     ],
 )
-def test_the_walk_ends_at_the_first_who_is_no_believed_proxy(nodes: str, ended: tuple[Node | None, int]):
+def test_the_walk_ends_at_the_first_hop_that_is_no_trusted_proxy(nodes: str, ended: tuple[Node | None, int]):
     assert walk([node.encode() for node in nodes.split()], TRUST) == ended
 
 
@@ -101,7 +101,7 @@ def test_an_empty_entry_is_no_peer_of_a_unix_socket():
     assert walk([b"192.0.2.1", b""], TRUST) == (None, 1)
 
 
-def test_where_everybody_is_believed_the_leftmost_is_the_client():
+def test_where_every_peer_is_trusted_the_leftmost_hop_is_the_client():
     everybody = TrustList(["*"])
 
     assert walk([b"6.6.6.6", b"192.0.2.1", b"10.0.0.2"], everybody) == (("6.6.6.6", 0), 0)
@@ -123,7 +123,7 @@ def test_what_stands_left_of_the_end_has_no_influence(left: list[bytes], right: 
 
 
 @given(st.lists(NODES))
-def test_all_hops_right_of_the_end_are_believed_proxies(nodes: list[bytes]):
+def test_all_hops_right_of_the_end_are_trusted_proxies(nodes: list[bytes]):
     client, end = walk(nodes, TRUST)
 
     passed = [read_node(node) for node in nodes[end + 1 :]]

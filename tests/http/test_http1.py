@@ -93,7 +93,7 @@ def test_the_next_request_waits_for_the_answer_to_this_one():
     assert connection.cycle == 2
 
 
-def test_a_request_without_a_body_may_be_answered_before_its_end_was_told():
+def test_a_request_without_a_body_may_be_answered_before_its_end_event():
     connection = connect()
     connection.receive_data(GET + GET)
     only_head(connection)
@@ -232,7 +232,7 @@ def test_whether_the_peer_may_send_more(sent: bytes, eof: bool, may_send_more: b
 # ── refusals ──
 
 
-def test_a_refusal_is_for_ever():
+def test_a_refusal_is_final():
     connection = connect()
     connection.receive_data(b"GET / HTTP/3.0\r\nSecret: 1\r\n\r\n" + GET)
     with pytest.raises(Rejected) as first:
@@ -452,7 +452,7 @@ def test_llhttp_has_a_say():
     assert caught.value.status == 400
 
 
-def test_llhttp_may_believe_that_no_request_can_follow():
+def test_llhttp_may_expect_no_further_request():
     """It takes Proxy-Connection, which no RFC knows, for Connection."""
     connection = connect()
     for _ in range(3):

@@ -200,7 +200,7 @@ def test_the_body_of_a_205_is_dropped_and_its_length_is_0(
     assert state(at_once) == state(in_pieces) == (Writing.DONE, 0, True)
 
 
-def test_http_1_0_is_told_what_becomes_of_the_connection():
+def test_a_response_to_http_1_0_says_whether_the_connection_stays_open():
     assert b"\r\nConnection: close\r\n" in after(GET_1_0).response.respond(200, [], b"")
     assert b"\r\nConnection: keep-alive\r\n" in after(GET_1_0_KEPT).response.respond(
         200, [LENGTH_5], b"hello"
@@ -285,7 +285,7 @@ def test_nothing_is_written_when_a_field_is_wrong():
 @pytest.mark.parametrize(
     "field", [(b"Set-Cookie", b"secret\0"), (b"a c", b"secret"), (b"Content-Length", b"five")]
 )
-def test_what_is_told_of_a_wrong_field_is_the_mistake_and_nothing_else(field: tuple[bytes, bytes]):
+def test_the_error_of_a_wrong_field_names_the_mistake_and_nothing_else(field: tuple[bytes, bytes]):
     with pytest.raises(AppMistake) as told:
         after(GET).response.start_response(200, [field])
 
@@ -335,7 +335,7 @@ def test_an_informational_response_has_no_framing():
     assert after(GET_1_0).response.send_informational(103, fields) == b""
 
 
-def test_a_body_that_was_not_asked_for_may_come_or_not_so_the_connection_ends():
+def test_after_a_final_response_instead_of_100_the_connection_ends():
     sent = head_bytes("POST / HTTP/1.1", "Host: a", "Content-Length: 5", "Expect: 100-continue")
     unasked, asked, unneeded = after(sent), after(sent), after(sent + b"h")
 
@@ -481,7 +481,7 @@ def test_bytes_that_a_file_had_lost_end_the_connection():
     assert (connection.response.short, connection.response.closes) == (2, True)
 
 
-def test_it_can_be_asked_how_much_of_a_body_may_follow():
+def test_how_much_of_a_body_may_follow_is_known():
     for request_bytes, status, fields, left in (
         (GET, 200, [LENGTH_5], 5),
         (GET, 200, [], -1),

@@ -47,7 +47,7 @@ def test_time_in_the_application_is_never_the_peers_fault():
 
 
 @every_wait
-def test_0_is_for_ever(waiting: WaitFor):
+def test_0_disables_a_timeout(waiting: WaitFor):
     watch = WaitTimer()
 
     assert not any(watch.expired(waiting, 0, now, Timeouts(0, 0, 0, 0, 100, 0)) for now in (0.0, 1e9))
@@ -62,7 +62,7 @@ def test_a_peer_that_was_sent_our_last_response_and_is_silent_is_not_waited_for(
     assert watch.expired(WaitFor.END, 5, 1.1 + LINGER_SILENCE, PATIENCE)
 
 
-def test_a_peer_may_go_on_sending_after_our_last_response_but_not_for_ever():
+def test_the_time_to_send_after_the_last_response_is_bounded():
     watch = WaitTimer()
 
     sent = [watch.expired(WaitFor.END, second, float(second), PATIENCE) for second in range(60)]
@@ -131,7 +131,7 @@ def test_a_body_is_ended_only_when_it_was_too_slow_for_a_whole_window(steps: lis
         )
 
 
-def test_each_body_is_judged_by_its_own_time():
+def test_each_body_has_a_time_of_its_own():
     watch = WaitTimer()
     assert not watch.expired(WaitFor.BODY, 0, 0.0, RATED)
     assert not watch.expired(WaitFor.APPLICATION, 0, 8.0, RATED)
@@ -141,7 +141,7 @@ def test_each_body_is_judged_by_its_own_time():
 
 
 @pytest.mark.parametrize(("body", "rate"), [(0, 100), (10, 0)])
-def test_without_a_limit_of_either_kind_a_body_may_trickle_for_ever(body: int, rate: int):
+def test_without_a_limit_of_either_kind_a_body_never_expires(body: int, rate: int):
     timeouts = Timeouts(first=0, idle=0, head=0, body=body, body_rate=rate, write=0)
     watch = WaitTimer()
 
@@ -166,7 +166,7 @@ def test_what_is_answered_names_the_wait_that_was_too_long_and_its_setting():
     assert answered([(body, 0, 0.0), (body, 1, 1.0), (body, 2, 3.0)]) == slow
 
 
-def test_since_tells_when_there_was_progress_last():
+def test_since_is_the_time_of_the_last_progress():
     watch = WaitTimer()
     watch.expired(WaitFor.IDLE, 0, 5.0, PATIENCE)
     watch.expired(WaitFor.IDLE, 0, 9.0, PATIENCE)

@@ -33,7 +33,7 @@ ADDRESSES = st.ip_addresses().map(str)
         ("*", ["", "10.0.0.7", "::1", "unix", "a socket of another kind"], []),
     ],
 )
-def test_an_entry_believes_whom_it_names_and_nobody_else(entry: str, believed: list[str], others: list[str]):
+def test_an_entry_trusts_what_it_names_and_nothing_else(entry: str, believed: list[str], others: list[str]):
     trust = TrustList([entry])
 
     assert [host for host in believed if not trust.trusts(host)] == []
@@ -46,14 +46,14 @@ def test_each_entry_of_a_list_counts():
     assert [trust.trusts(host) for host in ("10.0.0.7", "192.0.2.9", "", "::1")] == [True, True, True, False]
 
 
-def test_an_empty_list_believes_nobody():
+def test_an_empty_list_trusts_no_peer():
     trust = TrustList([])
 
     assert not trust.everybody
     assert [trust.trusts(host) for host in ("", "127.0.0.1", "::1", "*")] == [False] * 4
 
 
-def test_only_the_star_is_everybody():
+def test_only_the_star_trusts_every_peer():
     assert TrustList(["10.0.0.7", "*"]).everybody
     assert not TrustList(["0.0.0.0/0", "::/0", "unix"]).everybody
 
@@ -72,7 +72,7 @@ NO_NETWORK = """
     "entry",
     ["", " ", " 10.0.0.7", "UNIX", "unix:/run/a.sock", "**", "\u0661.1.1.1", *NO_ADDRESS, *NO_NETWORK],
 )
-def test_what_is_no_entry_is_told_what_was_expected(entry: str):
+def test_the_error_of_a_wrong_entry_says_what_was_expected(entry: str):
     with pytest.raises(ValueError, match=r"^expected an address such as 10\.0\.0\.7 or ::1, a network"):
         TrustList(["10.0.0.7", entry])
 
@@ -86,7 +86,7 @@ def test_what_is_no_entry_is_told_what_was_expected(entry: str):
         ("::ffff:10.0.0.7/104", "10.0.0.0/8"),
     ],
 )
-def test_a_network_with_the_bits_of_a_host_is_told_which_network_it_would_be(entry: str, network: str):
+def test_the_error_of_a_network_with_host_bits_names_the_network(entry: str, network: str):
     with pytest.raises(
         ValueError, match=f"^expected an address or a network: a host of {network} is neither$"
     ):
@@ -94,24 +94,24 @@ def test_a_network_with_the_bits_of_a_host_is_told_which_network_it_would_be(ent
 
 
 @pytest.mark.parametrize("text", [*NO_ADDRESS, *NO_NETWORK])
-def test_a_peer_that_is_no_address_is_believed_by_no_network(text: str):
+def test_a_peer_without_an_address_is_in_no_network(text: str):
     assert not TrustList(["0.0.0.0/0", "::/0", "unix"]).trusts(text)
 
 
 @given(st.text("0123456789abcdef.:%/ unix*\0é", max_size=20))
-def test_no_text_raises_and_only_addresses_are_believed(text: str):
+def test_no_text_raises_and_only_addresses_are_trusted(text: str):
     if TrustList(["0.0.0.0/0", "::/0"]).trusts(text):
         assert read_address(text.partition("%")[0])
 
 
 @given(ADDRESSES, ADDRESSES)
-def test_an_address_believes_itself_alone(mine: str, other: str):
+def test_an_address_trusts_only_itself(mine: str, other: str):
     assert TrustList([mine]).trusts(mine)
     assert TrustList([mine]).trusts(other) is (read_address(mine) == read_address(other))
 
 
 @given(st.lists(ADDRESSES), ADDRESSES)
-def test_a_verdict_does_not_depend_on_what_was_asked_before(before: list[str], host: str):
+def test_a_verdict_does_not_depend_on_earlier_calls(before: list[str], host: str):
     entries = ["0.0.0.0/1", "8000::/1"]
     asked = TrustList(entries)
     for one in before:

@@ -118,7 +118,7 @@ def recorded(server: Server, path: str) -> Counter[int]:
 
 
 @every_kind
-def test_a_reload_loses_none_of_those_who_wait(serve: Serve, kind: str) -> None:
+def test_a_reload_loses_no_connection_in_the_queue(serve: Serve, kind: str) -> None:
     server = start(serve, kind, "--graceful-timeout", "1")
     clients = queue(server, QUEUED[kind])
     server.signal(signal.SIGHUP)
@@ -130,7 +130,7 @@ def test_a_reload_loses_none_of_those_who_wait(serve: Serve, kind: str) -> None:
 
 
 @every_kind
-def test_a_graceful_stop_shares_those_who_wait_among_all_workers(serve: Serve, kind: str) -> None:
+def test_at_a_graceful_stop_all_workers_serve_the_queue(serve: Serve, kind: str) -> None:
     server = start(serve, kind, "--graceful-timeout", "30")
     clients = queue(server, QUEUED[kind])
     server.signal(signal.SIGTERM)
@@ -144,7 +144,7 @@ def test_a_graceful_stop_shares_those_who_wait_among_all_workers(serve: Serve, k
 
 
 @every_kind
-def test_a_stop_of_a_whole_group_of_processes_loses_none_of_those_who_wait(serve: Serve, kind: str) -> None:
+def test_a_stop_of_the_whole_process_group_loses_no_connection_in_the_queue(serve: Serve, kind: str) -> None:
     """As systemd stops a service unless it is told otherwise: TERM to the workers as well."""
     server = start(serve, kind, "--graceful-timeout", "30")
     clients = queue(server, QUEUED[kind])
@@ -158,7 +158,7 @@ def test_a_stop_of_a_whole_group_of_processes_loses_none_of_those_who_wait(serve
 
 
 @every_kind
-def test_a_quick_stop_takes_none_of_those_who_wait_and_answers_whom_it_has(serve: Serve, kind: str) -> None:
+def test_a_quick_stop_accepts_nothing_and_answers_what_was_accepted(serve: Serve, kind: str) -> None:
     server = start(serve, kind)
     clients = queue(server, 4 * QUEUED[kind])
     server.signal(signal.SIGQUIT)
@@ -173,7 +173,7 @@ def test_a_quick_stop_takes_none_of_those_who_wait_and_answers_whom_it_has(serve
 
 
 @every_kind
-def test_a_quick_stop_after_a_graceful_one_takes_no_more_of_those_who_wait(serve: Serve, kind: str) -> None:
+def test_a_quick_stop_after_a_graceful_one_accepts_nothing_more(serve: Serve, kind: str) -> None:
     server = start(serve, kind)
     clients = queue(server, 4 * QUEUED[kind])
     server.signal(signal.SIGTERM)
@@ -192,7 +192,7 @@ def test_a_quick_stop_after_a_graceful_one_takes_no_more_of_those_who_wait(serve
 
 
 @every_kind
-def test_whoever_asks_on_a_connection_of_its_own_is_answered_at_a_quick_stop(serve: Serve, kind: str) -> None:
+def test_a_request_on_an_open_connection_is_answered_at_a_quick_stop(serve: Serve, kind: str) -> None:
     """They are all ready at once, and together need more time than there is."""
     server = start(serve, kind, workers=1)
     clients = [server.send(ask("/kept")) for _ in range(60)]
@@ -247,9 +247,7 @@ def test_the_queue_of_an_only_worker_waits_for_its_successor(serve: Serve, kind:
 
 
 @every_kind
-def test_a_successor_is_started_before_a_worker_that_was_told_to_leave_has_left(
-    serve: Serve, kind: str
-) -> None:
+def test_a_successor_is_started_before_a_retired_worker_has_exited(serve: Serve, kind: str) -> None:
     server = start(serve, kind, workers=1)
     (first,) = server.worker_pids()
     gate = server.send(ask("/gate", "Connection: close"))

@@ -158,7 +158,7 @@ def test_the_verdict_is_one_line_with_the_reason(serve: Serve, workers: str) -> 
     )
 
 
-def test_an_import_that_does_not_return_is_told_with_its_stack(serve: Serve) -> None:
+def test_an_import_that_does_not_return_is_logged_with_its_stack(serve: Serve) -> None:
     server = serve("app:app", "--timeout", "1", files={"app.py": GATED + HELLO}, wait=False)
 
     (told,) = server.await_line(
@@ -174,7 +174,7 @@ def test_an_import_that_does_not_return_is_told_with_its_stack(serve: Serve) -> 
     assert server.get().status == 200
 
 
-def test_a_startup_that_does_not_return_is_told_as_well(serve: Serve) -> None:
+def test_a_startup_that_does_not_return_is_logged_with_its_stack(serve: Serve) -> None:
     source = """
 import pathlib, time
 async def app(scope, receive, send):
@@ -194,7 +194,7 @@ async def app(scope, receive, send):
     server.await_line("listening on ")
 
 
-def test_what_systemd_offers_and_is_not_taken_is_told_once(serve: Serve) -> None:
+def test_unused_sockets_of_systemd_are_logged_once(serve: Serve) -> None:
     server = serve("app:app", environ={"LISTEN_FDS": "1", "NOTIFY_SOCKET": "/run/notify"})
     server.signal(signal.SIGHUP)
     server.await_line("generation 2 serves")

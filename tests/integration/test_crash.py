@@ -82,7 +82,7 @@ def test_kills_under_load_cost_only_connections_of_the_killed(serve: Serve, sour
     assert set(load.victims) <= killed | {""}
 
 
-def test_a_crash_in_a_request_is_told_with_the_request_and_its_stack(serve: Serve) -> None:
+def test_a_crash_in_a_request_is_logged_with_the_request_and_its_stack(serve: Serve) -> None:
     source = """
 import ctypes
 def fall():
@@ -108,7 +108,7 @@ def app(environ, start_response):
     assert server.get().status == 200
 
 
-def test_a_worker_that_exits_in_a_request_is_told_with_its_code(serve: Serve) -> None:
+def test_a_worker_that_exits_in_a_request_is_logged_with_its_code(serve: Serve) -> None:
     source = """
 import os
 def app(environ, start_response):

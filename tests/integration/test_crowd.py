@@ -14,7 +14,7 @@ FOR_EVER = ("--first-byte-timeout", "0", "--head-timeout", "0", "--keep-alive", 
 
 
 @pytest.mark.parametrize("source", [HELLO, HELLO_THREADS, HELLO_ASGI], ids=["sync", "threads", "asgi"])
-def test_clients_with_half_a_head_keep_nobody_out(serve: Serve, source: str) -> None:
+def test_clients_with_incomplete_heads_exclude_no_other(serve: Serve, source: str) -> None:
     server = serve("app:app", *FOR_EVER, "--worker-connections", "100", files={"app.py": source})
     with ExitStack() as stack:
         for _ in range(110):

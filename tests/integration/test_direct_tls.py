@@ -118,9 +118,7 @@ def test_http_1_1_is_agreed_on_with_clients_that_offer_more(direct: Server) -> N
 
 
 @pytest.mark.parametrize("worker_class", CLASSES)
-def test_a_renewed_certificate_is_shown_after_a_reload_that_nobody_notices(
-    tmp_path: Path, worker_class: str
-) -> None:
+def test_a_reload_changes_the_certificate_and_drops_no_request(tmp_path: Path, worker_class: str) -> None:
     with serving(tmp_path, worker_class) as server:
         with shown(server) as secured:
             before = secured.getpeercert()

@@ -183,7 +183,7 @@ def test_flask_sends_a_file_and_a_part_of_it(flask: Site, big_file: Path) -> Non
         assert (head.status, head.fields["content-length"], head.body) == (200, str(len(UPLOAD)), b"")
 
 
-def test_flask_knows_who_asks_for_what(flask: Site) -> None:
+def test_flask_sees_the_client_and_the_request(flask: Site) -> None:
     with flask.browser() as browser:
         answer = browser.get("/whoami?q=a%20b%C3%BC")
     assert answer.json() == {

@@ -173,7 +173,7 @@ def test_a_health_check_that_only_connects_leaves_no_trace(tmp_path: Path, worke
 
 
 @pytest.mark.parametrize("worker_class", CLASSES)
-def test_who_comes_round_haproxy_is_not_served(tmp_path: Path, worker_class: str) -> None:
+def test_a_client_that_bypasses_haproxy_is_not_served(tmp_path: Path, worker_class: str) -> None:
     """Without a PROXY header nobody can tell whose a connection is; and only HAProxy may send one."""
     # A cause has one line a minute; at debug each refusal has its own.
     flags = ("--proxy-protocol", "v2", "--proxy-allow-from", "127.0.0.1", "--log-level", "debug")

@@ -228,7 +228,7 @@ def test_nothing_is_imported_after_the_start_but_the_application(
 
 
 @pytest.mark.parametrize(("before", "after"), [("sync", "asgi"), ("asgi", "threads")])
-def test_a_reload_may_ask_for_another_class_whose_modules_are_shared_from_then_on(
+def test_after_a_reload_to_another_worker_class_its_modules_are_shared(
     serve: Serve, tmp_path: Path, before: str, after: str
 ) -> None:
     sources = {"sync": HELLO, "threads": HELLO, "asgi": HELLO_ASGI}

@@ -169,7 +169,7 @@ def test_whatever_uploads_hold_there_is_room_for_others(start: Start, worker_cla
 
 
 @pytest.mark.parametrize("worker_class", ["sync", "threads"])
-def test_an_upload_that_there_never_is_room_for_is_told_so_at_once(start: Start, worker_class: str):
+def test_an_upload_over_the_quota_is_refused_at_once(start: Start, worker_class: str):
     server = start(worker_class, "--limit-spool", str(16 << 20), "--limit-request-body", str(5 << 20))
     assert "limit_request_body (5242880) is more than a quarter of limit_spool (16777216)" in server.log
     with server.send(post((4 << 20) + 1)) as client:

@@ -207,7 +207,7 @@ def test_an_access_log_can_be_a_named_pipe(serve: Serve, tmp_path: Path, source:
 
 
 @EVERY_CLASS
-def test_a_full_disk_under_the_access_log_is_told_once_by_each_worker(serve: Serve, source: str) -> None:
+def test_a_full_disk_under_the_access_log_is_logged_once_by_each_worker(serve: Serve, source: str) -> None:
     server = serve("app:app", "--access-logfile", "/dev/full", files={"app.py": source})
 
     for _ in range(20):
@@ -218,7 +218,7 @@ def test_a_full_disk_under_the_access_log_is_told_once_by_each_worker(serve: Ser
     assert len(server.find("cannot be written")) == 1
 
 
-def test_a_full_disk_under_the_error_log_is_told_on_standard_error(serve: Serve) -> None:
+def test_a_full_disk_under_the_error_log_is_reported_on_standard_error(serve: Serve) -> None:
     server = serve("app:app", "--error-logfile", "/dev/full", wait=False)
 
     server.await_line("the error log cannot be written: No space left on device")
@@ -250,7 +250,7 @@ def test_a_descriptor_for_a_log_file_is_answered_with_its_name(
         ("--error-logfile", "/dev/stderr", "use - for standard error"),
     ],
 )
-def test_a_path_of_a_standard_stream_works_and_its_name_is_told(
+def test_a_path_of_a_standard_stream_works_and_its_name_is_logged(
     serve: Serve, option: str, path: str, hint: str
 ) -> None:
     server = serve("app:app", option, path)

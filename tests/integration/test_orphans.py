@@ -114,7 +114,7 @@ holder = subprocess.Popen(["sleep", "600"], close_fds=False)
     await_fact(lambda: not is_alive(worker), "the worker is gone", timeouts=5.0)
 
 
-def test_workers_that_are_killed_together_with_their_master_leave_nobody(serve: Serve) -> None:
+def test_workers_killed_together_with_their_master_leave_no_process(serve: Serve) -> None:
     server = serve("app:app", "-w", "2")
     workers = server.await_ready(2)
 

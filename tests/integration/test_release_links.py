@@ -117,7 +117,7 @@ def test_a_reload_opens_the_log_files_that_the_link_leads_to(start: Start, site:
 
 
 @pytest.mark.parametrize("pwd", ["/", "/gone", "current", ""])
-def test_a_pwd_of_another_folder_is_not_heeded(start: Start, site: Path, pwd: str) -> None:
+def test_a_pwd_of_another_folder_is_ignored(start: Start, site: Path, pwd: str) -> None:
     environ = {"PWD": pwd}
     full = ["env", f"PWD={pwd}", *command("app:app", "--bind", "127.0.0.1:0")]
     server = Server(full, site / "one", environ)
@@ -130,7 +130,7 @@ def test_a_pwd_of_another_folder_is_not_heeded(start: Start, site: Path, pwd: st
         server.close()
 
 
-def test_a_folder_that_is_gone_is_told_and_the_old_generation_goes_on(start: Start, site: Path) -> None:
+def test_a_missing_folder_is_logged_and_the_old_generation_serves(start: Start, site: Path) -> None:
     server = start()
     os.remove(site / "current")
 

@@ -151,7 +151,7 @@ def sockets_of(pid: int) -> set[str]:
     ("worker_class", "scheme"),
     [("sync", "https"), ("threads", "http"), ("asgi", "http"), ("asgi", "https")],
 )
-def test_slow_clients_end_as_they_should_and_hold_nobody_up(
+def test_slow_clients_end_as_they_should_and_delay_no_other(
     tmp_path: Path, worker_class: str, scheme: str
 ) -> None:
     secure = scheme == "https"

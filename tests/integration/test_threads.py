@@ -59,7 +59,7 @@ def test_a_worker_without_a_free_thread_leaves_new_connections_to_its_siblings(s
     asker.join()
 
 
-def test_a_stuck_thread_is_told_of_and_nobody_is_killed(serve: Serve) -> None:
+def test_a_stuck_thread_is_logged_and_no_worker_is_killed(serve: Serve) -> None:
     server = serve("app:app", "--timeout", "1", files={"app.py": WAITS})
     pid, asker = begin_to_wait(server)
 
@@ -105,7 +105,7 @@ def test_a_stuck_thread_does_not_keep_its_worker_past_the_graceful_timeout(serve
     assert "killed" not in server.log
 
 
-def test_a_crash_in_a_thread_is_told_with_its_request_and_its_stack(serve: Serve) -> None:
+def test_a_crash_in_a_thread_is_logged_with_its_request_and_its_stack(serve: Serve) -> None:
     source = """
 import ctypes
 def fall():

@@ -234,7 +234,7 @@ def test_idle_workers_are_not_stuck(serve: Serve) -> None:
     client.close()
 
 
-def test_a_master_that_was_paused_charges_nobody(serve: Serve) -> None:
+def test_a_master_that_was_paused_kills_no_worker(serve: Serve) -> None:
     server = serve("app:app", "-w", "2", "--timeout", "2")
     workers = server.await_ready(2)
     everybody = [server.pid, *workers.values()]

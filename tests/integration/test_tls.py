@@ -177,7 +177,7 @@ def test_pipelined_requests_are_answered_in_order(serve, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_end_of_a_connection_is_told_before_it_is_ended(serve, kind):
+def test_a_close_notify_precedes_the_end_of_a_connection(serve, kind):
     """A response without a length ends with its connection, which anybody on the way could cut."""
     server = start(serve, kind)
     with raw_tls(server, "shop.example") as client:
@@ -186,7 +186,7 @@ def test_the_end_of_a_connection_is_told_before_it_is_ended(serve, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reader_that_does_not_read_keeps_nobody_waiting(serve, kind):
+def test_a_client_that_does_not_read_delays_no_other(serve, kind):
     server = start(serve, kind, "--threads", "1")
     with raw_tls(server, "shop.example") as slow:
         slow.sendall(b"GET /big HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
@@ -196,7 +196,7 @@ def test_a_reader_that_does_not_read_keeps_nobody_waiting(serve, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_hundred_half_handshakes_keep_nobody_waiting(serve, kind):
+def test_two_hundred_incomplete_handshakes_delay_no_client(serve, kind):
     server = start(serve, kind, "--threads", "1")
     hello = client_hello()
     with contextlib.ExitStack() as silent:
@@ -229,7 +229,7 @@ def test_a_handshake_that_does_not_end_is_given_up(serve, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_plain_http_is_told_what_to_do(serve, kind):
+def test_plain_http_is_answered_with_what_to_do(serve, kind):
     server = start(serve, kind)
 
     answer = server.get("/")
@@ -272,7 +272,7 @@ def test_clients_below_the_lowest_version_are_refused(serve, kind):
 
 
 @pytest.mark.parametrize("kind", ["sync", "threads"])
-def test_the_application_is_told_of_tls_and_of_the_client(serve, kind):
+def test_the_application_sees_tls_and_the_client(serve, kind):
     made = certificates()
     server = start(serve, kind, "--cert-reqs", "optional", "--ca-certs", made.authority)
 
@@ -288,7 +288,7 @@ def test_the_application_is_told_of_tls_and_of_the_client(serve, kind):
     assert "SSL_CLIENT_S_DN" not in told
 
 
-def test_tls_1_1_is_not_spoken(serve):
+def test_tls_1_1_is_refused(serve):
     server = start(serve, "sync")
     where = ("-connect", f"127.0.0.1:{server.port}")
     old = ("openssl", "s_client", *where, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
@@ -340,7 +340,7 @@ class Typist:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_client_may_ask_for_new_keys(serve, kind):
+def test_a_client_may_request_new_keys(serve, kind):
     with Typist(start(serve, kind), "-tls1_3") as client:
         client.await_text("Verify return code: 0")
         for _ in range(3):
@@ -417,7 +417,7 @@ def test_a_start_without_the_right_password_fails_and_says_why(serve, kind, pass
     assert "Traceback" not in server.log
 
 
-def test_an_expired_certificate_is_told_and_served(serve):
+def test_an_expired_certificate_is_logged_and_served(serve):
     server = start(serve, "sync", pair=certificates().expired)
 
     assert f'certfile "{certificates().expired.certfile}" expired on 2002-01-01' in server.log

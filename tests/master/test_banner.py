@@ -25,7 +25,7 @@ def lines(settings: Settings, listeners: list[Listener], worker_class: str = "sy
     return "\n".join(serving(settings, {}, listeners, ready, 7))
 
 
-def test_addresses_are_told_as_a_person_would_type_them(listeners):
+def test_addresses_are_written_as_they_are_typed(listeners):
     tcp, unix = (listener.url for listener in listeners)
 
     assert f"listening on {tcp}\nlistening on {unix}" in lines(SETTINGS, listeners)
@@ -43,7 +43,7 @@ def test_with_tls_they_are_https(listeners):
 
 
 @pytest.mark.parametrize(("version", "words"), [("v2", "(PROXY header v2)"), ("auto", "(PROXY header)")])
-def test_what_has_to_come_before_http_is_told(listeners, version, words):
+def test_what_has_to_come_before_http_is_logged(listeners, version, words):
     settings = SETTINGS.replace(proxy_protocol=version)
 
     assert lines(settings, listeners).count(words) == len(listeners)
@@ -66,5 +66,5 @@ def test_the_threads_of_a_worker_are_counted(listeners, threads, count):
         ({"LISTEN_FDS": "1", "NOTIFY_SOCKET": "/run/n"}, ["LISTEN_FDS=1", "NOTIFY_SOCKET"]),
     ],
 )
-def test_what_systemd_offers_is_told(environ: dict[str, str], names: list[str]) -> None:
+def test_sockets_of_systemd_that_are_not_used_are_logged(environ: dict[str, str], names: list[str]) -> None:
     assert [line.partition(" ignored: ")[0] for line in unsupported(environ, 7)] == names

@@ -30,7 +30,7 @@ def test_without_a_timeout_it_is_looked_at_once():
     assert watch.next_at() == math.inf
 
 
-def test_stacks_are_waited_for_and_not_for_ever():
+def test_the_wait_for_stacks_is_bounded():
     watch = BootWatch(BORN, 0.0)
     now = BORN + LOOK_AFTER
     watch.step(now)

@@ -44,7 +44,7 @@ def test_new_settings_are_for_the_new_generation_until_it_is_committed(tmp_path:
     assert case.generations.get(2, in_charge=2).settings == new
 
 
-def test_what_changes_is_told(tmp_path: Path) -> None:
+def test_what_changes_is_logged(tmp_path: Path) -> None:
     case = make_case(tmp_path, OLD.replace(workers=5), warnings=("beware",))
     case.generations.read()
 
@@ -71,7 +71,7 @@ def test_what_only_a_restart_can_change_stays_and_is_named(tmp_path: Path) -> No
     assert "WARNING  reload: bind, backlog not changed: a restart is needed" in case.log
 
 
-def test_every_problem_is_told_and_the_old_settings_stay(tmp_path: Path) -> None:
+def test_every_problem_is_logged_and_the_old_settings_stay(tmp_path: Path) -> None:
     def reread() -> Resolved:
         raise ConfigError(["workers is wrong", "so is bind"])
 
@@ -84,7 +84,9 @@ def test_every_problem_is_told_and_the_old_settings_stay(tmp_path: Path) -> None
     assert case.generations.get(1, in_charge=1).settings == OLD
 
 
-def test_a_fault_of_ours_in_reading_refuses_the_reload_and_is_told_in_full(tmp_path: Path) -> None:
+def test_an_internal_error_in_reading_refuses_the_reload_and_is_logged_with_its_traceback(
+    tmp_path: Path,
+) -> None:
     def reread() -> Resolved:
         raise ZeroDivisionError
 

@@ -46,7 +46,7 @@ def test_a_symbolic_link_is_named_for_what_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere.log").exists()
 
 
-def test_a_named_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_without_a_reader_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "access.log"
     os.mkfifo(pipe)
 

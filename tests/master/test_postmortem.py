@@ -53,7 +53,7 @@ def serve(member: WorkerHandle, request: bytes, seconds: float) -> None:
     member.row.words[BUSY_SINCE_NS] = int((NOW - seconds) * 1e9)
 
 
-def test_a_stalled_worker_is_told_with_limit_request_age_and_stacks(member: WorkerHandle) -> None:
+def test_the_report_of_a_stalled_worker_has_limit_request_age_and_stacks(member: WorkerHandle) -> None:
     fill_box(member)
     serve(member, b"GET /checkout", 30.25)
     member.stalled = 30.25
@@ -98,7 +98,7 @@ def test_a_kill_of_ours_is_no_news_when_it_has_happened(member: WorkerHandle) ->
     assert death(member, Exit(None, 9), NOW) == Record(Level.DEBUG, "worker 3 (pid 4127) ended (SIGKILL)")
 
 
-def test_a_signal_from_outside_is_told_by_its_name(member: WorkerHandle) -> None:
+def test_a_signal_from_outside_is_reported_by_its_name(member: WorkerHandle) -> None:
     fill_box(member)
     serve(member, b"POST /x", 1.0)
 
@@ -110,11 +110,11 @@ def test_a_signal_from_outside_is_told_by_its_name(member: WorkerHandle) -> None
     assert "in checkout" in record.block
 
 
-def test_a_signal_without_a_name_is_told_by_its_number(member: WorkerHandle) -> None:
+def test_a_signal_without_a_name_is_reported_by_its_number(member: WorkerHandle) -> None:
     assert "died of signal 62" in death(member, Exit(None, 62), NOW).text
 
 
-def test_a_sigkill_that_is_not_ours_is_told_with_its_usual_sender(member: WorkerHandle) -> None:
+def test_the_report_of_a_sigkill_from_outside_names_the_usual_sender(member: WorkerHandle) -> None:
     for member.leaving in (False, True):
         text = death(member, Exit(None, 9), NOW).text
         assert text.startswith("worker 3 (pid 4127) died of SIGKILL, no request yet, ")
@@ -133,7 +133,7 @@ def test_a_request_that_is_no_text_is_shown_escaped(member: WorkerHandle) -> Non
     assert r"serving GET /\xff for" in death(member, Exit(1), NOW).text
 
 
-def test_a_failed_start_is_told_in_the_words_of_the_worker(member: WorkerHandle) -> None:
+def test_a_failed_start_is_reported_with_the_text_of_the_worker(member: WorkerHandle) -> None:
     member.ready = False
     member.failed = Failed(4, 'cannot import "shop"', "Traceback …")
 
@@ -144,7 +144,7 @@ def test_a_failed_start_is_told_in_the_words_of_the_worker(member: WorkerHandle)
     )
 
 
-def test_a_failure_later_on_is_told_in_the_words_of_the_worker(member: WorkerHandle) -> None:
+def test_a_later_failure_is_reported_with_the_text_of_the_worker(member: WorkerHandle) -> None:
     member.failed = Failed(71, "unexpected KeyError", "Traceback …")
 
     record = death(member, Exit(71), NOW)
@@ -154,7 +154,7 @@ def test_a_failure_later_on_is_told_in_the_words_of_the_worker(member: WorkerHan
     assert record.block == "Traceback …"
 
 
-def test_who_was_told_to_leave_is_told_in_a_line(member: WorkerHandle) -> None:
+def test_the_exit_of_a_retired_worker_is_one_line(member: WorkerHandle) -> None:
     member.leaving = True
     member.row.words[REQUESTS] = 1
 
@@ -163,7 +163,7 @@ def test_who_was_told_to_leave_is_told_in_a_line(member: WorkerHandle) -> None:
     )
 
 
-def test_who_left_of_its_own_accord_is_told_in_a_line(member: WorkerHandle) -> None:
+def test_the_exit_of_a_worker_without_an_order_is_one_line(member: WorkerHandle) -> None:
     record = death(member, Exit(0), NOW)
 
     assert record.level is Level.INFO
@@ -171,7 +171,7 @@ def test_who_left_of_its_own_accord_is_told_in_a_line(member: WorkerHandle) -> N
     assert "0 requests served" in record.text
 
 
-def test_an_exit_before_ready_is_told_as_that(member: WorkerHandle) -> None:
+def test_an_exit_before_ready_is_reported_as_such(member: WorkerHandle) -> None:
     member.ready = False
 
     record = death(member, Exit(0), NOW)

@@ -39,7 +39,7 @@ def test_a_child_that_raises_says_so_and_exits_with_71():
     assert run(source) == ["71"]
 
 
-def test_a_death_by_a_signal_is_told_by_its_name():
+def test_a_death_by_a_signal_is_described_by_its_name():
     assert run("print(wait_for(fork(lambda: os.kill(os.getpid(), 9) or 0, ()))[0])") == ["SIGKILL"]
 
 
@@ -88,7 +88,7 @@ print(signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGUSR1})
     assert run(source) == ["set()", "True", "-1", "True"]
 
 
-def test_a_signal_to_a_child_is_not_heard_by_its_parent():
+def test_a_signal_to_a_child_does_not_reach_its_parent():
     source = """
 reader, writer = os.pipe()
 os.set_blocking(reader, False)

@@ -99,7 +99,7 @@ class Scene:
 # ── boot ──
 
 
-def test_all_workers_are_asked_for_at_once():
+def test_all_workers_are_spawned_at_once():
     assert [(one.ticket, one.slot, one.generation) for one in Scene(2).spawns] == [(1, 1, 1), (2, 2, 1)]
 
 
@@ -122,7 +122,7 @@ def test_the_first_ready_worker_makes_a_server():
         (9, ExitCode.APP_START),
     ],
 )
-def test_the_first_exit_before_anybody_was_ready_ends_the_server(exit_code: int, expected: int) -> None:
+def test_the_first_exit_before_any_ready_ends_the_server(exit_code: int, expected: int) -> None:
     scene = Scene(2)
     first, second = scene.fork(), scene.fork()
 
@@ -144,7 +144,7 @@ def test_signals_get_three_tries_at_the_first_boot():
     assert "SIGSEGV" in halt.reason
 
 
-def test_once_somebody_was_ready_a_failed_boot_only_slows_down():
+def test_after_a_first_ready_a_failed_boot_only_delays_the_slot():
     scene = Scene(2)
     scene.boot()
 
@@ -271,7 +271,7 @@ def test_a_fork_that_fails_at_the_first_boot_does_not_end_the_server():
 # ── what is told in another order ──
 
 
-def test_an_exit_that_is_told_before_its_pid_counts():
+def test_an_exit_that_arrives_before_its_pid_counts():
     scene = Scene(2)
     scene.boot()
 
@@ -281,7 +281,7 @@ def test_an_exit_that_is_told_before_its_pid_counts():
     assert "worker 2 failed once, next try in 0.25 s" in notes(decisions)
 
 
-def test_ready_that_is_told_before_its_pid_counts():
+def test_a_ready_that_arrives_before_its_pid_counts():
     scene = Scene(1)
 
     assert scene.ready(500) == []
@@ -318,7 +318,7 @@ def test_a_worker_that_is_spawned_after_a_forced_stop_is_killed_at_once():
     assert scene.roster.spawned(wanted.ticket, 500, scene.now) == [Kill(500, Reason.FORCED)]
 
 
-def test_a_ticket_that_nobody_gave_means_nothing():
+def test_an_unknown_ticket_is_ignored():
     scene = Scene(1)
     scene.boot()
 
@@ -369,7 +369,7 @@ def test_a_worker_that_even_sigkill_does_not_end_is_left_behind():
 # ── standing ──
 
 
-def test_degraded_outage_and_recovery_are_told():
+def test_degraded_outage_and_recovery_are_reported():
     scene = Scene(2)
     first, second = scene.boot_all()
 
@@ -424,7 +424,7 @@ def test_a_graceful_stop_shares_the_queue_among_the_ready_and_interrupts_the_res
     assert "graceful stop of 3 workers" in notes(decisions)
 
 
-def test_a_worker_that_was_told_to_leave_from_outside_has_a_successor_at_once():
+def test_a_worker_that_retires_by_a_signal_from_outside_is_replaced_at_once():
     scene = Scene(1)
     first = scene.boot()
 
@@ -474,7 +474,7 @@ def test_each_further_stop_is_more_urgent():
     assert scene.stop() == []
 
 
-def test_who_does_not_leave_in_time_is_killed_and_the_exit_is_clean():
+def test_a_worker_that_does_not_exit_in_time_is_killed_and_the_exit_is_clean():
     scene = Scene(1)
     pid = scene.boot()
     scene.stop()
@@ -485,7 +485,7 @@ def test_who_does_not_leave_in_time_is_killed_and_the_exit_is_clean():
     assert scene.exited(pid, Exit(None, 9)) == [Halt(0, "")]
 
 
-def test_nobody_is_replaced_during_a_stop():
+def test_no_worker_is_replaced_during_a_stop():
     scene = Scene(2)
     first, second = scene.boot_all()
     scene.stop()
@@ -506,7 +506,7 @@ def test_a_master_that_cannot_go_on_ends_with_its_code():
 # ── reload ──
 
 
-def test_a_reload_begins_with_one_worker_and_retires_nobody_before_it_is_ready():
+def test_a_reload_begins_with_one_worker_and_retires_none_before_it_is_ready():
     scene = Scene(2)
     old = scene.boot_all()
 
@@ -610,7 +610,7 @@ def test_settings_that_are_refused_end_the_reload():
     assert scene.roster.roll is Roll.IDLE
 
 
-def test_who_dies_while_the_canary_boots_is_replaced_by_the_old_generation():
+def test_a_worker_that_dies_while_the_canary_boots_is_replaced_by_the_old_generation():
     scene = Scene(2)
     first, _ = scene.boot_all()
     scene.reload()
@@ -620,7 +620,7 @@ def test_who_dies_while_the_canary_boots_is_replaced_by_the_old_generation():
     assert spawn.generation == 1
 
 
-def test_who_dies_after_the_canary_is_ready_is_replaced_by_the_new_generation():
+def test_a_worker_that_dies_after_the_canary_is_ready_is_replaced_by_the_new_generation():
     scene = Scene(3)
     *_, third = scene.boot_all()
     scene.reload(3)
@@ -630,7 +630,7 @@ def test_who_dies_after_the_canary_is_ready_is_replaced_by_the_new_generation():
     assert (spawn.slot, spawn.generation) == (3, 2)
 
 
-def test_who_still_boots_of_the_old_generation_is_ended_when_the_canary_is_ready():
+def test_a_booting_worker_of_the_old_generation_is_ended_when_the_canary_is_ready():
     scene = Scene(2)
     first, _ = scene.boot_all()
     scene.reload()
@@ -652,7 +652,7 @@ def test_a_canary_waits_until_there_is_room_for_it():
     assert [spawn.generation for spawn in only(Spawn, scene.exited(stuck, Exit(None, 9)))] == [2]
 
 
-def test_a_failure_in_a_slot_that_is_no_more_counts_for_nobody():
+def test_a_failure_in_a_removed_slot_delays_no_other():
     scene = Scene(3)
     scene.boot()
     scene.boot()
@@ -666,7 +666,7 @@ def test_a_failure_in_a_slot_that_is_no_more_counts_for_nobody():
     assert scene.roster.next_deadline() > scene.now + 1.0
 
 
-def test_a_reload_may_ask_for_more_workers():
+def test_a_reload_may_raise_the_number_of_workers():
     scene = Scene(1)
     (old,) = scene.boot_all()
     scene.reload(3)
@@ -679,7 +679,7 @@ def test_a_reload_may_ask_for_more_workers():
     assert scene.roster.roll is Roll.IDLE
 
 
-def test_a_reload_may_ask_for_fewer_workers():
+def test_a_reload_may_lower_the_number_of_workers():
     scene = Scene(4)
     old = scene.boot_all()
     scene.reload(2)

@@ -28,7 +28,7 @@ print([number.name for number in queue.take()], queue.take())
     assert run(source) == ["['SIGHUP', 'SIGTERM', 'SIGTERM'] []"]
 
 
-def test_a_signal_wakes_who_waits():
+def test_a_signal_wakes_a_waiting_loop():
     source = """
 poll = select.poll()
 poll.register(queue.fileno(), select.POLLIN)
@@ -52,7 +52,7 @@ print(len(taken), taken[-1].name)
     assert run(source) == ["5001 SIGTERM"]
 
 
-def test_a_signal_that_was_blocked_when_we_started_is_heard():
+def test_a_signal_that_was_blocked_at_start_is_received():
     source = """
 signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
 queue.install()

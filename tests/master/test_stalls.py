@@ -24,7 +24,7 @@ def make_row(state: WorkerState = WorkerState.READY, busy_since: int = 0, tick: 
     return row
 
 
-def test_a_busy_worker_is_judged_by_its_request():
+def test_a_busy_worker_stalls_by_the_age_of_its_request():
     watch = StallWatch(START)
 
     assert watch.stalled_for(make_row(busy_since=START), START + 3 * SECOND) == 3 * SECOND
@@ -46,7 +46,7 @@ def test_progress_before_the_call_is_not_progress_of_the_call():
     assert StallWatch(START).stalled_for(row, START + 3 * SECOND) == 3 * SECOND
 
 
-def test_a_worker_whose_loop_turns_beside_its_calls_is_judged_by_the_loop():
+def test_a_worker_whose_loop_turns_beside_its_calls_stalls_by_the_loop():
     watch = StallWatch(START)
     now = START + 100 * SECOND
 
@@ -64,11 +64,11 @@ def test_an_idle_worker_owes_nothing_before_its_next_tick():
 
 
 @pytest.mark.parametrize("state", [WorkerState.EMPTY, WorkerState.BOOTING, WorkerState.STOPPING])
-def test_who_boots_or_stops_is_not_judged(state: WorkerState) -> None:
+def test_a_worker_that_boots_or_stops_does_not_stall(state: WorkerState) -> None:
     assert StallWatch(START).stalled_for(make_row(state), START + 1000 * SECOND) == 0
 
 
-def test_a_draining_worker_is_judged():
+def test_a_draining_worker_can_stall():
     row = make_row(WorkerState.DRAINING, busy_since=START)
 
     assert StallWatch(START).stalled_for(row, START + SECOND) == SECOND
@@ -78,7 +78,7 @@ def test_a_row_from_the_future_is_no_stall():
     assert StallWatch(START).stalled_for(make_row(tick=2**63), START) == 0
 
 
-def test_a_pause_of_the_master_is_charged_to_nobody():
+def test_a_pause_of_the_master_is_not_charged_to_workers():
     watch = StallWatch(START)
     row = make_row(busy_since=START)
     resumed = START + 61 * SECOND

@@ -47,7 +47,7 @@ def make_pair(kind: str, listener: socket.socket) -> tuple[socket.socket, socket
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_what_a_reader_takes_is_told(kind: str, listener: socket.socket):
+def test_bytes_not_read_by_the_peer_are_counted(kind: str, listener: socket.socket):
     writer, reader = make_pair(kind, listener)
     with writer, reader:
         assert count_untaken(writer.fileno()) == 0
@@ -61,14 +61,14 @@ def test_what_a_reader_takes_is_told(kind: str, listener: socket.socket):
             reader.recv(4096)
 
 
-def test_of_what_is_no_socket_nothing_is_told():
+def test_a_descriptor_that_is_no_socket_is_unknown():
     with open(os.devnull, "rb") as null:
         assert count_untaken(null.fileno()) == 0
     assert count_untaken(-1) == 0
 
 
 @on_linux
-def test_a_request_has_waited_since_it_came_in_though_nobody_had_accepted_it(listener: socket.socket):
+def test_a_request_waits_from_its_arrival_and_not_from_its_accept(listener: socket.socket):
     with socket.create_connection(listener.getsockname()) as client:
         client.sendall(b"GET")
         before = time.monotonic_ns()
@@ -93,14 +93,14 @@ def test_bytes_end_the_silence(listener: socket.socket):
         assert now < long or time.monotonic_ns() - began > ENOUGH
 
 
-def test_of_a_unix_socket_nothing_is_told():
+def test_a_unix_socket_is_unknown():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b"x")
         assert silent_for(ours) == 0
 
 
-def test_of_a_closed_socket_nothing_is_told(listener: socket.socket):
+def test_a_closed_socket_is_unknown(listener: socket.socket):
     client = socket.create_connection(listener.getsockname())
     client.close()
 

@@ -85,7 +85,7 @@ def test_a_listener_is_non_blocking_and_not_inherited_by_programs(opened: ExitSt
             listener.socket.accept()
 
 
-def test_accepted_connections_have_nodelay_and_reuseaddr_without_being_told(opened: ExitStack) -> None:
+def test_accepted_connections_inherit_nodelay_and_reuseaddr(opened: ExitStack) -> None:
     [listener] = bind(opened, "127.0.0.1:0")
     listener.listen(10)
     with connect(listener):
@@ -95,14 +95,14 @@ def test_accepted_connections_have_nodelay_and_reuseaddr_without_being_told(open
             assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
 
 
-def test_the_url_tells_the_real_port(opened: ExitStack) -> None:
+def test_the_url_has_the_real_port(opened: ExitStack) -> None:
     [listener] = bind(opened, "127.0.0.1:0")
     assert f"http://127.0.0.1:{port_of(listener)}" == listener.url
     assert port_of(listener) != 0
 
 
 @needs_ipv6
-def test_localhost_is_both_families_on_one_port(opened: ExitStack) -> None:
+def test_localhost_is_ipv4_and_ipv6_on_one_port(opened: ExitStack) -> None:
     four, six = bind(opened, "localhost:0")
     assert (four.socket.family, six.socket.family) == (socket.AF_INET, socket.AF_INET6)
     assert port_of(four) == port_of(six)
@@ -110,7 +110,7 @@ def test_localhost_is_both_families_on_one_port(opened: ExitStack) -> None:
 
 
 @needs_ipv6
-def test_no_host_means_every_address_of_both_families(opened: ExitStack) -> None:
+def test_no_host_means_every_address_of_ipv4_and_ipv6(opened: ExitStack) -> None:
     made = bind(opened, ":0")
     assert {"0.0.0.0", "::"} == {listener.socket.getsockname()[0] for listener in made}
     assert len({port_of(listener) for listener in made}) == 1
@@ -133,7 +133,7 @@ def test_an_ipv6_listener_leaves_ipv4_alone(opened: ExitStack) -> None:
             assert attempt < 19
 
 
-def test_a_family_that_this_machine_has_not_is_left_out(
+def test_an_address_family_without_support_is_left_out(
     opened: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 192.0.2.1 (RFC 5737) is on no interface, as ::1 is where IPv6 is switched off.
@@ -145,7 +145,7 @@ def test_a_family_that_this_machine_has_not_is_left_out(
     assert "no interface of this machine has this address" in refusal("localhost:0")
 
 
-def test_a_free_port_that_is_taken_in_the_other_family_is_asked_for_anew(
+def test_a_free_port_that_is_taken_in_the_other_address_family_is_drawn_again(
     opened: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = listeners._bind_targets, []
@@ -190,7 +190,7 @@ def test_another_appserve_that_is_bound_and_does_not_listen_yet_makes_the_port_b
     assert "address already in use" in refusal(f"127.0.0.1:{port_of(first)}")
 
 
-def test_a_rival_that_binds_like_everybody_is_refused_before_we_listen(opened: ExitStack) -> None:
+def test_a_second_server_that_binds_with_reuseaddr_is_refused_before_we_listen(opened: ExitStack) -> None:
     [listener] = bind(opened, "127.0.0.1:0")
     with closing(socket.socket()) as rival:
         rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -198,7 +198,7 @@ def test_a_rival_that_binds_like_everybody_is_refused_before_we_listen(opened: E
             rival.bind(("127.0.0.1", port_of(listener)))
 
 
-def test_a_race_of_two_starts_that_bind_could_not_see_is_told_by_listen(opened: ExitStack) -> None:
+def test_a_race_of_two_starts_that_bind_cannot_detect_is_reported_by_listen(opened: ExitStack) -> None:
     [one] = bind(opened, "127.0.0.1:0")
     one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the other comes between two calls
     [other] = bind(opened, f"127.0.0.1:{port_of(one)}")
@@ -245,12 +245,12 @@ def test_an_address_within_another_of_the_same_command_is_named(opened: ExitStac
     assert f"by --bind 0.0.0.0:{port} of this command" in refusal(f"0.0.0.0:{port}", f"127.0.0.1:{port}")
 
 
-def test_an_unknown_host_is_told() -> None:
+def test_an_unknown_host_is_an_error() -> None:
     assert 'unknown host "nosuchhost.invalid"' in refusal("nosuchhost.invalid:8000")
     assert "unknown host" in refusal(f"{'a' * 64}.example:8000")  # IDNA refuses the label with a UnicodeError
 
 
-def test_an_address_of_another_machine_is_told() -> None:
+def test_an_address_of_another_machine_is_an_error() -> None:
     assert refusal("192.0.2.1:8000") == (
         "cannot listen on 192.0.2.1:8000: no interface of this machine has this address"
         " (0.0.0.0 means all of them)"
@@ -262,7 +262,7 @@ def test_a_text_that_is_no_address_is_a_bind_error_too() -> None:
 
 
 @needs_root
-def test_a_port_that_needs_root_is_told() -> None:
+def test_a_port_that_needs_root_is_an_error() -> None:
     privileged_below = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     if privileged_below.exists() and int(privileged_below.read_text()) < 2:
         pytest.skip("every port is free for everybody here")
@@ -428,14 +428,14 @@ def test_a_path_that_is_named_twice_is_bound_once(opened: ExitStack, tmp_path: P
     assert len(bind(opened, f"unix:{tmp_path}/s", f"unix:{tmp_path}/../{tmp_path.name}/s")) == 1
 
 
-def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_too_long_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / ("s" * 108)
     assert (
         f"cannot listen on unix:{path}: the path is {len(str(path))} bytes long, 107 are allowed"
     ) == refusal(f"unix:{path}")
 
 
-def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     assert (
         f"cannot listen on unix:{tmp_path}/no/s: the directory {tmp_path}/no does not exist (create it first)"
     ) == refusal(f"unix:{tmp_path}/no/s")
@@ -444,7 +444,7 @@ def test_a_missing_directory_is_told(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_directory_without_write_permission_is_an_error(tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o755)
 
     def as_nobody() -> str:

@@ -48,7 +48,7 @@ def test_nothing_ready_gives_an_empty_list(poller: Poller, pair: Pair) -> None:
     assert poller.wait(0) == []
 
 
-def test_what_can_be_read_is_told_until_it_is_read(poller: Poller, pair: Pair) -> None:
+def test_readable_is_reported_until_it_is_read(poller: Poller, pair: Pair) -> None:
     ours, client = pair
     poller.add(ours.fileno())
     client.send(b"hello")
@@ -58,7 +58,7 @@ def test_what_can_be_read_is_told_until_it_is_read(poller: Poller, pair: Pair) -
     assert poller.wait(0) == []
 
 
-def test_what_is_watched_once_is_told_once_whatever_else_happens(poller: Poller, pair: Pair) -> None:
+def test_a_one_shot_watch_is_reported_once_whatever_else_happens(poller: Poller, pair: Pair) -> None:
     ours, client = pair
     poller.hang_bell()
     poller.add_once(ours.fileno())
@@ -89,7 +89,9 @@ def test_one_that_was_removed_can_be_watched_once_again(poller: Poller, pair: Pa
     assert told(poller, 5) == [(ours.fileno(), READ | WRITE)]
 
 
-def test_what_another_thread_asks_for_is_told_to_the_one_that_waits(poller: Poller, pair: Pair) -> None:
+def test_a_watch_armed_by_another_thread_is_reported_to_the_waiting_thread(
+    poller: Poller, pair: Pair
+) -> None:
     ours, client = pair
     poller.hang_bell()
     poller.add_once(ours.fileno())
@@ -122,7 +124,7 @@ def test_a_ring_of_another_thread_ends_the_wait_and_no_later_one(poller: Poller)
     assert poller.wait(0) == []
 
 
-def test_one_that_another_thread_has_closed_is_not_told_of(poller: Poller, pair: Pair) -> None:
+def test_a_descriptor_closed_by_another_thread_is_not_reported(poller: Poller, pair: Pair) -> None:
     ours, client = pair
     poller.hang_bell()
     poller.add_once(ours.fileno())
@@ -156,7 +158,7 @@ def test_a_half_closed_connection_can_be_read_and_is_not_gone(poller: Poller, pa
     assert ours.recv(1) == b""
 
 
-def test_writing_is_told_only_when_asked_for(poller: Poller, pair: Pair) -> None:
+def test_writable_is_reported_only_when_watched(poller: Poller, pair: Pair) -> None:
     ours, _ = pair
     poller.add(ours.fileno())
     assert poller.wait(0) == []
@@ -179,7 +181,7 @@ def test_a_connection_can_be_watched_for_writing_while_its_input_waits(poller: P
     assert [(ours.fileno(), READ)] == poller.wait(5)
 
 
-def test_a_connection_watched_for_nothing_tells_that_it_is_gone_until_it_is_removed(
+def test_a_connection_watched_for_nothing_is_reported_gone_until_it_is_removed(
     poller: Poller, pair: Pair
 ) -> None:
     ours, client = pair
@@ -195,7 +197,7 @@ def test_a_connection_watched_for_nothing_tells_that_it_is_gone_until_it_is_remo
     assert poller.wait(0) == []
 
 
-def test_a_descriptor_is_not_heard_of_after_it_was_removed(poller: Poller, pair: Pair) -> None:
+def test_a_removed_descriptor_is_not_reported(poller: Poller, pair: Pair) -> None:
     ours, client = pair
     poller.add(ours.fileno())
     client.send(b"hello")
@@ -216,7 +218,7 @@ def test_removing_what_is_not_watched_is_no_error(poller: Poller, pair: Pair) ->
     assert poller.wait(0) == []
 
 
-def test_a_listener_is_told_while_a_connection_waits(poller: Poller) -> None:
+def test_a_listener_is_reported_while_a_connection_waits(poller: Poller) -> None:
     [listener] = bind_all(["127.0.0.1:0"])
     listener.listen(10)
     poller.add_listener(listener.fileno())

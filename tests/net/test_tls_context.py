@@ -92,7 +92,7 @@ def test_a_password_that_is_not_needed_does_no_harm():
     make_context(TlsFiles(shop.certfile, shop.keyfile, PASSWORD))
 
 
-def test_an_encrypted_key_without_a_password_is_refused_and_the_terminal_is_not_asked():
+def test_an_encrypted_key_without_a_password_is_refused_without_a_prompt():
     shop = certificates().shop
 
     told = refusal(TlsFiles(shop.certfile, shop.locked_keyfile))
@@ -102,7 +102,7 @@ def test_an_encrypted_key_without_a_password_is_refused_and_the_terminal_is_not_
 
 
 @pytest.mark.parametrize("password", ["open says me", "x" * 2000])
-def test_a_wrong_password_is_told_without_being_shown(password):
+def test_the_error_of_a_wrong_password_does_not_contain_it(password):
     shop = certificates().shop
 
     told = refusal(TlsFiles(shop.certfile, shop.locked_keyfile, password))
@@ -122,7 +122,7 @@ def test_a_key_of_another_certificate_is_refused():
     )
 
 
-def test_a_key_of_another_kind_than_the_certificate_is_refused_in_the_same_words(tmp_path):
+def test_a_key_of_another_type_than_the_certificate_is_the_same_error(tmp_path):
     made = certificates()
     keyfile = str(tmp_path / "rsa.key")
     openssl(tmp_path, "genrsa", "-out", keyfile, "2048")
@@ -179,7 +179,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_setting(tmp_path, setting,
     assert seen in told
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path):
+def test_a_file_without_read_permission_is_an_error(tmp_path):
     shop = certificates().shop
     path = tmp_path / "a.key"
     path.write_bytes(Path(shop.keyfile).read_bytes())
@@ -222,7 +222,7 @@ def test_ciphers_that_are_none_are_refused():
 
 
 @pytest.mark.parametrize("demand", ["optional", "required"])
-def test_certificates_of_clients_need_somebody_who_vouches_for_them(demand):
+def test_client_certificates_need_a_certificate_authority(demand):
     told = refusal(TlsFiles(certificates().shop.both, cert_reqs=demand))
 
     assert told.startswith(f'cert_reqs "{demand}" needs ca_certs')
@@ -237,7 +237,7 @@ def test_nothing_is_said_of_what_is_right():
     assert warnings(made.shop, cert_reqs="required", ca_certs=made.authority) == []
 
 
-def test_dates_that_are_wrong_are_told_and_the_certificate_is_used():
+def test_wrong_dates_are_a_warning_and_the_certificate_is_used():
     made = certificates()
 
     (expired,) = warnings(made.expired)
@@ -247,13 +247,13 @@ def test_dates_that_are_wrong_are_told_and_the_certificate_is_used():
     assert early.startswith(f'certfile "{made.early.both}" is not valid before 2090-01-01')
 
 
-def test_ciphers_that_nobody_can_use_are_told():
+def test_ciphers_without_effect_are_a_warning():
     (told,) = warnings(certificates().shop, ciphers="ECDHE+AESGCM", version="1.3")
 
     assert "ciphers has no effect" in told
 
 
-def test_authorities_that_nobody_asks_for_are_told():
+def test_unused_certificate_authorities_are_a_warning():
     (told,) = warnings(certificates().shop, ca_certs=certificates().authority)
 
     assert "ca_certs has no effect" in told

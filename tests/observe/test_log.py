@@ -174,7 +174,7 @@ def test_lost_lines_are_reported_as_a_line_of_the_log(pipe: Pipe) -> None:
     )
 
 
-def test_last_words_wait_for_their_reader(pipe: Pipe) -> None:
+def test_the_last_lines_before_an_exit_wait_for_their_reader(pipe: Pipe) -> None:
     log = Log(pipe[1])
     log.critical("the end")
     assert log.drain(1)
@@ -224,7 +224,7 @@ def test_lines_of_several_threads_are_whole_and_each_comes_once(
     assert sorted(lines) == sorted(f"{name}-{number} " + name * 700 for name in "abc" for number in range(5))
 
 
-def test_a_child_can_speak_that_was_forked_while_another_thread_spoke(pipe: Pipe) -> None:
+def test_a_child_forked_while_another_thread_logged_can_log(pipe: Pipe) -> None:
     log = Log(pipe[1])
     log.info("one")
     with log._lock:  # another thread's, that is

@@ -159,7 +159,7 @@ def test_a_dropped_field_is_logged_by_its_name_and_not_more_than_once_a_minute(s
     ]
 
 
-def test_what_is_met_once_is_logged_once(scene: Scene):
+def test_an_oddity_is_logged_once(scene: Scene):
     oddities = Oddities(own_transfer_encoding=True, websocket_offered=True)
     for _ in range(2):
         scene.refusals.report(oddities)

@@ -37,7 +37,7 @@ def test_the_layout_is_a_header_the_retired_row_and_a_row_for_each_worker() -> N
     assert memory[start + 96 * 8 :][:7] == b"GET /a\0"
 
 
-def test_no_two_words_of_a_row_are_the_same_and_all_lie_before_the_text() -> None:
+def test_no_two_words_of_a_row_overlap_and_all_precede_the_text() -> None:
     names = [name for name in vars(scoreboard) if name.isupper() and not name.startswith("_")]
     sizes = {"ROW_WORDS", "ROW_SIZE", "LATENCY_BUCKETS", "REFUSAL_CAUSES", "TEXT_SIZE"}
     words = [getattr(scoreboard, name) for name in names if name not in sizes]

@@ -32,7 +32,7 @@ def test_the_descriptor_is_not_inherited_by_programs(portable: bool) -> None:
 
 @needs_memfd
 @pytest.mark.parametrize("size", [0, 4096, 16384])
-def test_nobody_can_cut_or_grow_the_memory_under_its_readers(size: int) -> None:
+def test_no_process_can_shrink_or_grow_the_memory_under_its_readers(size: int) -> None:
     fd, memory = make_shared(8192, "test")
     with pytest.raises(PermissionError):
         os.ftruncate(fd, size)

@@ -31,7 +31,7 @@ signal.pause()
 
 
 @on_linux
-def test_a_child_is_told_when_its_parent_is_killed() -> None:
+def test_a_child_gets_a_signal_when_its_parent_is_killed() -> None:
     reader, writer = os.pipe()
     with subprocess.Popen(
         [sys.executable, "-c", _FAMILY, str(writer)], pass_fds=[writer], stdout=subprocess.PIPE

@@ -65,7 +65,7 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
     one.close()
 
 
-def test_nobody_comes_in_before_the_listeners_listen(hall: Hall):
+def test_nothing_is_accepted_before_the_listeners_listen(hall: Hall):
     hall.come()
     assert hall.knocks() == []
 
@@ -73,7 +73,7 @@ def test_nobody_comes_in_before_the_listeners_listen(hall: Hall):
     assert hall.knocks() == [hall.listener.fileno()]
 
 
-def test_each_knock_lets_one_in(hall: Hall):
+def test_each_readable_event_accepts_one(hall: Hall):
     hall.acceptor.resume(PauseReason.EARLY)
     for _ in range(2):
         hall.come()
@@ -88,7 +88,7 @@ def test_each_knock_lets_one_in(hall: Hall):
     assert len(hall.inside) == 2, "a sibling was quicker, or it was no listener at all"
 
 
-def test_it_is_open_when_nothing_bars_it(hall: Hall):
+def test_it_accepts_when_nothing_pauses_it(hall: Hall):
     hall.come()
     hall.acceptor.pause(PauseReason.CROWDED)
     hall.acceptor.pause(PauseReason.NO_THREAD)
@@ -132,7 +132,7 @@ def fail_to_accept(hall: Hall, monkeypatch: pytest.MonkeyPatch, failure: int | E
     monkeypatch.undo()
 
 
-def test_without_descriptors_it_is_barred_until_one_may_be_free(hall: Hall, monkeypatch: pytest.MonkeyPatch):
+def test_without_descriptors_it_pauses_until_one_may_be_free(hall: Hall, monkeypatch: pytest.MonkeyPatch):
     hall.acceptor.resume(PauseReason.EARLY)
     hall.come()
     for _ in range(3):
@@ -148,7 +148,7 @@ def test_without_descriptors_it_is_barred_until_one_may_be_free(hall: Hall, monk
     assert hall.log.count("cannot accept connections: no (see the limit of open files)") == 1
 
 
-def test_who_left_before_he_was_accepted_bars_nothing(hall: Hall, monkeypatch: pytest.MonkeyPatch):
+def test_a_client_that_left_before_the_accept_pauses_nothing(hall: Hall, monkeypatch: pytest.MonkeyPatch):
     hall.acceptor.resume(PauseReason.EARLY)
     hall.come()
     fail_to_accept(hall, monkeypatch, errno.ECONNABORTED)
@@ -157,7 +157,7 @@ def test_who_left_before_he_was_accepted_bars_nothing(hall: Hall, monkeypatch: p
     assert hall.log == ""
 
 
-def test_who_cannot_be_admitted_is_closed(hall: Hall):
+def test_a_connection_that_cannot_be_opened_is_closed(hall: Hall):
     hall.acceptor.resume(PauseReason.EARLY)
     client = hall.come()
     hall.refusal = OSError(errno.ENOTCONN, "gone")
@@ -166,7 +166,7 @@ def test_who_cannot_be_admitted_is_closed(hall: Hall):
     assert client.recv(1) == b""
 
 
-def test_when_it_is_closed_those_who_wait_stay_in_the_queue(hall: Hall):
+def test_when_it_is_closed_waiting_connections_stay_in_the_queue(hall: Hall):
     hall.acceptor.resume(PauseReason.EARLY)
     sibling = hall.listener.socket.dup()
     for _ in range(5):
@@ -185,7 +185,7 @@ def test_when_it_is_closed_those_who_wait_stay_in_the_queue(hall: Hall):
         hall.come()
 
 
-def test_it_is_closed_only_when_nobody_waits(hall: Hall):
+def test_it_is_closed_only_when_the_queue_is_empty(hall: Hall):
     hall.acceptor.resume(PauseReason.EARLY)
     hall.come()
     hall.acceptor.close_if_empty()
@@ -198,7 +198,7 @@ def test_it_is_closed_only_when_nobody_waits(hall: Hall):
     assert len(hall.inside) == 1
 
 
-def test_who_waits_at_listeners_that_do_not_listen_yet_is_not_waited_for(hall: Hall):
+def test_closing_before_the_listeners_listen_does_not_wait_for_the_queue(hall: Hall):
     hall.come()
     hall.acceptor.close_if_empty()
 
@@ -207,7 +207,7 @@ def test_who_waits_at_listeners_that_do_not_listen_yet_is_not_waited_for(hall: H
 
 
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EPERM])
-def test_a_connection_that_failed_bars_nothing_and_costs_no_other(
+def test_a_connection_that_failed_pauses_nothing_and_costs_no_other(
     hall: Hall, monkeypatch: pytest.MonkeyPatch, code: int
 ):
     hall.acceptor.resume(PauseReason.EARLY)

@@ -241,7 +241,7 @@ def test_a_worker_class_that_cannot_serve_the_application_says_what_to_write(tar
         ("asynchronous_generator", ["asynchronous generator"]),
     ],
 )
-def test_what_is_no_application_is_told_with_what_to_do(attribute, words):
+def test_the_error_of_what_is_no_application_says_what_to_do(attribute, words):
     error = refusal(f"neither:{attribute}")
 
     assert error.exit_code == ExitCode.APP_IMPORT
@@ -249,13 +249,13 @@ def test_what_is_no_application_is_told_with_what_to_do(attribute, words):
     assert [word for word in words if word not in error.message] == []
 
 
-def test_a_factory_that_returns_nothing_is_told():
+def test_a_factory_that_returns_nothing_is_an_error():
     error = refusal("factories:forgets()")
 
     assert 'cannot serve "factories:forgets()": it is None; does the factory return' in error.message
 
 
-def test_a_factory_that_needs_arguments_is_told_how_to_give_them():
+def test_the_error_of_a_factory_that_needs_arguments_says_how_to_give_them():
     error = refusal("factories:needs", factory=True)
 
     assert error.exit_code == ExitCode.APP_IMPORT
@@ -270,7 +270,7 @@ def test_a_factory_cannot_be_a_coroutine_function(recwarn):
     assert [str(one.message) for one in recwarn] == []
 
 
-def test_a_factory_that_cannot_be_called_is_told():
+def test_a_factory_that_cannot_be_called_is_an_error():
     assert 'cannot call "neither:number()": it is of type int' in refusal("neither:number()").message
 
 

@@ -100,7 +100,7 @@ def test_the_scope_has_the_addresses_of_both_ends(server: Server) -> None:
     assert shown["scheme"] == "http"
 
 
-def test_the_loop_is_the_one_that_was_asked_for(start: Start, request: pytest.FixtureRequest) -> None:
+def test_the_loop_is_the_configured_one(start: Start, request: pytest.FixtureRequest) -> None:
     shown = json.loads(start().get("/scope").body)
 
     assert shown["loop"] == request.node.callspec.params["start"]
@@ -371,7 +371,7 @@ def test_term_finishes_what_is_there_and_ends_the_rest(start: Start) -> None:
         client.close()
 
 
-def test_streams_are_told_and_can_end_in_good_order(start: Start) -> None:
+def test_streams_get_a_disconnect_and_can_end_in_good_order(start: Start) -> None:
     server = start("--graceful-timeout", "4")
     client = server.send(GET.format("/drip").encode())
     await_fact(lambda: "drips" in server.access_log, "the stream has begun")
@@ -452,7 +452,7 @@ def test_a_child_of_the_application_does_not_hold_tls_connections_open(start: St
         assert below.recv(1) == b"", "not only TLS has ended"
 
 
-def test_a_child_that_comes_back_out_of_the_application_answers_nobody(start: Start) -> None:
+def test_a_child_that_returns_from_the_application_sends_no_response(start: Start) -> None:
     server = start()
     with server.send(GET.format("/split").encode()) as client:
         await_fact(lambda: notes(server) == ["the child is gone"], "the child has ended")

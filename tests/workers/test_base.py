@@ -87,7 +87,7 @@ def test_the_application_is_imported_from_its_folder(tmp_path: Path) -> None:
     assert read_facts(tmp_path) == ["worker_app:app", "wsgi", str(tmp_path)]
 
 
-def test_an_import_that_fails_is_told_to_the_master(tmp_path: Path) -> None:
+def test_an_import_that_fails_is_sent_to_the_master(tmp_path: Path) -> None:
     outcome = live(tmp_path, nothing, "1 / 0\n")
 
     assert outcome.code == 4
@@ -128,7 +128,7 @@ def test_whatever_comes_out_of_a_loop_is_ours_and_exit_71(tmp_path: Path, error:
     assert "in serve" in outcome.failed.text
 
 
-def test_without_a_master_to_tell_it_is_logged(tmp_path: Path) -> None:
+def test_without_a_master_it_is_logged(tmp_path: Path) -> None:
     def serve(application: Application, context: WorkerContext) -> int:
         context.channel.close()
         raise ZeroDivisionError

@@ -100,7 +100,7 @@ def test_sending_to_the_dead_is_refused_and_harmless(pair: Pair) -> None:
     assert not ours.send_before_leaving(Failed(4, "", ""), timeouts=30.0)
 
 
-def test_who_does_not_read_blocks_nobody(pair: Pair) -> None:
+def test_a_peer_that_does_not_read_blocks_no_sender(pair: Pair) -> None:
     ours, theirs = pair
     failed = Failed(1, "", "x" * 10_000)
     sent = 0

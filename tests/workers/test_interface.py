@@ -43,7 +43,7 @@ def shapes(name: str) -> types.ModuleType:
         ("anything", "it takes any arguments and is not a coroutine function; see --interface"),
     ],
 )
-def test_a_wsgi_application_is_told_in_every_shape(attribute, reason):
+def test_a_wsgi_application_is_detected_in_every_shape(attribute, reason):
     verdict = detect_interface(getattr(shapes("wsgi_apps"), attribute), attribute)
 
     assert ("wsgi", reason) == (verdict.interface, verdict.reason)
@@ -68,7 +68,7 @@ def test_a_wsgi_application_is_told_in_every_shape(attribute, reason):
         ("partial_of_instance", "it is a coroutine function"),
     ],
 )
-def test_an_asgi_application_is_told_in_every_shape(attribute, reason):
+def test_an_asgi_application_is_detected_in_every_shape(attribute, reason):
     verdict = detect_interface(getattr(shapes("asgi_apps"), attribute), attribute)
 
     assert ("asgi", reason) == (verdict.interface, verdict.reason)
@@ -100,7 +100,7 @@ def test_a_callable_whose_signature_cannot_be_read_is_taken_for_wsgi():
     assert detect_interface(type("Odd", (), {"__call__": {}.update})(), "x").interface == "wsgi"
 
 
-def test_a_proxy_with_nothing_behind_it_is_judged_as_it_stands():
+def test_a_proxy_object_with_no_target_is_inspected_itself():
     class Proxy:
         @property
         def __wrapped__(self) -> Any:
@@ -161,10 +161,10 @@ def wsgi_behind_asgiref() -> Any:
 
 
 @pytest.mark.parametrize("make", [flask, flask_behind_a_proxy_fix, django_wsgi])
-def test_a_wsgi_framework_is_told(make: Callable[[], Any]):
+def test_a_wsgi_framework_is_detected(make: Callable[[], Any]):
     assert detect_interface(make(), "x").interface == "wsgi"
 
 
 @pytest.mark.parametrize("make", [django_asgi, starlette, starlette_endpoint, fastapi, wsgi_behind_asgiref])
-def test_an_asgi_framework_is_told(make: Callable[[], Any]):
+def test_an_asgi_framework_is_detected(make: Callable[[], Any]):
     assert detect_interface(make(), "x").interface == "asgi"

@@ -194,7 +194,9 @@ async def test_rearming_before_it_is_opened_does_nothing(make_hall: Any, listene
 
 
 @on_each_loop
-async def test_when_it_is_closed_those_who_wait_stay_in_the_queue(make_hall: Any, listener: Listener) -> None:
+async def test_when_it_is_closed_waiting_connections_stay_in_the_queue(
+    make_hall: Any, listener: Listener
+) -> None:
     hall = make_hall()
     await hall.acceptor.open()
     address = listener.socket.getsockname()
@@ -214,7 +216,7 @@ async def test_when_it_is_closed_those_who_wait_stay_in_the_queue(make_hall: Any
 
 
 @on_each_loop
-async def test_it_is_closed_only_when_nobody_waits(make_hall: Any, listener: Listener) -> None:
+async def test_it_is_closed_only_when_the_queue_is_empty(make_hall: Any, listener: Listener) -> None:
     hall = make_hall()
     await hall.acceptor.open()
     client = connect(listener)
@@ -300,7 +302,7 @@ async def test_without_descriptors_the_listener_is_left_alone_for_a_while(
 
 
 @on_each_loop
-async def test_without_descriptors_somebody_is_asked_to_go(make_hall: Any, listener: Listener) -> None:
+async def test_without_descriptors_an_idle_connection_is_evicted(make_hall: Any, listener: Listener) -> None:
     exhausted = Exhausted(listener.socket)
     listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
     hall = make_hall()
@@ -323,7 +325,7 @@ async def test_without_descriptors_somebody_is_asked_to_go(make_hall: Any, liste
 
 
 @on_each_loop
-async def test_without_room_somebody_is_asked_to_go_only_when_another_waits(
+async def test_without_room_a_connection_is_evicted_only_when_another_waits(
     make_hall: Any, listener: Listener
 ) -> None:
     hall = make_hall(room=1)

@@ -152,7 +152,7 @@ def test_the_master_learns_that_nothing_more_is_accepted(case: Case) -> None:
     assert case.master.receive() == [Retiring()]
 
 
-def test_the_death_of_a_sibling_is_told_once(case: Case) -> None:
+def test_the_death_of_a_sibling_is_reported_once(case: Case) -> None:
     assert not case.link.take_sibling_death()
     case.master.send(SiblingDied())
     case.link.on_channel()
@@ -176,7 +176,7 @@ def test_a_term_from_outside_is_an_order_to_retire_and_wakes_the_loop(case: Case
     assert not case.link.orphaned
 
 
-def test_a_term_wakes_the_loop_also_when_somebody_took_the_wakeup_descriptor(case: Case) -> None:
+def test_a_term_wakes_the_loop_also_when_the_application_took_the_wakeup_descriptor(case: Case) -> None:
     """uvloop does."""
     signal.set_wakeup_fd(-1)
 

@@ -122,7 +122,7 @@ def test_it_serves(serve: Serve):
     assert worker.log == ""
 
 
-def test_what_was_answered_is_recorded_before_those_who_were_ready_with_it_are(serve: Serve, gate: Gate):
+def test_a_response_is_recorded_before_the_requests_that_were_ready_with_it(serve: Serve, gate: Gate):
     def tell_at_once() -> None:
         executor.LOOK_UP_AFTER = 0
 
@@ -168,7 +168,7 @@ def test_the_validator_of_the_standard_library_is_satisfied(serve: Serve):
     assert worker.log == ""
 
 
-def test_it_accepts_only_when_it_is_told_that_the_listeners_listen(serve: Serve):
+def test_it_accepts_only_after_the_message_that_the_listeners_listen(serve: Serve):
     worker = serve(listening=False)
     client = worker.connect()
     client.send(GET)
@@ -242,7 +242,7 @@ def test_clients_that_reset_leave_nothing_behind(serve: Serve):
     assert all("refused a request from" in line for line in worker.log.splitlines())
 
 
-def test_a_client_that_resets_between_two_turns_of_its_requests_hurts_nobody(serve: Serve, gate: Gate):
+def test_a_client_that_resets_between_two_of_its_requests_affects_no_other(serve: Serve, gate: Gate):
     class Ending:
         def __iter__(self) -> Iterator[bytes]:
             return iter([b"last"])
@@ -413,7 +413,7 @@ def test_it_makes_room_by_closing_those_that_have_been_idle_longest(serve: Serve
     assert worker.log.count("reached --worker-connections (32); closed 3 idle connections") == 1
 
 
-def test_a_client_that_has_just_come_is_not_closed_before_it_could_ask(serve: Serve):
+def test_a_new_connection_is_not_closed_before_its_first_request_can_arrive(serve: Serve):
     worker = serve(worker_connections=4, prepare=new_clients_are_fresh_for(3600))
     held = [worker.connect() for _ in range(4)]
     worker.await_word(CONNECTIONS, 4)
@@ -617,7 +617,7 @@ def test_without_descriptors_those_that_are_idle_make_room(serve: Serve):
     assert worker.log.count("cannot accept") == 1
 
 
-def test_a_large_body_without_descriptors_is_refused_and_nobody_else(serve: Serve):
+def test_a_large_body_without_descriptors_is_refused_and_no_other_request(serve: Serve):
     worker = serve(files=12)
     large = begin(worker, post(10**6))
     held = [begin(worker, post(1)) for _ in range(19)]
@@ -772,7 +772,7 @@ def leave_to_itself(worker: Worker, gate: Gate, order: str) -> list[Client]:
 
 
 @pytest.mark.parametrize("order", ["orphan", "stop"])
-def test_who_waits_to_be_accepted_is_served_when_all_workers_leave(serve: Serve, gate: Gate, order: str):
+def test_the_queue_is_served_when_all_workers_stop(serve: Serve, gate: Gate, order: str):
     worker = serve(waiting_at(gate), threads=1)
     waiting = leave_to_itself(worker, gate, order)
 
@@ -784,7 +784,7 @@ def test_who_waits_to_be_accepted_is_served_when_all_workers_leave(serve: Serve,
 
 
 @pytest.mark.parametrize("order", ["retire", "term", "quit"])
-def test_who_waits_to_be_accepted_is_left_to_the_siblings(serve: Serve, gate: Gate, order: str):
+def test_the_queue_is_left_to_the_siblings(serve: Serve, gate: Gate, order: str):
     worker = serve(waiting_at(gate), threads=1)
     waiting = leave_to_itself(worker, gate, order)
     served: list[Client] = []
@@ -934,7 +934,7 @@ def test_the_rest_of_a_request_is_waited_for(serve: Serve):
 
 
 @pytest.mark.parametrize("fields", [(), ("Connection: close",)])
-def test_a_request_that_nobody_has_seen_is_answered_and_recorded_at_the_very_end(
+def test_an_unread_request_is_answered_and_recorded_at_the_end(
     serve: Serve, gate: Gate, fields: tuple[str, ...]
 ):
     def hesitate() -> None:
@@ -1032,7 +1032,7 @@ def test_a_process_of_the_application_keeps_no_connection_open(serve: Serve, gat
 
 
 @pytest.mark.parametrize("how", ["exits", "raises", "returns", "returns a generator", "closes"])
-def test_a_process_of_the_application_that_comes_back_serves_nobody(serve: Serve, tmp_path: Path, how: str):
+def test_a_process_of_the_application_that_returns_serves_nothing(serve: Serve, tmp_path: Path, how: str):
     trace = tmp_path / "trace"
 
     class ForksAtItsEnd:

@@ -112,7 +112,7 @@ def test_without_a_number_there_are_eight(serve: Serve, gate: Gate, reached: Gat
 
 
 @pytest.mark.parametrize(("threads", "told"), [(1, b"False"), (2, b"True")])
-def test_the_application_is_told_the_truth(serve: Serve, threads: int, told: bytes):
+def test_thread_names_and_wsgi_multithread_are_right(serve: Serve, threads: int, told: bytes):
     name, multithread = serve(report, threads=threads).ask().body.split()
 
     assert re.fullmatch(rb"appserve-thread-[12]", name)
@@ -120,7 +120,7 @@ def test_the_application_is_told_the_truth(serve: Serve, threads: int, told: byt
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.005, 0.001), (0.02, 0.02)])
-def test_threads_that_compute_let_others_go_on_soon_unless_the_application_has_its_own_mind(
+def test_the_switch_interval_is_short_unless_the_application_sets_it(
     serve: Serve, before: float, after: float
 ):
     def application(environ: Environ, start_response: Any) -> list[bytes]:
@@ -209,7 +209,7 @@ def test_it_works_with_the_poller_that_every_system_has(serve: Serve, gate: Gate
 # ── accepting ──
 
 
-def test_without_a_free_thread_it_accepts_nobody(serve: Serve, gate: Gate, reached: Gate):
+def test_without_a_free_thread_it_accepts_nothing(serve: Serve, gate: Gate, reached: Gate):
     worker = serve(waiting_at(gate, reached), threads=2)
     for _ in range(5):
         worker.ask()
@@ -227,7 +227,7 @@ def test_without_a_free_thread_it_accepts_nobody(serve: Serve, gate: Gate, reach
     assert [client.response().status for client in waiting] == [200, 200]
 
 
-def test_a_thread_that_is_free_opens_the_door_at_once(serve: Serve, gate: Gate, reached: Gate):
+def test_a_free_thread_resumes_accepting_at_once(serve: Serve, gate: Gate, reached: Gate):
     worker = serve(waiting_at(gate, reached), threads=1, sweep=LONG)
     for _ in range(3):
         (waiting,) = begin_to_wait(worker, reached, 1)
@@ -239,7 +239,7 @@ def test_a_thread_that_is_free_opens_the_door_at_once(serve: Serve, gate: Gate, 
         assert late.response().status == 200
 
 
-def test_who_asks_again_and_again_keeps_nobody_outside(serve: Serve, gate: Gate, reached: Gate):
+def test_a_busy_kept_connection_excludes_no_new_one(serve: Serve, gate: Gate, reached: Gate):
     worker = serve(waiting_at(gate, reached), threads=1)
     kept = [worker.connect() for _ in range(3)]
     for client in kept:
@@ -294,7 +294,7 @@ def test_waits_end_while_every_thread_is_busy(serve: Serve, gate: Gate, reached:
 # ── threads that do not come back ──
 
 
-def test_a_request_that_is_stuck_is_told_of_with_its_stack_and_again_when_it_is_over(
+def test_a_stuck_request_is_logged_with_its_stack_and_again_when_it_ends(
     serve: Serve, gate: Gate, reached: Gate
 ):
     worker = serve(waiting_at(gate, reached), threads=2, timeout=0.2)
@@ -350,7 +350,7 @@ def test_each_piece_that_a_thread_hands_over_is_progress(serve: Serve, gate: Gat
     assert running[3] >= sum(without[:3]), "it has been running since before the first stall"
 
 
-def test_a_timeout_of_0_tells_of_nobody(serve: Serve, gate: Gate, reached: Gate):
+def test_a_timeout_of_0_logs_no_slow_request(serve: Serve, gate: Gate, reached: Gate):
     worker = serve(waiting_at(gate, reached), timeout=0)
     begin_to_wait(worker, reached, 1)
     worker.await_sweeps(5)

@@ -107,7 +107,7 @@ def test_a_body_is_complete_when_the_application_is_called(
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", BIG])
-def test_an_application_is_not_told_of_chunks_that_it_need_not_decode(talk_to: TalkTo, body: bytes):
+def test_a_decoded_body_has_a_length_and_no_transfer_encoding(talk_to: TalkTo, body: bytes):
     """RFC 9112 §7.1.3; Bottle decodes a body that is said to be chunked, httpbin refuses it."""
 
     def application(environ: Environ, start_response: Any) -> list[bytes]:
@@ -162,7 +162,7 @@ def test_a_log_cannot_be_broken_by_what_an_application_does_to_its_environ(talk_
 EXPECTING = head("POST / HTTP/1.1", "Host: a", "Content-Length: 5", "Expect: 100-continue")
 
 
-def test_a_body_is_asked_for_when_the_client_waits(talk_to: TalkTo):
+def test_100_continue_is_sent_when_the_client_waits(talk_to: TalkTo):
     talk = talk_to(echo)
     talk.send(EXPECTING)
 
@@ -172,7 +172,7 @@ def test_a_body_is_asked_for_when_the_client_waits(talk_to: TalkTo):
     assert (response.body, response.closes) == (b"hello", False)
 
 
-def test_a_body_that_came_already_is_not_asked_for(talk_to: TalkTo):
+def test_100_continue_is_not_sent_when_the_body_is_here(talk_to: TalkTo):
     talk = talk_to(echo)
     talk.send(EXPECTING + b"h")
     assert talk.receive() == b""
@@ -181,7 +181,7 @@ def test_a_body_that_came_already_is_not_asked_for(talk_to: TalkTo):
     assert talk.responses("POST")[0].body == b"hello"
 
 
-def test_a_body_that_is_not_wanted_is_not_asked_for(talk_to: TalkTo):
+def test_100_continue_is_not_sent_for_a_body_that_is_refused(talk_to: TalkTo):
     talk = talk_to(echo, limits=Limits(body=4))
     talk.send(EXPECTING)
 
@@ -472,7 +472,7 @@ def failing(environ: Environ, start_response: Any) -> list[bytes]:
     raise ValueError("a mistake")
 
 
-def test_an_application_that_raises_is_a_500_and_told(talk_to: TalkTo):
+def test_an_application_that_raises_is_a_500_and_logged(talk_to: TalkTo):
     talk = talk_to(failing)
     for request, method in ((GET, "GET"), (post(b"a"), "POST"), (GET, "GET")):
         response = talk.ask(request, method)
@@ -517,7 +517,7 @@ def half_of(*headers: tuple[str, str]) -> Callable[[Environ, Any], Iterator[byte
 
 
 @pytest.mark.parametrize("headers", [(), (("Content-Length", "8"),)])
-def test_a_response_that_breaks_off_is_cut_so_that_the_client_can_tell(talk_to: TalkTo, headers: Any):
+def test_a_response_that_breaks_off_is_detectable_by_the_client(talk_to: TalkTo, headers: Any):
     talk = talk_to(half_of(*headers))
     talk.send(GET + GET)
     data = talk.receive()
@@ -748,7 +748,7 @@ def test_a_reader_that_leaves_is_forgotten(talk_to: TalkTo):
     assert talk.log.text == ""
 
 
-def test_a_stalled_reader_for_whom_the_application_waits_is_given_up(talk_to: TalkTo):
+def test_a_stalled_reader_that_the_application_waits_for_is_aborted(talk_to: TalkTo):
     quota = Quota(0)
     talk = talk_to(big, small=True, quota=quota, stall=0.01)
 
@@ -824,7 +824,7 @@ def overdue_at(talk: Talk, start: float, seconds: float) -> bool:
     ("sent", "allowed"),
     [(b"", 30), (GET, 75), (b"G", 30), (GET[:-1], 30), (GET + b"GET", 30), (post(b"hello")[:-1], 60)],
 )
-def test_each_wait_has_its_patience(talk_to: TalkTo, sent: bytes, allowed: float):
+def test_each_wait_has_its_timeout(talk_to: TalkTo, sent: bytes, allowed: float):
     talk = talk_to(hello)
     talk.send(sent)
 
@@ -930,7 +930,7 @@ def test_what_came_while_the_application_had_the_thread_is_not_late(
     assert talk.counters.timeouts == 0
 
 
-def test_a_request_nobody_has_seen_is_served_before_an_idle_connection_is_left(talk_to: TalkTo):
+def test_an_unread_request_is_served_before_an_idle_connection_is_closed(talk_to: TalkTo):
     talk = talk_to(hello)
     assert talk.connection.is_idle
     talk.client.sendall(GET)
@@ -961,7 +961,7 @@ def test_the_last_response_says_so(talk_to: TalkTo):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_process_that_the_application_forked_answers_nobody(talk_to: TalkTo):
+def test_a_process_that_the_application_forked_sends_no_response(talk_to: TalkTo):
     pids: list[int] = []
 
     def application(environ: Environ, start_response: Any) -> list[bytes]:

@@ -121,7 +121,7 @@ def test_hints_frame_nothing(talk_to: TalkTo, header: tuple[str, str]):
     assert not talk.connection.lingers
 
 
-def test_a_client_that_left_is_told_as_by_a_write(talk_to: TalkTo):
+def test_after_the_client_left_it_raises_as_a_write_does(talk_to: TalkTo):
     def application(environ: Environ, start_response: Any) -> list[bytes]:
         talk.client.close()
         with pytest.raises(ClientDisconnected):

@@ -202,7 +202,7 @@ def test_repeated_fields_are_one_in_order():
     assert environ["CONTENT_TYPE"] == "a,b"
 
 
-def test_names_with_an_underscore_cannot_speak_for_others():
+def test_names_with_an_underscore_cannot_replace_others():
     environ = get("X-Real-IP: good", "X_Real_IP: bad", "X-Real_IP: bad", "Content_Length: 7")
 
     assert environ["HTTP_X_REAL_IP"] == "good"
@@ -217,7 +217,7 @@ def test_names_with_an_underscore_cannot_speak_for_others():
         ("/run/a.sock", b"", ("localhost", "80", "", "")),
     ],
 )
-def test_addresses_of_other_families(local: object, peer: object, expected: tuple[str, ...]):
+def test_addresses_that_are_not_inet(local: object, peer: object, expected: tuple[str, ...]):
     environ = environ_of("GET / HTTP/1.0", local=local, peer=peer)
 
     assert (

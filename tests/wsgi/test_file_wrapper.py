@@ -210,7 +210,7 @@ def pipe(path: Path) -> Any:
         lambda path: 5,
     ],
 )
-def test_what_only_reading_can_tell_is_left_to_reading(path: Path, make: Callable[[Path], Any]):
+def test_no_part_is_found_of_a_file_that_has_to_be_read(path: Path, make: Callable[[Path], Any]):
     file = make(path)
     before = open_descriptors()
 

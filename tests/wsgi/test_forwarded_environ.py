@@ -133,7 +133,9 @@ def assert_refused(answer: Response) -> None:
         (["X-Forwarded-Prefix: /caf%C3%A9/"], {"SCRIPT_NAME": "/caf\xc3\xa9"}),
     ],
 )
-def test_an_environ_says_what_a_believed_proxy_says(visit: Visit, fields: list[str], changed: dict[str, str]):
+def test_an_environ_has_the_origin_of_a_trusted_proxy(
+    visit: Visit, fields: list[str], changed: dict[str, str]
+):
     talk = visit()
 
     plain = talk.told()
@@ -141,7 +143,7 @@ def test_an_environ_says_what_a_believed_proxy_says(visit: Visit, fields: list[s
     assert differences(talk.told(), plain) == {}, "what was said of a request is not said of the next"
 
 
-def test_forwarded_is_heeded_where_it_was_chosen(visit: Visit):
+def test_forwarded_is_applied_where_it_was_chosen(visit: Visit):
     talk = visit(headers=("forwarded",))
 
     lines = (
@@ -153,7 +155,7 @@ def test_forwarded_is_heeded_where_it_was_chosen(visit: Visit):
     assert (environ["wsgi.url_scheme"], environ["HTTP_HOST"]) == ("https", "b")
 
 
-def test_the_fields_of_a_believed_proxy_stay_as_they_were_sent(visit: Visit):
+def test_the_fields_of_a_trusted_proxy_stay_as_they_were_sent(visit: Visit):
     environ = visit().told(
         "X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: HTTPS"
     )
@@ -216,7 +218,7 @@ SPOOFED = (
 
 @pytest.mark.parametrize("headers", [FAMILY, ("forwarded",)])
 @pytest.mark.parametrize("peer", [CLIENT, UNIX])
-def test_nothing_is_believed_of_a_peer_that_is_not_trusted(
+def test_nothing_is_applied_from_a_peer_that_is_not_trusted(
     visit: Visit, peer: object, headers: tuple[str, ...]
 ):
     talk = visit(peer, trust=("10.0.0.0/8",), headers=headers)
@@ -237,7 +239,9 @@ def test_a_name_with_underscores_speaks_for_no_proxy(visit: Visit):
 
 
 @pytest.mark.pure
-def test_who_is_not_believed_is_asked_for_once_and_never_read(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+def test_trust_of_an_untrusted_peer_is_checked_once_and_its_fields_are_not_read(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+):
     asked: list[str] = []
     trusts = Forwarding.trusts
     monkeypatch.setattr(Forwarding, "trusts", lambda self, peer: asked.append(peer) or trusts(self, peer))
@@ -250,7 +254,7 @@ def test_who_is_not_believed_is_asked_for_once_and_never_read(visit: Visit, monk
 
 
 @pytest.mark.pure
-def test_who_is_believed_is_asked_for_once(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+def test_trust_of_a_trusted_peer_is_checked_once(visit: Visit, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
     trusted = Endpoints.trusted
     monkeypatch.setattr(

@@ -12,7 +12,7 @@ from tests.wsgi.talk import GET, Talk, hello, post
 TalkTo = Callable[..., Talk]
 
 
-def test_an_answer_tells_a_client_that_it_better_comes_again(talk_to: TalkTo):
+def test_a_response_closes_when_the_keep_alive_policy_closes(talk_to: TalkTo):
     talk = talk_to(hello)
     assert not talk.ask(GET).closes
     talk.service.keep_alive.closes = True
@@ -27,7 +27,7 @@ def late(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("request_", [GET, post(b"body"), post(b"a" * 300_000)])
-def test_who_has_waited_too_long_is_asked_to_come_again(talk_to: TalkTo, request_: bytes):
+def test_a_request_that_waited_too_long_gets_503_with_retry_after(talk_to: TalkTo, request_: bytes):
     called: list[Any] = []
 
     def application(environ: Any, start_response: Any) -> Any:
@@ -50,7 +50,7 @@ def test_who_has_waited_too_long_is_asked_to_come_again(talk_to: TalkTo, request
     assert talk.ask(GET).status == 200, "the connection goes on"
 
 
-def test_who_has_waited_too_long_and_left_is_recorded_as_such(talk_to: TalkTo):
+def test_a_request_that_waited_too_long_and_whose_client_left_is_recorded_as_499(talk_to: TalkTo):
     talk = talk_to(hello)
     late(talk)
     talk.client.sendall(GET)

@@ -445,7 +445,7 @@ def test_what_is_written_behind_a_file_comes_behind_it(client: Client, tmp_path:
     assert client.read(len(BIG) + 3) == b"1" + BIG + b"23"
 
 
-def test_only_so_much_of_a_file_is_sent_as_was_asked_for(client: Client, tmp_path: Path):
+def test_no_more_of_a_file_is_sent_than_requested(client: Client, tmp_path: Path):
     part = part_of(tmp_path / "file")
     part.size = 1_000_000
     with (tmp_path / "file").open("ab") as file:

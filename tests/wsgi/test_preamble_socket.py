@@ -137,7 +137,7 @@ def test_a_cut_is_the_end_in_the_handshake_and_behind_it(visit: Visit):
     other.close()
 
 
-def test_an_end_that_was_read_behind_the_last_bytes_is_told(visit: Visit):
+def test_an_end_of_file_read_behind_the_last_bytes_is_delivered(visit: Visit):
     visit.shake()
     visit.client.send(b"last")
     with contextlib.suppress(*QUIET):

@@ -131,7 +131,7 @@ def test_one_piece_that_was_written_before_it_is_another_one(talk_to: TalkTo):
     assert talk_to(app_that(application)).ask().body == b"one two"
 
 
-def test_a_result_that_lies_about_its_length_is_still_all_there(talk_to: TalkTo):
+def test_a_result_with_a_wrong_length_is_sent_whole(talk_to: TalkTo):
     class Liar(Sized):
         def __len__(self) -> int:
             return 1
@@ -140,7 +140,7 @@ def test_a_result_that_lies_about_its_length_is_still_all_there(talk_to: TalkTo)
 
 
 @pytest.mark.parametrize("error", [TypeError, AttributeError, NotImplementedError])
-def test_a_length_that_nobody_knows_is_not_used(talk_to: TalkTo, error: type[Exception]):
+def test_an_unknown_length_is_not_used(talk_to: TalkTo, error: type[Exception]):
     class Unknown(Sized):
         def __len__(self) -> int:
             raise error("not before the end")
@@ -150,7 +150,7 @@ def test_a_length_that_nobody_knows_is_not_used(talk_to: TalkTo, error: type[Exc
     assert (talk.ask().body, talk.log.text) == (b"hello", "")
 
 
-def test_a_length_that_cannot_be_told_is_the_applications_error(talk_to: TalkTo):
+def test_a_length_that_raises_is_the_applications_error(talk_to: TalkTo):
     class Broken(Sized):
         def __len__(self) -> int:
             raise ValueError("no length")
@@ -214,7 +214,7 @@ def test_another_result_is_the_applications_mistake(talk_to: TalkTo, result: Any
     assert talk.ask().status == 500, "the connection goes on"
 
 
-def test_an_iterable_that_fails_is_told_from_what_is_none(talk_to: TalkTo):
+def test_an_iterable_that_fails_is_not_taken_for_a_non_iterable(talk_to: TalkTo):
     class Failing:
         def __iter__(self) -> Iterator[bytes]:
             raise TypeError("unsupported operand")
@@ -419,7 +419,7 @@ def test_close_is_called_when_the_client_has_left(talk_to: TalkTo):
 
 
 @pytest.mark.parametrize("pieces", [(), (b"hello",)])
-def test_a_close_that_fails_is_told_and_hurts_no_response(talk_to: TalkTo, pieces: tuple[bytes, ...]):
+def test_a_close_that_fails_is_logged_and_the_response_is_whole(talk_to: TalkTo, pieces: tuple[bytes, ...]):
     class Failing(Closing):
         def close(self) -> None:
             raise ValueError("in close")
@@ -653,7 +653,7 @@ def no_collector() -> Iterator[None]:
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("started", [True, False])
 @pytest.mark.parametrize("handled", [True, False])
-def test_an_exception_is_kept_by_nobody(talk_to: TalkTo, started: bool, handled: bool):
+def test_an_exception_is_not_kept_alive(talk_to: TalkTo, started: bool, handled: bool):
     """A traceback holds every frame, and a frame what is in it: the request, and a body on disk."""
     troubles: list[weakref.ref[Exception]] = []
 
@@ -786,7 +786,7 @@ def test_an_interim_status_is_no_answer(talk_to: TalkTo, status: str):
     ],
 )
 @pytest.mark.parametrize("result", [[b"hello"], lambda: iter([b"hello"]), lambda: iter([])])
-def test_a_header_that_could_be_two_is_a_500_and_told(
+def test_a_header_that_could_be_two_is_a_500_and_logged(
     talk_to: TalkTo, header: Any, message: str, result: Any
 ):
     talk = talk_to(returns(result, header))
@@ -975,7 +975,7 @@ def test_head_has_the_head_of_get_and_no_body(talk_to: TalkTo, result: Any, leng
 @pytest.mark.parametrize(
     ("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")]
 )
-def test_a_stream_that_nobody_sees_is_ended(talk_to: TalkTo, method: str, status: str):
+def test_a_stream_without_a_reader_is_ended(talk_to: TalkTo, method: str, status: str):
     """It may be endless, and a client that leaves shows only where something is sent."""
 
     class Endless(Closing):

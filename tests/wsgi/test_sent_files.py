@@ -123,7 +123,7 @@ def test_a_file_that_grows_while_it_is_sent_is_as_long_as_it_was(talk_to: TalkTo
 @pytest.mark.usefixtures("any_way")
 @pytest.mark.parametrize("left", [0, 2_000_000])
 @pytest.mark.parametrize("with_length", [True, False])
-def test_a_file_that_shrinks_while_it_is_sent_is_told_to_both_sides(
+def test_a_file_that_shrinks_while_it_is_sent_is_logged_and_cuts_the_response(
     talk_to: TalkTo, path: Path, left: int, with_length: bool
 ):
     talk = talk_to(Downloads(binary(path), *([length(len(DATA))] if with_length else [])), small=True)
@@ -426,7 +426,7 @@ def test_a_client_that_left_before_a_file_is_recorded(talk_to: TalkTo, path: Pat
     assert talk.log.text == ""
 
 
-def test_what_was_asked_for_behind_a_file_is_answered_behind_it(talk_to: TalkTo, path: Path):
+def test_a_request_pipelined_behind_a_file_is_answered_after_it(talk_to: TalkTo, path: Path):
     talk = talk_to(Downloads(binary(path)), small=True)
     talk.client.sendall(GET * 3)
 
@@ -446,7 +446,7 @@ def test_a_reader_that_stops_within_a_file_is_given_up(talk_to: TalkTo, path: Pa
     assert len(open_descriptors()) == len(before) - 1
 
 
-def test_the_kernel_sends_it_and_nobody_reads_it(
+def test_the_kernel_sends_it_and_python_does_not_read_it(
     talk_to: TalkTo, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     sent: list[int] = []

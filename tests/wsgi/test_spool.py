@@ -62,7 +62,7 @@ def test_the_largest_body_has_room_while_others_are_served():
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-50, 200)), max_size=200))
-def test_nothing_that_is_taken_is_lost_and_no_one_has_more_than_is_left(steps: list[tuple[int, int]]):
+def test_nothing_taken_is_lost_and_no_taker_gets_more_than_is_left(steps: list[tuple[int, int]]):
     quota = Quota(1000)
     quota.largest = 250
     shares = [Share(quota) for _ in range(6)]
@@ -78,7 +78,7 @@ def test_nothing_that_is_taken_is_lost_and_no_one_has_more_than_is_left(steps: l
 every_kind = pytest.mark.parametrize("kind", [SpoolFile, Spool])
 
 
-def test_a_quota_is_exact_whoever_takes_from_it():
+def test_a_quota_is_exact_for_concurrent_takers():
     quota = Quota(1000)
     threads = [threading.Thread(target=take_and_give, args=(quota,)) for _ in range(8)]
     for thread in threads:

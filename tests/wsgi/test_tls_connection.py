@@ -133,7 +133,7 @@ BIG = b"".join(bytes([number]) * 30_000 for number in range(100))
 # ── requests ──
 
 
-def test_a_request_is_answered_and_the_application_is_told_of_tls(talk_tls):
+def test_a_request_over_tls_is_answered_and_the_application_sees_tls(talk_tls):
     told = Told()
     talk = talk_tls(told)
 
@@ -328,7 +328,7 @@ def test_a_client_that_does_not_finish_its_handshake_has_the_time_of_a_first_byt
     assert talk.access.text == talk.log.text == ""
 
 
-def test_a_handshake_without_room_waits_for_room_and_not_for_ever(talk_tls):
+def test_a_handshake_without_room_in_the_socket_waits_and_the_wait_is_bounded(talk_tls):
     talk = talk_tls(hello, shakes=False)
     with pytest.raises(ssl.SSLWantReadError):
         talk.client.do_handshake()
@@ -342,7 +342,7 @@ def test_a_handshake_without_room_waits_for_room_and_not_for_ever(talk_tls):
     assert talk.ask().body == b"hello"
 
 
-def test_a_failed_handshake_is_told_to_those_who_debug_and_to_nobody_else(talk_tls):
+def test_a_failed_handshake_is_logged_at_debug_only(talk_tls):
     for level in (Level.INFO, Level.DEBUG):
         talk = talk_tls(hello, shakes=False, level=level)
         talk.wire.send(bytes(100))
