@@ -1,4 +1,4 @@
-"""What users read (help, settings, pages, logs, errors, refusals) uses the words of the field."""
+"""What users read and what tests are named for uses the terms of the field."""
 
 import ast
 import re
@@ -81,3 +81,13 @@ def test_what_is_logged_sent_and_printed_uses_the_terms_of_the_field() -> None:
         for line, text in texts(path)
     }
     assert {place: words for place, words in seen.items() if words} == {}
+
+
+def test_tests_are_named_in_the_terms_of_the_field() -> None:
+    files = (ROOT / "tests").rglob("test_*.py")
+    named = {
+        f"{path.name}: {name}": found(name.replace("_", " "))
+        for path in files
+        for name in (path.stem, *re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
+    }
+    assert {name: words for name, words in named.items() if words} == {}
