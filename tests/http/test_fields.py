@@ -8,11 +8,12 @@ from appserve.asgi.scope import AsgiFields
 from appserve.errors import AppMistake, Rejected
 from appserve.http.cache import REMEMBERED
 from appserve.http.fields import LONGEST, LONGEST_NAME, LONGEST_VALUE, SECRET, Fields, Meaning
-from appserve.http.messages import Limits
+from appserve.http.http1 import Http1Connection
+from appserve.http.messages import Limits, RequestHead
 from appserve.http.policy import FieldKind
 from appserve.http.request_line import read_request_line
 from appserve.wsgi.environ import CgiFields
-from tests.http.plain import GET, after, connect, head_bytes, only_head, plain_fields
+from tests.http.plain import DATE_FIELDS, GET, after, connect, head_bytes, only_head, plain_fields
 
 HOST = (FieldKind.HOST.value, b"a.example")
 LINE = read_request_line(b"GET / HTTP/1.1")
@@ -22,11 +23,16 @@ USUAL = b"Host: a.example\r\nAccept: */*\r\nContent-Length: 5\r\nX-Id: 7"
 def read(
     fields: Fields[Any, Any], block: bytes, line: bytes = b"GET / HTTP/1.1", limits: Limits | None = None
 ) -> Any:
-    """What a block of fields means, or why it is refused."""
+    """What a block of fields means to a connection that reads with `fields` and asks llhttp, or why it is
+    refused."""
+    connection: Http1Connection[Any, Any] = Http1Connection(limits or Limits(), fields, DATE_FIELDS)
+    connection.receive_data(b"\r\n".join((line, block)).removesuffix(b"\r\n") + b"\r\n\r\n")
     try:
-        return fields.read(read_request_line(line), block, limits or Limits())
+        head = connection.next_event()
     except Rejected as rejected:
         return rejected.status, rejected.reason
+    assert isinstance(head, RequestHead)
+    return head.fields, head.values, head.rules
 
 
 # ── request fields ──
@@ -57,8 +63,37 @@ def test_what_is_not_in_the_grammar_is_400_whether_the_names_are_known_or_not(
         with pytest.raises(Rejected) as caught:
             fields.read_field(line)
         assert caught.value.status == 400
-        assert read(fields, b"Host: a.example\r\n" + line)[0] == 400
-        assert read(fields, line + b"\r\nHost: a.example")[0] == 400
+        if line:  # else it ends the head
+            assert read(fields, b"Host: a.example\r\n" + line)[0] == 400
+            assert read(fields, line + b"\r\nHost: a.example")[0] == 400
+
+
+@pytest.mark.parametrize("start", range(0, 70, 7))
+@pytest.mark.parametrize("kind", [AsgiFields, CgiFields])
+def test_a_forbidden_byte_is_met_wherever_it_stands_in_a_known_field(
+    start: int, kind: type[Fields[Any, Any]]
+):
+    """llhttp alone judges the bytes of a head whose names are known; it looks at 16 or 32 at once."""
+    fields = kind()
+    assert len(read(fields, USUAL)) == 3
+
+    for byte in range(256):
+        value = b"v" * start + bytes((byte,)) + b"v" * (70 - start)
+        found = read(fields, b"Host: a.example\r\nX-Id: " + value)
+        assert (found[0] != 400) == (byte == 9 or (byte >= 32 and byte != 127)), byte
+    for pair in (b"\r\r", b"\n\n", b"\n\r", b"\r\0", b"\r\n ", b"\r\n\t", b"\r\n:", b"\r\n\r"):
+        assert read(fields, b"Host: a.example\r\nX-Id: " + b"v" * start + pair + b"v")[0] == 400, pair
+
+
+@pytest.mark.parametrize("start", range(0, 70, 7))
+def test_a_forbidden_byte_is_met_wherever_it_stands_in_a_query(start: int):
+    fields = AsgiFields()
+    assert len(read(fields, USUAL, b"GET /path?a HTTP/1.1")) == 3
+
+    for byte in range(256):
+        query = b"q" * start + bytes((byte,)) + b"q" * (70 - start)
+        found = read(fields, USUAL, b"GET /path?" + query + b" HTTP/1.1")
+        assert (found[0] != 400) == (0x21 <= byte <= 0x7E and byte != 0x23), byte
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
 Values differ from request to request, names do not. So a name that passed the grammar is remembered with what
 it becomes for the application, and a head whose names are all known is read in a few calls that run in C:
 split into lines, each at its colon. What it says to the connection follows from Host, Connection and
-Content-Length. Any other head, and any in which something looks wrong, is read line by line with every rule.
+Content-Length. llhttp alone judges the bytes of values then, as RFC 9110 §5.5 asks. Any other head,
+and any in which something looks wrong, is read line by line with every rule.
 
 The memories are bounded and belong to one process. A request's values are not kept, but for those of Host and
 Connection.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic
@@ -19,7 +20,7 @@ from appserve.errors import AppMistake, Rejected
 from appserve.http.cache import remember
 from appserve.http.messages import F, Limits, R, RequestLine, Rules
 from appserve.http.policy import KINDS, FieldKind, Special, read_rules
-from appserve.http.request_line import FORBIDDEN, LEGAL, METHODS, QUERY_BYTES, TOKEN, read_request_line
+from appserve.http.request_line import FORBIDDEN, METHODS, TOKEN, read_request_line
 
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
@@ -168,28 +169,34 @@ class Fields(ABC, Generic[F, R]):
 
     def read_request_line(self, line: bytes) -> RequestLine:
         """The request line in these bytes (no CRLF). Raises Rejected as request_line.read_request_line()."""
-        # hot: bench sync-real. Many requests share a path, and few a query.
-        start, mark, rest = line.partition(b"?")
-        if not mark:
-            return read_request_line(line)
-        base = self._paths.get(start)
-        if base is not None and rest.endswith(b" HTTP/1.1"):
-            query = rest[:-9]
-            if 0 not in query.translate(QUERY_BYTES):
-                path = base.raw_path
-                target = b"%b?%b" % (path, query)
-                return RequestLine(base.method, target, "1.1", path, base.path_bytes, query, b"", base)
         found = read_request_line(line)
-        if len(start) <= LONGEST and not found.authority:
+        start, mark, _ = line.partition(b"?")
+        if mark and len(start) <= LONGEST and not found.authority and found.method in METHODS:
             remember(self._paths, start, read_request_line(start + b" HTTP/1.1"))
         return found
+
+    def known_line(self, line: bytes) -> RequestLine | None:
+        """The request line in these bytes if only its query is new, or nothing is; else None.
+
+        llhttp has to be asked about the bytes of the query: all but `#` it judges as RFC 9112 §3.2 asks.
+        """
+        # hot: bench real. Many requests share a path, and few a query.
+        known = self.request_lines.get(line)
+        if known is not None:
+            return known
+        start, _, rest = line.partition(b"?")
+        base = self._paths.get(start)
+        if base is None or b"#" in rest or not rest.endswith(b" HTTP/1.1"):
+            return None
+        target = line[len(base.method) + 1 : -9]
+        return RequestLine(base.method, target, "1.1", base.raw_path, base.path_bytes, rest[:-9], b"", base)
 
     def remember_request_line(self, line: bytes, request_line: RequestLine) -> None:
         """Keep a request line that was accepted.
 
         Not one with a query, which seldom repeats and may hold secrets, nor one in absolute-form, whose
-        authority would have to replace the Host of every request that repeats it, nor one that llhttp has to
-        be asked about in another form (http1.equivalent).
+        authority would have to replace the Host of every request that repeats it, nor one about which llhttp
+        is asked in another form (http1.equivalent).
         """
         if len(line) > LONGEST or request_line.query or request_line.authority:
             return
@@ -198,7 +205,7 @@ class Fields(ABC, Generic[F, R]):
 
     # ── request fields ──
 
-    def read(self, line: RequestLine, block: bytes, limits: Limits) -> tuple[F, Mapping[Any, Any], Rules]:
+    def read(self, line: RequestLine, block: bytes, limits: Limits) -> tuple[F, dict[Any, Any], Rules]:
         """The fields of a head, `block` (lines with CRLF between them); their values by name; and what they
         say to the connection.
 
@@ -206,13 +213,9 @@ class Fields(ABC, Generic[F, R]):
         """
         # hot: bench real.
         values = self.known(block)
-        if values is None or line.authority:
+        if values is None or line.authority or len(block) > limits.field_size:
             return self._read_any(line, block, limits)
-        count = len(values)
-        # Of its bytes no one is forbidden, and every CRLF is one of those at which it was split.
-        if block.translate(None, LEGAL) != b"\r\n" * (count - 1) or len(block) > limits.field_size:
-            return self._read_any(line, block, limits)
-        if count > limits.fields:
+        if len(values) > limits.fields:
             raise limits.too_many_fields()
         host, connection = values.get(self._host), values.get(self._connection)
         rules = self._rules.get((line.version, host, connection))
@@ -253,9 +256,7 @@ class Fields(ABC, Generic[F, R]):
             remember(self._bodies, key, found)
         return found
 
-    def _read_any(
-        self, line: RequestLine, block: bytes, limits: Limits
-    ) -> tuple[F, Mapping[Any, Any], Rules]:
+    def _read_any(self, line: RequestLine, block: bytes, limits: Limits) -> tuple[F, dict[Any, Any], Rules]:
         """As read(), whatever the fields are: line by line, with every rule."""
         lines = block.split(b"\r\n") if block else []
         if len(lines) > limits.fields:

@@ -13,7 +13,6 @@ that was seen before costs one look-up. Bodies are ours alone (a count, or chunk
 message at an Upgrade it cannot know to be declined, and would read the body as the next request.
 """
 
-from collections.abc import Mapping
 from typing import Any, Generic, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -106,7 +105,7 @@ class Http1Connection(Generic[F, R]):
         self._blank_lines = 0
         self._scan: HeadScan | None = None  # while a head comes in pieces
         # Of the last head, if it is held: from the end of its first line to its own, and what that means.
-        self._held: tuple[bytes, F, Mapping[Any, Any], Rules] | None = None
+        self._held: tuple[bytes, F, dict[Any, Any], Rules] | None = None
         self._last_size = 0  # of that part of the last head, held or not: it may come again
         self.cycle = 0  # how many requests came before this one
         self.is_last = False  # the peer has said that it sends no request after this one
@@ -233,7 +232,7 @@ class Http1Connection(Generic[F, R]):
         limits = self._limits
         start = buffer.find(b"\r\n")
         first = buffer[:start]
-        known = memory.request_lines.get(first)
+        known = memory.known_line(first) if start <= limits.request_line else None
         try:
             line = known or self._read_request_line(first)
             # Compiled, a slice that ends before its beginning is an error: a head may have no fields.

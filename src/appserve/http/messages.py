@@ -1,6 +1,5 @@
 """The words that an HTTP connection and its user exchange."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -148,7 +147,7 @@ class RequestHead(Generic[F]):
 
     __slots__ = ("fields", "line", "rules", "values")
 
-    def __init__(self, line: RequestLine, fields: F, values: Mapping[Any, Any], rules: Rules) -> None:
+    def __init__(self, line: RequestLine, fields: F, values: dict[Any, Any], rules: Rules) -> None:
         self.line = line
         self.fields = fields
         self.values = values

@@ -108,15 +108,8 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """A method, a field name, an option (RFC 9110 §5.6.2)."""
 
-LEGAL = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
-"""The bytes that a field value may hold (RFC 9110 §5.5); those from 0x80 on are opaque and let through."""
-
 FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-"""The other ones."""
-
-QUERY_BYTES = bytes(0x21 <= byte <= 0x7E and byte != 0x23 for byte in range(256))
-"""A table for bytes.translate(): 0 for each byte that the query of a request target never holds, which is
-all but visible ASCII without `#` (RFC 9112 §3.2)."""
+"""The bytes that a field value may not hold (RFC 9110 §5.5); those from 0x80 on are opaque and allowed."""
 
 # reg-name and IPv4address are one character class (RFC 3986 §3.2.2).
 AUTHORITY = re.compile(
