@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from appserve.asgi.scope import AsgiFields, apply_origin, make_template, mount, read_origin
+from appserve.asgi.scope import AsgiFields, apply_forwarded, make_template, mount
 from appserve.http.forwarded import ALL_HEADERS, Forwarding, TrustList
 from tests.asgi.fakes import Scene, on_both_loops, turns
 
@@ -23,13 +23,11 @@ def amended(
     scope["path"] = path
     scope["raw_path"] = path.encode()
     scope["headers"] = list(fields)
-    forwarding = Forwarding(TrustList(["192.0.2.7"]), FAMILY)
-    origin = read_origin(forwarding, "192.0.2.7", AsgiFields()._join(fields))
-    if origin is not None:
-        apply_origin(scope, origin)
-    prefix = origin.prefix if origin is not None else ""
-    if prefix or root_path:
-        mount(scope, prefix, root_path)
+    reader = AsgiFields()
+    client, origin = Forwarding(TrustList(["192.0.2.7"]), FAMILY, reader).read(reader._join(fields))
+    apply_forwarded(scope, client, origin)
+    if origin.prefix or root_path:
+        mount(scope, origin.prefix, root_path)
     return scope
 
 
@@ -139,7 +137,9 @@ def request(*fields: str) -> bytes:
 async def test_each_request_of_a_connection_has_its_own_client() -> None:
     witness = Witness()
     scene = Scene(witness)
-    scene.change(forwarding=Forwarding(TrustList(["192.0.2.7"]), ["x-forwarded-for", "x-forwarded-host"]))
+    scene.change(
+        forwarding=Forwarding(TrustList(["192.0.2.7"]), ["x-forwarded-for", "x-forwarded-host"], AsgiFields())
+    )
     client = scene.connect()
     for fields in (
         ["X-Forwarded-For: 198.51.100.1", "X-Forwarded-Host: b"],
@@ -168,7 +168,11 @@ async def test_each_request_of_a_connection_has_its_own_client() -> None:
 async def test_a_contradiction_is_refused_and_logged_as_a_request(body: bytes) -> None:
     witness = Witness()
     scene = Scene(witness)
-    scene.change(forwarding=Forwarding(TrustList(["192.0.2.7"]), ["x-forwarded-for", "x-forwarded-proto"]))
+    scene.change(
+        forwarding=Forwarding(
+            TrustList(["192.0.2.7"]), ["x-forwarded-for", "x-forwarded-proto"], AsgiFields()
+        )
+    )
     client = scene.connect()
     told = ["X-Forwarded-Proto: http", "X-Forwarded-Proto: https", f"Content-Length: {len(body)}"]
     client.feed(request(*told) + body[:3])

@@ -4,19 +4,22 @@ from typing import Any
 
 import pytest
 
+from appserve.asgi.scope import AsgiFields
 from appserve.config.derive import make_forwarding
 from appserve.config.settings import Settings
 from appserve.http.forwarded import USUAL_HEADERS
 
 
 def test_settings_say_which_proxies_are_trusted_and_in_what():
-    usual = make_forwarding(Settings())
+    usual = make_forwarding(Settings(), AsgiFields())
     assert usual is not None
     assert usual.names == {name.encode() for name in USUAL_HEADERS}
     trusted = [usual.trusts(peer) for peer in ("127.0.0.1", "::1", "", "127.0.0.2")]
     assert trusted == [True, True, True, False]
 
-    chosen = make_forwarding(Settings(forwarded_allow_ips=("10.0.0.0/8",), forwarded_headers=("forwarded",)))
+    chosen = make_forwarding(
+        Settings(forwarded_allow_ips=("10.0.0.0/8",), forwarded_headers=("forwarded",)), AsgiFields()
+    )
     assert chosen is not None
     assert chosen.names == {b"forwarded"}
     assert [chosen.trusts(peer) for peer in ("10.1.2.3", "127.0.0.1", "")] == [True, False, False]
@@ -24,4 +27,4 @@ def test_settings_say_which_proxies_are_trusted_and_in_what():
 
 @pytest.mark.parametrize("nothing", [{"forwarded_allow_ips": ()}, {"forwarded_headers": ()}])
 def test_where_no_proxy_is_trusted_nothing_is_read(nothing: dict[str, Any]):
-    assert make_forwarding(Settings(**nothing)) is None
+    assert make_forwarding(Settings(**nothing), AsgiFields()) is None

@@ -2,6 +2,7 @@
 
 import pytest
 
+from appserve.asgi.scope import AsgiFields
 from appserve.connection.origin import Endpoints, called_host, endpoints_of
 from appserve.http.forwarded import Forwarding, Origin, TrustList
 from appserve.http.proxy_protocol import ProxyHeader
@@ -23,7 +24,7 @@ def test_the_endpoints_of_a_socket_are_its_addresses(peer: object, local: object
 
 
 def test_a_header_without_a_client_leaves_the_addresses_and_takes_the_trust():
-    forwarding = Forwarding(TrustList(["10.0.0.1"]), ["x-forwarded-for"])
+    forwarding = Forwarding(TrustList(["10.0.0.1"]), ["x-forwarded-for"], AsgiFields())
     unknown = SOCKET.behind(ProxyHeader(None, None))
 
     assert (unknown.client, unknown.server) == (SOCKET.client, SOCKET.server)
@@ -33,7 +34,7 @@ def test_a_header_without_a_client_leaves_the_addresses_and_takes_the_trust():
 
 @pytest.mark.parametrize(("entry", "is_trusted"), [("192.0.2.7", True), ("10.0.0.1", False), ("*", True)])
 def test_behind_a_header_it_is_the_announced_client_that_is_trusted(entry: str, is_trusted: bool):
-    forwarding = Forwarding(TrustList([entry]), ["x-forwarded-for"])
+    forwarding = Forwarding(TrustList([entry]), ["x-forwarded-for"], AsgiFields())
     endpoints = SOCKET.behind(ProxyHeader(("192.0.2.7", 1), ("192.0.2.8", 2)))
 
     assert (endpoints.trusted(forwarding) is forwarding) == is_trusted
@@ -43,8 +44,8 @@ def test_the_client_of_a_proxys_unix_socket_is_trusted_as_unix():
     endpoints = SOCKET.behind(ProxyHeader("", ""))
 
     assert (endpoints.client, endpoints.server, endpoints.host) == (None, None, "")
-    assert endpoints.trusted(Forwarding(TrustList(["unix"]), ["x-forwarded-for"])) is not None
-    assert endpoints.trusted(Forwarding(TrustList(["10.0.0.1"]), ["x-forwarded-for"])) is None
+    assert endpoints.trusted(Forwarding(TrustList(["unix"]), ["x-forwarded-for"], AsgiFields())) is not None
+    assert endpoints.trusted(Forwarding(TrustList(["10.0.0.1"]), ["x-forwarded-for"], AsgiFields())) is None
     assert endpoints.trusted(None) is None
 
 
@@ -64,4 +65,4 @@ def test_the_client_of_a_proxys_unix_socket_is_trusted_as_unix():
 def test_the_host_is_what_the_client_called(
     host: str, port: int, own: str, scheme: str, called: tuple[str, str, int]
 ):
-    assert called_host(Origin(None, scheme, host, port, ""), own, scheme) == called
+    assert called_host(Origin(scheme, host, port, ""), own, scheme) == called

@@ -19,7 +19,7 @@ from appserve.observe.log import Level, Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, size_for
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WRITE, Next, WsgiConnection
-from appserve.wsgi.environ import CgiFields, ServerFacts, forwarded_variables, make_template
+from appserve.wsgi.environ import CgiFields, ServerFacts, make_template
 from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 from tests.conformance.wire import Response, read_response
@@ -88,7 +88,6 @@ class Talk:
             template=make_template(ServerFacts(multithread=False, multiprocess=False, root_path=root_path)),
             quota=self.quota,
             keep_alive=KeepAlive(),
-            forwarded_variables=forwarded_variables(forwarding),
         )
         self.client, server = socket.socketpair()
         server.setblocking(False)

@@ -11,6 +11,7 @@ import pytest
 from appserve.connection.origin import Endpoints
 from appserve.http.forwarded import ALL_HEADERS, Forwarding, TrustList
 from appserve.http.messages import Reading
+from appserve.wsgi.environ import CgiFields
 from tests.conformance.wire import Response
 from tests.wsgi.talk import Environ, Talk, head
 
@@ -34,7 +35,9 @@ class Told(Talk):
         **more: Any,
     ) -> None:
         self.environs: list[Environ] = []
-        super().__init__(self._keep, peer=peer, forwarding=Forwarding(TrustList(trust), headers), **more)
+        super().__init__(
+            self._keep, peer=peer, forwarding=Forwarding(TrustList(trust), headers, CgiFields()), **more
+        )
 
     def _keep(self, environ: Environ, start_response: Any) -> list[bytes]:
         self.environs.append(environ)
@@ -267,9 +270,7 @@ def test_trust_of_a_trusted_peer_is_checked_once(visit: Visit, monkeypatch: pyte
     assert asked == [PROXY[0]]
 
 
-def test_a_request_that_says_nothing_of_a_proxy_is_not_read(visit: Visit, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Forwarding, "read", None)
-
+def test_a_request_without_a_chosen_field_is_its_peer_s(visit: Visit):
     assert visit().told("X-Real-Ip: 6.6.6.6")["REMOTE_ADDR"] == PROXY[0]
 
 

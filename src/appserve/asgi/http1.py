@@ -15,11 +15,10 @@ from appserve.asgi.scope import (
     Field,
     Headers,
     Scope,
-    apply_origin,
+    apply_forwarded,
     make_scope,
     make_template,
     mount,
-    read_origin,
 )
 from appserve.asgi.stream import READ_BOUND, Stream
 from appserve.connection.origin import Endpoints
@@ -204,15 +203,14 @@ class Http1Driver:
         prefix, root_path = "", self._service.root_path
         if self._forwarding is not None:
             try:
-                origin = read_origin(self._forwarding, self._peer, head.values)
+                client, origin = self._forwarding.read(head.values)
             except Rejected as rejected:
                 self._reject_input(rejected)
                 return False
-            if origin is not None:
-                apply_origin(scope, origin)
-                prefix = origin.prefix
-                if origin.client is not None:
-                    self._record.client = origin.client[0]
+            apply_forwarded(scope, client, origin)
+            prefix = origin.prefix
+            if client is not None:
+                self._record.client = client[0]
         if prefix or root_path:
             mount(scope, prefix, root_path)
         return True

@@ -11,7 +11,7 @@ from typing import Any
 from appserve.connection.origin import Address, called_host
 from appserve.errors import AppMistake
 from appserve.http.fields import Fields
-from appserve.http.forwarded import DEFAULT_PORTS, Forwarding, Origin
+from appserve.http.forwarded import DEFAULT_PORTS, Node, Origin
 from appserve.http.messages import RequestHead
 
 Scope = dict[str, Any]
@@ -107,18 +107,10 @@ def make_scope(template: Scope, head: RequestHead[Headers], state: Mapping[str, 
     return scope
 
 
-def read_origin(forwarding: Forwarding, peer: str, values: Mapping[bytes, bytes]) -> Origin | None:
-    """What the trusted proxy `peer` says of a request, given its fields by name; None if nothing. Raises
-    Rejected(400)."""
-    # hot: bench real and asgi-proxied.
-    said = tuple([(name, values[name]) for name in forwarding.names if name in values])
-    return forwarding.read(peer, said) if said else None
-
-
-def apply_origin(scope: Scope, origin: Origin) -> None:
-    """Put what proxies say into the scope of a request, in the place of what the socket knows."""
-    if origin.client is not None:
-        scope["client"] = origin.client
+def apply_forwarded(scope: Scope, client: Node | None, origin: Origin) -> None:
+    """Put what trusted proxies say into the scope of a request, in the place of what the socket knows."""
+    if client is not None:
+        scope["client"] = client
     if origin.scheme:
         scope["scheme"] = origin.scheme
     if origin.host or origin.port:

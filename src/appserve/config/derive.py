@@ -1,10 +1,11 @@
 """What is made of the settings for the layers that know none: limits, timeouts, TLS, trusted proxies."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from appserve.config.settings import Settings
 from appserve.errors import TlsError
+from appserve.http.fields import Fields
 from appserve.http.forwarded import Forwarding, TrustList
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
@@ -69,11 +70,11 @@ def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLConte
     return make_context(files, warn)
 
 
-def make_forwarding(settings: Settings) -> Forwarding | None:
-    """Reads what proxies say of a request; None if nobody is believed, or in nothing."""
+def make_forwarding(settings: Settings, fields: Fields[Any, Any]) -> Forwarding | None:
+    """Reads what proxies say of a request; None if no proxy is trusted, or in no field."""
     if not settings.forwarded_allow_ips or not settings.forwarded_headers:
         return None
-    return Forwarding(TrustList(settings.forwarded_allow_ips), settings.forwarded_headers)
+    return Forwarding(TrustList(settings.forwarded_allow_ips), settings.forwarded_headers, fields)
 
 
 def _only(name: str, files: tuple[str, ...]) -> str:

@@ -27,10 +27,11 @@ client reaches through it. To guess would be an open door.
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from appserve.errors import Cause, Rejected
 from appserve.http.cache import remember
+from appserve.http.fields import Fields
 from appserve.http.request_line import is_valid_authority, split_authority
 
 USUAL_HEADERS = ("x-forwarded-for", "x-forwarded-proto")
@@ -266,89 +267,81 @@ ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 UNFIT = re.compile(rb"\\|/\.\.?(?:/|\Z)")
 """What a decoded prefix must not hold: a backslash, which is a slash to a browser, and dot segments."""
 
-ForwardedFields = tuple[tuple[bytes, bytes], ...]
-
 
 class Origin(NamedTuple):
-    """What trusted proxies say; None, "" and 0 where they say nothing.
+    """What trusted proxies say of a request besides its client; "" and 0 where they say nothing.
 
-    client   address and port of the client; the port is 0 when it is not known
     scheme   "http" or "https"
     host     as it replaces Host: "shop.example", "shop.example:8443", "[2001:db8::1]:8443"
-    port     the port that the client called, as told by the host or by itself
+    port     the port that the client called, as given by the host or by itself
     prefix   the path that the application is mounted at, "/shop", decoded
     """
 
-    client: Node | None
     scheme: str
     host: str
     port: int
     prefix: str
 
 
-NOTHING = Origin(None, "", "", 0, "")
+NOTHING = Origin("", "", 0, "")
+
+Forwarded = tuple[Node | None, Origin]
+"""The client of a request, None if it is not known, and the rest."""
 
 
 class Forwarding:
     """Reads what trusted proxies say. One serves a process; threads may share it.
 
-    Raises ValueError for headers that exclude each other.
+    `fields` reads the requests: its names and its type of values are those of the values to read. Raises
+    ValueError for headers that exclude each other.
     """
 
-    __slots__ = ("_last", "_origins", "_trust", "names")
+    __slots__ = ("_comma", "_fields", "_for", "_forms", "_known", "_names", "_trust", "names")
 
-    def __init__(self, trust: TrustList, headers: Iterable[str]) -> None:
+    def __init__(self, trust: TrustList, headers: Iterable[str], fields: Fields[Any, Any]) -> None:
         chosen = tuple(headers)
         check_headers(chosen)
         self.names = frozenset(name.encode("ascii") for name in chosen)
         self._trust = trust
-        self._origins: dict[ForwardedFields, Origin] = {}
-        self._last: tuple[ForwardedFields, Origin | None] = ((), None)  # one store: threads share it
+        self._fields = fields
+        self._comma = fields.text(b",")
+        self._for = fields.name_form(FOR) if FOR in self.names else None
+        self._names = sorted(self.names - {FOR})
+        self._forms = [fields.name_form(name) for name in self._names]
+        # By the values, that of FOR first, which is None where it names one client alone.
+        self._known: dict[tuple[Any, ...], Forwarded] = {}
 
     def trusts(self, peer: str) -> bool:
         """Whether the peer with this address is a trusted proxy; "" is the peer of a unix socket."""
         return self._trust.trusts(peer)
 
-    def read(self, peer: str, fields: ForwardedFields) -> Origin | None:
-        """What the peer says in `fields`, those of one request whose lower-case name is in `names`, in order.
-
-        Values are without outer blanks. None if it says nothing, or is not believed. Raises Rejected(400)
-        for what contradicts itself.
+    def read(self, values: dict[Any, Any]) -> Forwarded:
+        """What a trusted proxy says in a request with these fields by name, those of one name joined; NOTHING
+        where it says nothing. Raises Rejected(400) for what contradicts itself.
         """
-        if not self._trust.trusts(peer):
-            return None
-        last, known = self._last
-        if fields == last:  # hot: bench browser. A connection of one client repeats itself.
-            return known
         # hot: bench real. Behind one proxy each request names another client, and the rest is the same.
-        hops = [value for name, value in fields if name == FOR]
-        if len(hops) == 1 and b"," not in hops[0]:
-            rest = self._read_remembered(tuple([field for field in fields if field[0] != FOR]))
-            client = read_node(hops[0].strip(b" \t")) if FOR in self.names else None
-            origin = Origin(client, rest.scheme, rest.host, rest.port, rest.prefix)
-        else:
-            origin = self._read_remembered(fields)
-        found = None if origin == NOTHING else origin
-        self._last = fields, found
-        return found
+        hops = values.get(self._for)
+        rest = tuple(map(values.get, self._forms))
+        if hops is None or self._comma in hops:
+            return self._read_remembered(hops, rest)
+        return read_node(self._fields.octets(hops)), self._read_remembered(None, rest)[1]
 
-    def _read_remembered(self, fields: ForwardedFields) -> Origin:
-        origin = self._origins.get(fields)
-        if origin is None:
-            origin = self._read(fields)
-            if sum(len(value) for _, value in fields) <= LONGEST:
-                remember(self._origins, fields, origin)
-        return origin
+    def _read_remembered(self, hops: Any, rest: tuple[Any, ...]) -> Forwarded:
+        key = (hops, *rest)
+        known = self._known.get(key)
+        if known is None:
+            octets = self._fields.octets
+            said = {
+                name: octets(value)
+                for name, value in zip((FOR, *self._names), key, strict=True)
+                if value is not None
+            }
+            known = self._read_element(said) if b"forwarded" in self.names else self._read_family(said)
+            if sum(map(len, said.values())) <= LONGEST:
+                remember(self._known, key, known)
+        return known
 
-    def _read(self, fields: ForwardedFields) -> Origin:
-        lines: dict[bytes, list[bytes]] = {}
-        for name, value in fields:
-            if name in self.names:
-                lines.setdefault(name, []).append(value)
-        said = {name: b",".join(values) for name, values in lines.items()}
-        return self._read_element(said) if b"forwarded" in self.names else self._read_family(said)
-
-    def _read_family(self, said: dict[bytes, bytes]) -> Origin:
+    def _read_family(self, said: dict[bytes, bytes]) -> Forwarded:
         """Source: the habits of proxies; no document defines X-Forwarded-*."""
         nodes = _values(said, FOR)
         client, hop = walk(nodes, self._trust)
@@ -359,17 +352,17 @@ class Forwarding:
         told = _read_port(_only_value(_values(said, b"x-forwarded-port"), "X-Forwarded-Port"))
         host, port = _read_host(_only_value(hosts, "X-Forwarded-Host"), told, scheme)
         prefix = _read_prefix(_only_value(_values(said, b"x-forwarded-prefix"), "X-Forwarded-Prefix"))
-        return Origin(client, scheme, host, port, prefix)
+        return client, Origin(scheme, host, port, prefix)
 
-    def _read_element(self, said: dict[bytes, bytes]) -> Origin:
+    def _read_element(self, said: dict[bytes, bytes]) -> Forwarded:
         """Source: RFC 7239 §5, §7.4."""
         elements = read_elements(said.get(b"forwarded", b""))
         if not elements:
-            return NOTHING
+            return None, NOTHING
         client, hop = walk([element.get(b"for", b"") for element in elements], self._trust)
         scheme = _read_scheme(elements[hop].get(b"proto", b"").lower())
         host, port = _read_host(elements[hop].get(b"host", b""), 0, scheme)
-        return Origin(client, scheme, host, port, "")
+        return client, Origin(scheme, host, port, "")
 
 
 def with_port(host: str, port: int, scheme: str) -> str:

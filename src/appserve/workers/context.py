@@ -177,7 +177,7 @@ def make_service(
         counters=counters,
         refusals=Refusals(context.log, context.row),
         root_path=settings.root_path,
-        forwarding=make_forwarding(settings),
+        forwarding=make_forwarding(settings, fields),
         preamble=make_preamble(settings, context.tls),
     )
 

@@ -29,7 +29,7 @@ from appserve.workers.executor import Executor, Inline
 from appserve.workers.keepalive_policy import KeepAlivePolicy
 from appserve.workers.master_link import MasterLink, Phase
 from appserve.wsgi.connection import WsgiConnection
-from appserve.wsgi.environ import CgiFields, ServerFacts, forwarded_variables, make_template
+from appserve.wsgi.environ import CgiFields, ServerFacts, make_template
 from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 
@@ -113,7 +113,6 @@ class WsgiWorker:
             template=make_template(ServerFacts(threads > 1, settings.workers > 1, settings.root_path)),
             quota=self._quota,
             keep_alive=self._keep_alive,
-            forwarded_variables=forwarded_variables(shared.forwarding),
             waiting=self._waiting,
         )
 

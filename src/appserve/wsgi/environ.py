@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from appserve.connection.origin import Endpoints, called_host
 from appserve.errors import AppMistake
 from appserve.http.fields import Fields
-from appserve.http.forwarded import Forwarding, Origin
+from appserve.http.forwarded import Node, Origin
 from appserve.http.messages import RequestHead, RequestLine
 from appserve.version import __version__
 from appserve.wsgi.file_wrapper import FileWrapper
@@ -22,7 +22,6 @@ CgiVariables = dict[str, Any]
 """The fields of a request as CGI variables."""
 
 Header = tuple[str, str]
-ForwardedVariables = tuple[tuple[str, bytes], ...]
 
 REQUEST_KEYS = (
     "REQUEST_METHOD",
@@ -199,38 +198,16 @@ def path_below(root_path: str, path: str) -> str:
     return path
 
 
-def forwarded_variables(forwarding: Forwarding | None) -> ForwardedVariables:
-    """The variables in which proxies say from where a request comes, with the names of their fields."""
-    names = () if forwarding is None else sorted(forwarding.names)
-    return tuple([(variable_name(name), name) for name in names])
-
-
-def read_origin(
-    forwarding: Forwarding, wanted: ForwardedVariables, peer: str, environ: Environ
-) -> Origin | None:
-    """What the trusted proxy `peer` says of a request, None if nothing. Raises Rejected(400).
-
-    Several lines of a name are one variable, with commas between them, and mean the same.
-    """
-    # hot: bench real and sync-proxied. A look-up for each name, and one for all that is said.
-    said = []
-    for variable, name in wanted:
-        value = environ.get(variable)
-        if value is not None:
-            said.append((name, value.encode("latin-1")))
-    return forwarding.read(peer, tuple(said)) if said else None
-
-
-def apply_origin(environ: Environ, origin: Origin, line: RequestLine) -> None:
-    """Put what proxies say into the environ of a request, in the place of what the socket knows.
+def apply_forwarded(environ: Environ, client: Node | None, origin: Origin, line: RequestLine) -> None:
+    """Put what trusted proxies say into the environ of a request, in the place of what the socket knows.
 
     The fields themselves stay, also those of a peer that is not trusted: HTTP_X_FORWARDED_FOR is what was
     sent and no more. A proxy that serves an application below a path hands the path on as it is, or strips
     it, and does not say which: SCRIPT_NAME is its prefix followed by the server's own root path, and is taken
     off PATH_INFO if that begins with it.
     """
-    if origin.client is not None:
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = origin.client[0], str(origin.client[1])
+    if client is not None:
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client[0], str(client[1])
     if origin.scheme:
         environ["wsgi.url_scheme"] = origin.scheme
         if origin.scheme == "https":

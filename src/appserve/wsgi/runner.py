@@ -13,7 +13,7 @@ from appserve import forked
 from appserve.connection.origin import Endpoints
 from appserve.connection.record import RequestRecord
 from appserve.errors import ClientDisconnected, Rejected
-from appserve.http.forwarded import Forwarding, Origin
+from appserve.http.forwarded import NOTHING, Forwarded, Forwarding
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import CHUNKED, RequestHead, Writing
 from appserve.http.status import REASONS
@@ -26,9 +26,8 @@ from appserve.wsgi.environ import (
     Environ,
     Header,
     add_endpoints,
-    apply_origin,
+    apply_forwarded,
     make_environ,
-    read_origin,
 )
 from appserve.wsgi.outbox import Outbox
 from appserve.wsgi.response import Response
@@ -54,9 +53,9 @@ class RequestRunner:
     """
 
     __slots__ = (
+        "_forwarded",
         "_forwarding",
         "_http",
-        "_origin",
         "_response",
         "_sending",
         "_service",
@@ -87,7 +86,7 @@ class RequestRunner:
         self._template = add_endpoints(service.template, endpoints)
         self.peer = endpoints.host
         self._forwarding: Forwarding | None = endpoints.trusted(service.shared.forwarding)
-        self._origin: Origin | None = None  # what it says of this request
+        self._forwarded: Forwarded = None, NOTHING  # what it says of a request whose body comes in
         self.head: RequestHead[CgiVariables] | None = None
         self.body: RequestBody | None = None
         self._response: Response | None = None
@@ -104,24 +103,24 @@ class RequestRunner:
         self.peer = self.record.client = endpoints.host
         self._forwarding = endpoints.trusted(self._service.shared.forwarding)
 
-    def _read_origin(
-        self, forwarding: Forwarding, head: RequestHead[CgiVariables], variables: Environ
-    ) -> None:
-        """Find out from its fields where a request comes from. Raises Rejected; nothing more is read then."""
-        self._origin = None
-        self.record.client = self.peer
+    def _read_forwarded(self, forwarding: Forwarding, head: RequestHead[CgiVariables]) -> Forwarded:
+        """Where its fields say that a request comes from. Raises Rejected; nothing more is read then."""
+        record = self.record
+        record.client = self.peer
         try:
-            self._origin = read_origin(forwarding, self._service.forwarded_variables, self.peer, variables)
+            found = forwarding.read(head.values)
         except Rejected as rejected:
             self.head = head  # it is recorded as one that was not served
             self._http.refuse(rejected)
             raise
-        if self._origin is not None and self._origin.client is not None:
-            self.record.client = self._origin.client[0]
+        client = found[0]
+        if client is not None:
+            record.client = client[0]
+        return found
 
     def await_body(self, head: RequestHead[CgiVariables]) -> None:
         if self._forwarding is not None:
-            self._read_origin(self._forwarding, head, head.fields)
+            self._forwarded = self._read_forwarded(self._forwarding, head)
         self.head = head
         try:
             self.body = RequestBody(self._service.quota, head.body_length)
@@ -136,11 +135,11 @@ class RequestRunner:
     def serve(self, head: RequestHead[CgiVariables], body: BinaryIO, begun: int) -> None:
         """Call the application, at `begun` (monotonic ns)."""
         environ = make_environ(self._template, head, body)
-        if self._forwarding is not None:
-            if self.head is None:  # else that was found out before its body came
-                self._read_origin(self._forwarding, head, environ)
-            if self._origin is not None:
-                apply_origin(environ, self._origin, head.line)
+        forwarding = self._forwarding
+        if forwarding is not None:
+            # Where the body came later, this was read before it.
+            found = self._forwarded if self.head is not None else self._read_forwarded(forwarding, head)
+            apply_forwarded(environ, found[0], found[1], head.line)
         late_at = self.late_at
         if late_at is not None and begun > late_at:
             self._turn_away(head)

@@ -6,7 +6,7 @@ from typing import Any
 
 from appserve.connection.service import Service
 from appserve.connection.waiting import DeadlineQueue
-from appserve.wsgi.environ import CgiVariables, Environ, ForwardedVariables, Header
+from appserve.wsgi.environ import CgiVariables, Environ, Header
 from appserve.wsgi.spool import Quota
 
 
@@ -32,6 +32,5 @@ class WsgiService:
     template: Environ
     quota: Quota
     keep_alive: KeepAlive
-    forwarded_variables: ForwardedVariables = ()
     waiting: DeadlineQueue[Any] = field(default_factory=DeadlineQueue)
     pid: int = field(default_factory=os.getpid)
