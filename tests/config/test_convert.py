@@ -91,7 +91,7 @@ def test_a_text_is_read(kind: ValueType[object], text: str, expected: object):
         (Size(), "1.5M", "expected a number of bytes"),
         (Size(), "10MB", "expected a number of bytes"),
         (Size(1), "0", "at least 1"),
-        (Size(), "999999999999G", "at most 2^62"),
+        (Size(), "999999999999G", f"at most {2**62}"),
         (Boolean(), "maybe", "expected true or false"),
         (Boolean(), "", "expected true or false"),
         (COLOURS, "gren", 'expected red, green or blue (did you mean "green"?)'),

@@ -328,7 +328,7 @@ def test_web_concurrency_stands_for_the_default_of_workers(folder, arguments, en
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"keep_alive": ("soon",)}, "--keep-alive soon: expected a number of seconds, such as 30, 2.5 or 5m"),
+        ({"keep_alive": ("soon",)}, "--keep-alive soon: expected a number of seconds, such as 30, 2.5"),
         ({"bind": (":1", "x:y")}, '--bind x:y: expected a port from 0 to 65535, not "y"'),
         ({"worker_class": ("gevent",)}, "--worker-class gevent: expected auto, sync, threads or asgi"),
         ({"loop": ("uvlop",)}, '--loop uvlop: expected auto, uvloop or asyncio (did you mean "uvloop"?)'),

@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from appserve.config.convert import suggest
 from appserve.config.rows import Row
@@ -144,52 +144,46 @@ def _current_folder(environ: Mapping[str, str]) -> str:
 
 
 def _read(arguments: Sequence[str]) -> _CommandLine:
-    """Split the command line, going on after what is not understood."""
+    """Split the command line into texts. Parsing goes on after what is not understood."""
     typed = _CommandLine()
-    command = _command()
-    left = list(arguments)
-    while True:
-        try:
-            context = command.make_context("appserve", list(left))
-        except click.NoSuchOption as error:
-            name = error.option_name
-            typed.problems.append(f"{name}: no such option{suggest(name, _flags(), cutoff=0.7)}")
-            bad = next((one for one in left if one == name or one.startswith(f"{name}=")), None)
-            bad = bad or next((one for one in left if one[:1] == "-" != one[1:2] and name[1:] in one), None)
-        except click.BadOptionUsage as error:
-            name = error.option_name
-            typed.problems.append(f"{name}: {_value_expected(name)}")
-            bad = next((one for one in left if one == name or one.startswith((f"{name}=", name))), None)
-        except click.UsageError as error:
-            typed.problems.append(error.format_message())
-            return typed
-        else:
-            break
-        if bad is None:
-            return typed
-        left.remove(bad)
-    _take(context, typed)
+    for name, value in _parse(list(arguments), typed.problems).items():
+        if name in _ACTIONS:
+            typed.actions |= {name} if value else set()
+        elif value is not None and value != ():
+            typed.arguments[name] = (str(value).lower(),) if isinstance(value, bool) else value
+    words = typed.arguments.pop("application", ())
+    for word in words:
+        if _is_flag(word):
+            flag = word.partition("=")[0]
+            typed.problems.append(f"{flag}: no such option{suggest(flag, _flags(), cutoff=0.7)}")
+    applications = tuple(word for word in words if not _is_flag(word))
+    # After an unknown flag its value would be taken for an application.
+    if len(applications) > 1 and not typed.problems:
+        first, *others = applications
+        applications = (first,)
+        typed.problems += [
+            f'unexpected argument "{other}": the application is "{first}" already' for other in others
+        ]
+    if applications:
+        typed.arguments["application"] = applications
     return typed
 
 
-def _take(context: click.Context, typed: _CommandLine) -> None:
-    for name, value in context.params.items():
-        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
-            continue
-        if name in _ACTIONS:
-            typed.actions.add(name)
-        elif isinstance(value, bool):
-            typed.arguments[name] = ("true" if value else "false",)
-        elif value:
-            typed.arguments[name] = tuple(value)
-    applications = typed.arguments.get("application", ())
-    # After an unknown flag its value would be taken for an application.
-    if len(applications) > 1 and not typed.problems:
-        typed.arguments["application"] = applications[:1]
-        for one in applications[1:]:
-            typed.problems.append(
-                f'unexpected argument "{one}": the application is "{applications[0]}" already'
-            )
+def _parse(words: list[str], problems: list[str]) -> dict[str, Any]:
+    """The values by setting and action; unknown flags are among the applications."""
+    command = _command()
+    while True:
+        try:
+            return command.make_context("appserve", list(words)).params
+        except click.BadOptionUsage as error:
+            flag = error.option_name
+            problems.append(f"{flag}: {_value_expected(flag)}")
+            # A flag without its value is the last word.
+            words.remove(next((word for word in words if word.startswith(f"{flag}=")), words[-1]))
+
+
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and word != "-"
 
 
 def _command() -> click.Command:
@@ -203,9 +197,10 @@ def _command() -> click.Command:
             parameters.append(click.Option([*spelling, row.name], default=None))
         else:
             parameters.append(click.Option([*row.flags, row.name], multiple=True, type=str))
-    for name, (flags, _) in _ACTIONS.items():
-        parameters.append(click.Option([*flags, name], is_flag=True))
-    return click.Command("appserve", params=parameters, add_help_option=False)
+    parameters += [click.Option([*flags, name], is_flag=True) for name, (flags, _) in _ACTIONS.items()]
+    # What is unknown is kept, so that all mistakes are reported at once.
+    lenient = {"ignore_unknown_options": True}
+    return click.Command("appserve", context_settings=lenient, params=parameters, add_help_option=False)
 
 
 def _flags() -> list[str]:

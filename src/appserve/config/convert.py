@@ -11,36 +11,44 @@ not dataclasses because every start of the server makes them, and a dataclass co
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeGuard, TypeVar
 
 T = TypeVar("T")
 
 YEAR = 365 * 86400.0
 
-_UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _UNITS_OF_SIZE = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-_TRUE = frozenset({"true", "yes", "on", "1"})
-_FALSE = frozenset({"false", "no", "off", "0"})
+_BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
+    ("false", "no", "off", "0"), False
+)
 
 
-class ValueType(Protocol[T]):
-    """One sort of value."""
+class ValueType(Generic[T]):
+    """One sort of value; in TOML a text, unless a subclass says otherwise.
 
-    @property
-    def metavar(self) -> str:
-        """What stands for the value in --help; empty when the flag takes none."""
+    metavar   what stands for the value in --help; empty when the flag takes none
+    explain   how the value is written, in a few words for the settings page
+    expected  what an error says of a value of another sort
+    """
 
-    @property
-    def explain(self) -> str:
-        """How the value is written, in a few words for the settings page."""
+    metavar = ""
+    explain = ""
+    expected = "expected a text (in quotes)"
 
-    def read(self, text: str) -> T: ...
+    def read(self, text: str) -> T:
+        raise NotImplementedError
 
-    def read_toml(self, value: object) -> T: ...
+    def read_toml(self, value: object) -> T:
+        if isinstance(value, str):
+            return self.read(value)
+        raise ValueError(self.expected)
 
-    def show(self, value: T) -> str: ...
+    def show(self, value: T) -> str:
+        return str(value)
 
-    def show_toml(self, value: T) -> str: ...
+    def show_toml(self, value: T) -> str:
+        return quote_toml(self.show(value))
 
 
 def suggest(name: str, known: list[str], *, cutoff: float = 0.6) -> str:
@@ -64,107 +72,62 @@ def _escape_toml(character: str) -> str:
     )
 
 
-class Whole:
+class Whole(ValueType[int]):
     """A whole number within bounds."""
 
     metavar = "NUMBER"
+    what = "a whole number"
+    expected = "expected a whole number"
 
     def __init__(self, at_least: int = 0, at_most: int = 2**31 - 1) -> None:
         self.at_least = at_least
         self.at_most = at_most
-
-    @property
-    def explain(self) -> str:
-        if self.at_most == 2**31 - 1:
-            return f"a whole number, at least {self.at_least}"
-        return f"a whole number from {self.at_least} to {self.at_most}"
+        upper = f" from {at_least} to {at_most}" if at_most < 2**31 - 1 else f", at least {at_least}"
+        self.explain = self.what + upper
 
     def read(self, text: str) -> int:
         # int() alone would take "1_000", " 1" and the digits of every script.
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII):
-            raise ValueError("expected a whole number")
+            raise ValueError(self.expected)
         return self._within(int(text))
 
     def read_toml(self, value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
             return self._within(value)
-        raise ValueError("expected a whole number")
+        raise ValueError(self.expected)
 
     def _within(self, number: int) -> int:
         if number < self.at_least:
-            raise ValueError(f"expected a whole number that is at least {self.at_least}")
+            raise ValueError(f"expected {self.what} that is at least {self.at_least}")
         if number > self.at_most:
-            raise ValueError(f"expected a whole number that is at most {self.at_most}")
+            raise ValueError(f"expected {self.what} that is at most {self.at_most}")
         return number
 
-    def show(self, value: int) -> str:
-        return str(value)
-
-    show_toml = show
+    def show_toml(self, value: int) -> str:
+        return self.show(value)
 
 
-class Seconds:
-    """A duration: seconds as a float, zero or more, and finite."""
-
-    metavar = "SECONDS"
-    explain = 'seconds (`30`, `2.5`), or a number with a unit (`"500ms"`, `"30s"`, `"5m"`, `"1h"`)'
-
-    def read(self, text: str) -> float:
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|)", text, re.ASCII)
-        if not found:
-            raise ValueError("expected a number of seconds, such as 30, 2.5 or 5m")
-        return self._within(float(found[1]) * _UNITS_OF_TIME[found[2] or "s"])
-
-    def read_toml(self, value: object) -> float:
-        # A number in quotes is a mistake; a text with a unit is how TOML can hold one.
-        if isinstance(value, str) and value[-1:].isalpha():
-            return self.read(value)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return self._within(value)
-        raise ValueError('expected a number of seconds, such as 30, 2.5 or "5m"')
-
-    def _within(self, seconds: float) -> float:
-        if 0 <= seconds <= YEAR:  # neither infinity nor nan is
-            return float(seconds)
-        raise ValueError("expected a number of seconds from 0 to 31536000 (a year)")
-
-    def show(self, value: float) -> str:
-        return f"{value:.15g}"
-
-    show_toml = show
-
-
-class Size:
+class Size(Whole):
     """A number of bytes."""
 
     metavar = "BYTES"
+    what = "a number of bytes"
+    expected = 'expected a number of bytes, such as 8190, "64K", "10M" or "1G"'
 
     def __init__(self, at_least: int = 0) -> None:
-        self.at_least = at_least
-
-    @property
-    def explain(self) -> str:
-        return f'bytes (`8190`), at least {self.at_least}, or with a unit of 1024 (`"64K"`, `"10M"`, `"1G"`)'
+        super().__init__(at_least, 2**62)
+        self.explain = (
+            f'bytes (`8190`), at least {at_least}, or with a unit of 1024 (`"64K"`, `"10M"`, `"1G"`)'
+        )
 
     def read(self, text: str) -> int:
         found = re.fullmatch(r"([0-9]{1,18})([KMG]?)", text.upper(), re.ASCII)
         if not found:
-            raise ValueError("expected a number of bytes, such as 8190, 64K, 10M or 1G")
+            raise ValueError(self.expected)
         return self._within(int(found[1]) * _UNITS_OF_SIZE[found[2]])
 
     def read_toml(self, value: object) -> int:
-        if isinstance(value, str) and value[-1:].isalpha():
-            return self.read(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return self._within(value)
-        raise ValueError('expected a number of bytes, such as 8190, "64K", "10M" or "1G"')
-
-    def _within(self, size: int) -> int:
-        if size < self.at_least:
-            raise ValueError(f"expected a number of bytes that is at least {self.at_least}")
-        if size > 2**62:
-            raise ValueError("expected a number of bytes that is at most 2^62")
-        return size
+        return self.read(value) if _has_unit(value) else super().read_toml(value)
 
     def show(self, value: int) -> str:
         for unit in "GMK":
@@ -178,42 +141,68 @@ class Size:
         return shown if shown.isdigit() else quote_toml(shown)
 
 
-class Boolean:
+class Seconds(ValueType[float]):
+    """A duration: seconds as a float, zero or more, and finite."""
+
+    metavar = "SECONDS"
+    explain = 'seconds (`30`, `2.5`), or a number with a unit (`"500ms"`, `"30s"`, `"5m"`, `"1h"`)'
+    expected = 'expected a number of seconds, such as 30, 2.5 or "5m"'
+
+    def read(self, text: str) -> float:
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|)", text, re.ASCII)
+        if not found:
+            raise ValueError(self.expected)
+        return self._within(float(found[1]) * _UNITS_OF_TIME[found[2]])
+
+    def read_toml(self, value: object) -> float:
+        if _has_unit(value):
+            return self.read(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._within(value)
+        raise ValueError(self.expected)
+
+    def _within(self, seconds: float) -> float:
+        if 0 <= seconds <= YEAR:  # neither infinity nor nan is
+            return float(seconds)
+        raise ValueError("expected a number of seconds from 0 to 31536000 (a year)")
+
+    def show(self, value: float) -> str:
+        return f"{value:.15g}"
+
+    def show_toml(self, value: float) -> str:
+        return self.show(value)
+
+
+def _has_unit(value: object) -> TypeGuard[str]:
+    """Whether a value of TOML is a text with a unit; a number in quotes is a mistake."""
+    return isinstance(value, str) and value[-1:].isalpha()
+
+
+class Boolean(ValueType[bool]):
     """True or false; on the command line a flag without a value, and its --no- twin."""
 
-    metavar = ""
     explain = "`true` or `false`"
+    expected = "expected true or false (without quotes)"
 
     def read(self, text: str) -> bool:
-        lowered = text.lower()
-        if lowered in _TRUE:
-            return True
-        if lowered in _FALSE:
-            return False
-        raise ValueError("expected true or false")
+        value = _BOOLEANS.get(text.lower())
+        if value is None:
+            raise ValueError("expected true or false")
+        return value
 
     def read_toml(self, value: object) -> bool:
         if isinstance(value, bool):
             return value
-        raise ValueError("expected true or false (without quotes)")
+        raise ValueError(self.expected)
 
     def show(self, value: bool) -> str:
         return "true" if value else "false"
 
-    show_toml = show
+    def show_toml(self, value: bool) -> str:
+        return self.show(value)
 
 
-class _Word:
-    """What is shown as it is."""
-
-    def show(self, value: str) -> str:
-        return value
-
-    def show_toml(self, value: str) -> str:
-        return quote_toml(value)
-
-
-class Choice(_Word):
+class Choice(ValueType[str]):
     """One of a few words; upper and lower case are the same. `also` holds other spellings, `metavar` what
     stands for words that are too many to be listed."""
 
@@ -224,23 +213,16 @@ class Choice(_Word):
         self.also = also or {}
         self.metavar = metavar or "|".join(options)
         self.explain = "one of " + ", ".join(f"`{option}`" for option in options)
+        self.expected = f"expected {', '.join(options[:-1])} or {options[-1]}"
 
     def read(self, text: str) -> str:
         lowered = self.also.get(text, text.lower())
         if lowered in self.options:
             return lowered
-        raise ValueError(self._expected() + suggest(lowered, list(self.options)))
-
-    def read_toml(self, value: object) -> str:
-        if isinstance(value, str):
-            return self.read(value)
-        raise ValueError(self._expected())
-
-    def _expected(self) -> str:
-        return f"expected {', '.join(self.options[:-1])} or {self.options[-1]}"
+        raise ValueError(self.expected + suggest(lowered, list(self.options)))
 
 
-class Text(_Word):
+class Text(ValueType[str]):
     """A text on one line. `refine` gives it in its usual form, or raises ValueError. A secret is
     not printed with the other settings; a path starts from where the server was started, wherever it goes."""
 
@@ -248,7 +230,7 @@ class Text(_Word):
         self,
         metavar: str = "TEXT",
         explain: str = "a text",
-        refine: Callable[[str], str] | None = None,
+        refine: Callable[[str], str] = str,
         *,
         secret: bool = False,
         is_path: bool = False,
@@ -264,15 +246,10 @@ class Text(_Word):
             raise ValueError("expected a text, not an empty value")
         if not text.isprintable():
             raise ValueError("expected a text without control characters")
-        return text if self.refine is None else self.refine(text)
-
-    def read_toml(self, value: object) -> str:
-        if isinstance(value, str):
-            return self.read(value)
-        raise ValueError("expected a text (in quotes)")
+        return self.refine(text)
 
 
-class Several(Generic[T]):
+class Several(ValueType[tuple[T, ...]]):
     """A list: a flag given again and again, commas in an environment variable, `[...]` in TOML.
 
     With `commas` they separate on the command line as well, and the word none stands for an empty list.

@@ -83,6 +83,11 @@ class Row(Value):
         """The kind of a list, whose flag can be given again."""
         return self.kind if isinstance(self.kind, Several) else None
 
+    def read_flag(self, earlier: Any, text: str) -> Any:
+        """What a flag holds; in a list it is added to what the flag held before."""
+        several = self.repeated
+        return (*earlier, *several.read_flag(text)) if several else self.kind.read(text)
+
     def show(self, value: object) -> str:
         """A value as one line for people, an empty one as its meaning in brackets, a secret masked."""
         if value and self.is_secret:
@@ -94,11 +99,9 @@ class Row(Value):
         item = self.repeated.item if self.repeated else self.kind
         if not value or value in _NO_PATHS or not (isinstance(item, Text) and item.is_path):
             return value
-        return (
-            tuple(os.path.join(folder, one) for one in value)
-            if self.repeated
-            else os.path.join(folder, value)
-        )
+        if self.repeated:
+            return tuple(os.path.join(folder, one) for one in value)
+        return os.path.join(folder, value)
 
     @property
     def is_secret(self) -> bool:
