@@ -22,7 +22,6 @@ from appserve.master.events import (
     Halt,
     Interrupt,
     Kill,
-    LeaveBehind,
     Note,
     Order,
     Plan,
@@ -319,7 +318,7 @@ class WorkerHandles:
     def stall_one(self) -> None:
         ready = [one for one in self.living() if one.told and one.told_ready and not one.killed]
         if ready:
-            self.take(self.roster.stalled(self.random.choice(ready).pid, self.now))
+            self.take(self.roster.stalled(self.random.choice(ready).pid, "no progress", self.now))
 
     def standstill(self) -> None:
         """Every worker stalls as soon as it is READY, and none of them dies at once of its SIGKILL."""
@@ -411,8 +410,8 @@ class WorkerHandles:
                 check(not process.killed, "killed once")
                 check(process.dumped_at < math.inf or self.stops > 1, "stacks before a kill")
                 process.killed = True
-            case LeaveBehind(pid):
-                process = self.by_pid(pid)
+            case Note(_, text) if text.endswith("abandoned"):
+                process = self.by_pid(int(text.partition("pid ")[2].partition(")")[0]))
                 check(process.killed, "only who was killed is left behind")
                 process.told_gone = True
                 self.processes.remove(process)

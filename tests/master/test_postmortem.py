@@ -1,15 +1,18 @@
 """What is said of the dead."""
 
+import math
 import os
 from collections.abc import Iterator
 
 import pytest
 
 from appserve.config.settings import Settings
-from appserve.master.events import Exit, Reason
+from appserve.master.events import Exit, RosterTimeouts
 from appserve.master.postmortem import Record, death, has_served, killing
 from appserve.master.process import Child
+from appserve.master.roster import FORCED
 from appserve.master.worker_handle import WorkerHandle
+from appserve.master.worker_table import Life, Worker
 from appserve.observe.log import Level
 from appserve.observe.scoreboard import BUSY_SINCE_NS, REQUESTS, ROW_SIZE, ScoreboardRow
 from appserve.system import blackbox
@@ -39,7 +42,8 @@ def member() -> Iterator[WorkerHandle]:
     settings = Settings(application="shop:app", timeout=30.0, graceful_timeout=25.0)
     row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
     box = blackbox.make_box("test")
-    yield WorkerHandle(3, 2, settings, child, channel, row, box, BORN, ready=True)
+    worker = Worker(1, 3, 2, BORN, RosterTimeouts(), Life.READY, 4127, ready_at=BORN)
+    yield WorkerHandle(worker, settings, child, channel, row, box, BORN, [])
     channel.close()
     os.close(box)
 
@@ -56,9 +60,8 @@ def serve(member: WorkerHandle, request: bytes, seconds: float) -> None:
 def test_the_report_of_a_stalled_worker_has_limit_request_age_and_stacks(member: WorkerHandle) -> None:
     fill_box(member)
     serve(member, b"GET /checkout", 30.25)
-    member.stalled = 30.25
 
-    record = killing(member, Reason.STALLED, NOW)
+    record = killing(member, "no progress for 30.2 s (--timeout 30)", NOW)
 
     assert record.text == (
         "worker 3 (pid 4127) killed: no progress for 30.2 s (--timeout 30), "
@@ -71,29 +74,22 @@ def test_the_report_of_a_stalled_worker_has_limit_request_age_and_stacks(member:
 def test_stacks_end_where_the_worker_began(member: WorkerHandle) -> None:
     fill_box(member)
 
-    block = killing(member, Reason.FORCED, NOW).block
+    block = killing(member, FORCED, NOW).block
 
     assert "in wait" in block
     assert "in run_worker" in block
     assert "_turn" not in block
 
 
-@pytest.mark.parametrize(
-    ("reason", "words"),
-    [
-        (Reason.GRACE_OVER, "still busy: --graceful-timeout (25 s) exceeded"),
-        (Reason.FORCED, "stopped by force"),
-    ],
-)
-def test_every_kill_has_its_reason(member: WorkerHandle, reason: Reason, words: str) -> None:
-    member.limit = "--graceful-timeout (25 s)"
+def test_a_kill_says_why(member: WorkerHandle) -> None:
+    text = killing(member, FORCED, NOW).text
 
-    assert words in killing(member, reason, NOW).text
-    assert "memory" not in killing(member, reason, NOW).text
+    assert text.startswith("worker 3 (pid 4127) killed: stopped by force, ")
+    assert "memory" not in text
 
 
 def test_a_kill_of_ours_is_no_news_when_it_has_happened(member: WorkerHandle) -> None:
-    member.killed = member.leaving = True
+    member.worker.state, member.worker.ordered = Life.KILLED, True
 
     assert death(member, Exit(None, 9), NOW) == Record(Level.DEBUG, "worker 3 (pid 4127) ended (SIGKILL)")
 
@@ -115,7 +111,7 @@ def test_a_signal_without_a_name_is_reported_by_its_number(member: WorkerHandle)
 
 
 def test_the_report_of_a_sigkill_from_outside_names_the_usual_sender(member: WorkerHandle) -> None:
-    for member.leaving in (False, True):
+    for member.worker.ordered in (False, True):
         text = death(member, Exit(None, 9), NOW).text
         assert text.startswith("worker 3 (pid 4127) died of SIGKILL, no request yet, ")
         assert "appserve did not send this signal: the usual sender is the kernel" in text
@@ -134,7 +130,7 @@ def test_a_request_that_is_no_text_is_shown_escaped(member: WorkerHandle) -> Non
 
 
 def test_a_failed_start_is_reported_with_the_text_of_the_worker(member: WorkerHandle) -> None:
-    member.ready = False
+    member.worker.ready_at = math.inf
     member.failed = Failed(4, 'cannot import "shop"', "Traceback …")
 
     assert death(member, Exit(4), NOW) == Record(
@@ -155,7 +151,7 @@ def test_a_later_failure_is_reported_with_the_text_of_the_worker(member: WorkerH
 
 
 def test_the_exit_of_a_retired_worker_is_one_line(member: WorkerHandle) -> None:
-    member.leaving = True
+    member.worker.ordered = True
     member.row.words[REQUESTS] = 1
 
     assert death(member, Exit(0), NOW) == Record(
@@ -172,7 +168,7 @@ def test_the_exit_of_a_worker_without_an_order_is_one_line(member: WorkerHandle)
 
 
 def test_an_exit_before_ready_is_reported_as_such(member: WorkerHandle) -> None:
-    member.ready = False
+    member.worker.ready_at = math.inf
 
     record = death(member, Exit(0), NOW)
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from appserve.master.respawn import JITTER, Budget, delay_after, jitter
+from appserve.master.events import RosterTimeouts
+from appserve.master.respawn import JITTER, Respawn, delay_after, jitter
 
 
 def test_delays_double_from_a_quarter_of_a_second_to_thirty():
@@ -17,45 +18,41 @@ def test_jitter_is_a_factor():
     assert delay_after(3, lambda: 0.8) == pytest.approx(0.8)
 
 
-def test_a_budget_gives_what_it_has_and_then_one_by_one():
-    budget = Budget.full(5, 10.0, now=0.0)
-
-    assert [budget.take(0.0) for _ in range(6)] == [True] * 5 + [False]
-    assert budget.next_at(0.0) == 2.0
-    assert not budget.take(1.9)
-    assert budget.take(2.0)
-    assert not budget.take(2.0)
+def make_respawn(slots: int = 3, spare: int = 2) -> Respawn:
+    """All slots have failed, and their delays are over."""
+    respawn = Respawn(slots, RosterTimeouts(budget_spare=spare, budget_period=10.0), lambda: 1.0)
+    for slot in range(1, slots + 1):
+        respawn.count_failure(slot, -100.0)
+    return respawn
 
 
-def test_a_token_is_there_when_next_at_said():
-    budget = Budget.full(7, 10.0, now=0.0)
-    now = 0.0
-    for _ in range(50):
-        while budget.take(now):
-            pass
-        now = budget.next_at(now)
-        assert budget.take(now)
+def test_tries_of_failed_slots_share_a_budget_for_each_period():
+    respawn = make_respawn()
+    tries = [respawn.wait_until(1 + number % 3, float(number)) for number in range(5)]
+
+    assert tries == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert respawn.wait_until(1, 5.0) == 10.0
+    assert respawn.wait_until(2, 9.9) == 10.0
+    assert respawn.wait_until(2, 10.0) == 10.0
+    assert respawn.wait_until(1, 10.5) == 11.0
 
 
-def test_a_budget_never_holds_more_than_its_size():
-    budget = Budget.full(3, 10.0, now=0.0)
+def test_a_slot_that_did_not_fail_needs_no_budget():
+    respawn = make_respawn(1, 0)
+    assert respawn.wait_until(1, 0.0) == 0.0
+    respawn.clear(1)
 
-    assert sum(budget.take(1000.0) for _ in range(10)) == 3
-
-
-def test_a_clock_that_stands_or_goes_back_gives_nothing():
-    budget = Budget.full(1, 10.0, now=100.0)
-
-    assert budget.take(100.0)
-    assert not budget.take(50.0)
-    assert not budget.take(100.0)
+    assert respawn.wait_until(1, 1.0) == 1.0
 
 
-def test_a_smaller_budget_takes_away_what_is_too_much():
-    budget = Budget.full(9, 10.0, now=0.0)
-    budget.resize(2)
+def test_a_smaller_server_has_a_smaller_budget_at_once():
+    respawn = make_respawn()
+    for number in range(5):
+        respawn.wait_until(1, float(number))
+    respawn.resize(1)
+    respawn.count_failure(1, -100.0)
 
-    assert sum(budget.take(0.0) for _ in range(10)) == 2
+    assert respawn.wait_until(1, 5.0) == 12.0, "when there are fewer than three in the last ten seconds"
 
 
 def test_the_jitter_of_a_real_server_spreads_around_one():

@@ -7,7 +7,6 @@ import pytest
 
 from appserve.master.events import Decision, Exit
 from appserve.master.health import STANDING, Standing
-from appserve.master.respawn import Budget
 from appserve.master.worker_table import LIFE, ROLL, Life, Roll, Worker
 from tests.master.simulated import Steps, WatchedRoster, WorkerHandles
 from tests.soak import rounds
@@ -59,7 +58,7 @@ class SpawnsTwice(WatchedRoster):
 
 class HasNoBudget(WatchedRoster):
     def _settle(self, now: float) -> list[Decision]:
-        self._respawn._budget = Budget.full(1000, 1.0, now)
+        self._respawn._tries.clear()
         return super()._settle(now)
 
 

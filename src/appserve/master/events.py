@@ -5,7 +5,6 @@ of Roster. Decisions are what Roster answers; the master carries them out in the
 also belongs into master.py (`_do`) and tests/master/simulated.py (the simulated family).
 """
 
-from enum import Enum
 from signal import Signals
 
 from appserve.errors import ExitCode
@@ -73,14 +72,6 @@ class Exit(Value):
             return f"signal {self.signal}"
 
 
-class Reason(Enum):
-    """Why a worker is killed by its own master."""
-
-    STALLED = "no progress"
-    GRACE_OVER = "still busy at the deadline"
-    FORCED = "stopped by force"
-
-
 class Spawn(Value):
     """Fork a worker. A request: `spawned(ticket, pid)` or `fork_failed(ticket)` comes later, once."""
 
@@ -109,16 +100,10 @@ class Dump(Value):
 
 
 class Kill(Value):
-    """Kill a worker, and say why."""
+    """Kill a worker; `why` is for the log."""
 
     pid: int
-    reason: Reason
-
-
-class LeaveBehind(Value):
-    """This process cannot be ended: do not wait for it."""
-
-    pid: int
+    why: str
 
 
 class Reread(Value):
@@ -151,7 +136,7 @@ class Halt(Value):
     reason: str
 
 
-Decision = Spawn | Order | Interrupt | Dump | Kill | LeaveBehind | Reread | Commit | Abandon | Note | Halt
+Decision = Spawn | Order | Interrupt | Dump | Kill | Reread | Commit | Abandon | Note | Halt
 
 
 class Asked(Value):

@@ -33,7 +33,6 @@ from appserve.master.events import (
     Halt,
     Interrupt,
     Kill,
-    LeaveBehind,
     Note,
     Order,
     Reread,
@@ -47,8 +46,9 @@ from appserve.master.process import reap
 from appserve.master.respawn import jitter
 from appserve.master.roster import Roster
 from appserve.master.signals import SignalQueue, Terminal
-from appserve.master.stalls import StallWatch, Step, is_stalled, next_look
+from appserve.master.stalls import StallWatch, is_stalled, next_look
 from appserve.master.worker_handle import WorkerHandle, WorkerHandles
+from appserve.master.worker_table import Life
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller
 from appserve.observe.log import Level
@@ -59,7 +59,6 @@ from appserve.system.descriptors import open_standard_streams
 from appserve.system.this_process import set_title
 from appserve.workers import channel
 from appserve.workers.base import title
-from appserve.workers.channel import QuitOrder
 from appserve.workers.context import stderr_log
 from appserve.workers.modules import share_modules
 
@@ -128,7 +127,6 @@ class Master:
         self._poller = make_poller()
         self._handlers: dict[int, Callable[[], list[Fact]]] = {}  # of each descriptor, when it is readable
         self._watch(signals.fileno(), lambda: [Asked(number) for number in signals.take()])
-        self._look_at = math.inf  # when a worker may stall, or boot for too long
         self._stalls = StallWatch(time.monotonic_ns())
         self._last_words: postmortem.Record | None = None
         self._halt: Halt | None = None
@@ -156,10 +154,8 @@ class Master:
         for fact in [*facts, *self._reap()]:
             self._take(fact)
         now = time.monotonic()
-        if now >= self._look_at:
-            self._look_for_stalls()
-            self._look_at_boots(now)
-            self._look_at = self._next_look(now)
+        self._look_for_stalls(now)
+        self._look_at_boots(now)
         if self._terminal.look(now):
             self._on_closed_terminal(now)
         self._carry_out(self._roster.tick(now))
@@ -169,18 +165,19 @@ class Master:
     def _next_wait(self) -> float:
         if self._births:
             return 0.0
-        wait = min(self._roster.next_deadline(), self._look_at) - time.monotonic()
+        now = time.monotonic()
+        looks = (handle.looks[0].at for handle in self._in(Life.BOOTING) if handle.looks)
+        stalls = ((stalled, handle.settings.timeout) for handle, stalled in self._judged())
+        wait = min(self._roster.next_deadline() - now, min(looks, default=math.inf) - now, next_look(stalls))
         return max(0.0, min(wait, LONGEST_WAIT))
 
-    def _next_look(self, now: float) -> float:
-        now_ns = time.monotonic_ns()
-        watched = [(m.stalled_for(self._stalls, now_ns), m.settings.timeout) for m in self._judged()]
-        boots = min((handle.boot.next_at() for handle in self._booting()), default=math.inf)
-        return min(now + next_look(watched), boots)
+    def _in(self, *states: Life) -> list[WorkerHandle]:
+        return [handle for handle in self._handles if handle.worker.state in states]
 
-    def _judged(self) -> list[WorkerHandle]:
-        """Those that have to make progress."""
-        return [handle for handle in self._handles if handle.ready and not handle.suspect]
+    def _judged(self) -> list[tuple[WorkerHandle, int]]:
+        """The workers that have to make progress, with how long each has made none; nanoseconds."""
+        now = time.monotonic_ns()
+        return [(one, one.stalled_for(self._stalls, now)) for one in self._in(Life.READY, Life.DRAINING)]
 
     def _watch(self, fd: int, handler: Callable[[], list[Fact]]) -> None:
         self._handlers[fd] = handler
@@ -278,14 +275,11 @@ class Master:
             handle.channel.send(message, files)
 
     def _welcome(self, handle: WorkerHandle, ready: channel.Ready, now: float) -> None:
-        if handle.ready:
+        if handle.worker_class:
             return
-        handle.ready = True
         handle.worker_class = ready.worker_class
-        if handle.settings.timeout:
-            self._look_at = min(self._look_at, now + handle.settings.timeout)
         decisions = self._roster.ready(handle.pid, now)
-        if handle.leaving:
+        if handle.worker.state is not Life.READY:
             self._carry_out(decisions)
             return
         first = not self._listening
@@ -324,7 +318,7 @@ class Master:
         if not stopping and self._roster.is_stopping:
             # The end of the server: the reason is the last thing to be read, with the exit code once.
             self._last_words = record.replace(text=record.text.removesuffix(f" ({how})"))
-        elif not stopping or handle.ready:
+        elif not stopping or handle.worker.was_ready:
             record.write(self._log)
         self._record_lost_request(handle, now)
         self._unwatch(handle.channel.fileno())
@@ -335,15 +329,13 @@ class Master:
         self._carry_out(decisions)
 
     def _let_retire(self, handle: WorkerHandle, now: float) -> None:
-        if not handle.leaving:
-            handle.limit = f"--graceful-timeout ({self._roster.plan.graceful:g} s)"
         self._have_siblings_look(handle)
         self._carry_out(self._roster.retiring(handle.pid, now))
 
     def _have_siblings_look(self, handle: WorkerHandle) -> None:
         """A worker has gone from the listeners, and may have been woken for a connection."""
         for other in self._handles:
-            if handle.ready and other.ready and other is not handle:
+            if handle.worker.was_ready and other.worker.was_ready and other is not handle:
                 other.channel.send(channel.SiblingDied())
 
     def _record_lost_request(self, handle: WorkerHandle, now: float) -> None:
@@ -359,26 +351,23 @@ class Master:
         paths = {handle.settings.access_logfile for handle in self._handles}
         self._logs.keep(paths | self._generations.access_paths())
 
-    def _look_for_stalls(self) -> None:
-        now = time.monotonic_ns()
-        for handle in self._judged():
-            if is_stalled(handle.stalled_for(self._stalls, now), handle.settings.timeout):
-                self._carry_out(self._roster.stalled(handle.pid, time.monotonic()))
-
-    def _booting(self) -> list[WorkerHandle]:
-        return [one for one in self._handles if not (one.ready or one.leaving or one.killed)]
+    def _look_for_stalls(self, now: float) -> None:
+        for handle, stalled in self._judged():
+            timeout = handle.settings.timeout
+            if is_stalled(stalled, timeout):
+                # How long the request has been running stands behind it: that is not what --timeout limits.
+                why = f"no progress for {stalled / 1e9:.1f} s (--timeout {timeout:g})"
+                self._carry_out(self._roster.stalled(handle.pid, why, now))
 
     def _look_at_boots(self, now: float) -> None:
         """Log where a worker is that takes long to be ready."""
-        for handle in self._booting():
-            step = handle.boot.step(now)
-            if step is Step.DUMP:
-                blackbox.clear(handle.box)
-                handle.child.signal(DUMP_SIGNAL)
-            elif step is not None and (step is Step.LAST_READ or blackbox.read(handle.box)):
-                postmortem.slow_boot(handle, now).write(self._log)
-                blackbox.clear(handle.box)  # a later record must not show these
-                handle.boot.done()
+        for handle in self._in(Life.BOOTING):
+            while handle.looks and now >= handle.looks[0].at:
+                if handle.looks.pop(0).reads:
+                    postmortem.slow_boot(handle, now).write(self._log)
+                    blackbox.clear(handle.box)  # a later record must not show these
+                else:
+                    self._request_stacks(handle)
 
     # ── the roster's decisions → deeds ──
 
@@ -400,8 +389,6 @@ class Master:
                 handle = self._handles.get(decision.pid)
                 if handle is not None:
                     self._press(handle, decision)
-            case LeaveBehind():
-                pass  # should it end after all, it is reaped and buried like others
             case Reread():
                 self._reread()
             case Commit():
@@ -420,23 +407,19 @@ class Master:
         """Make a worker leave, by an order or by a signal."""
         match decision:
             case Order(_, order):
-                handle.leaving = True
-                setting = "quick stop" if isinstance(order, QuitOrder) else "--graceful-timeout"
-                handle.limit = f"{setting} ({order.deadline:g} s)"
                 if not handle.channel.send(order):
                     handle.child.signal(signal.SIGTERM)
             case Interrupt():
-                handle.leaving = True
-                handle.limit = "the time to stop while booting"
                 handle.child.signal(signal.SIGTERM)
             case Dump():
-                handle.suspect = True
-                handle.stalled = handle.stalled_for(self._stalls, time.monotonic_ns()) / 1e9
-                handle.child.signal(DUMP_SIGNAL)
-            case Kill(_, reason):
-                postmortem.killing(handle, reason, time.monotonic()).write(self._log)
-                handle.suspect = handle.killed = True
+                self._request_stacks(handle)
+            case Kill(_, why):
+                postmortem.killing(handle, why, time.monotonic()).write(self._log)
                 handle.child.signal(signal.SIGKILL)
+
+    def _request_stacks(self, handle: WorkerHandle) -> None:
+        blackbox.clear(handle.box)  # of those that nobody has read
+        handle.child.signal(DUMP_SIGNAL)
 
     def _reread(self) -> None:
         plan = self._generations.read()
@@ -451,21 +434,21 @@ class Master:
             return
         wanted = self._births.popleft()
         now = time.monotonic()
-        if not self._roster.is_wanted(wanted.ticket):
+        worker = self._roster.wanted(wanted.ticket)
+        if worker is None:
             self._carry_out(self._roster.withdrawn(wanted.ticket, now))
             return
         generation = self._generations.get(wanted.generation, self._roster.generation)
         # What this process still owes to the log must not be written by its children as well.
         self._log.flush()
         try:
-            handle = self._handles.spawn(wanted, generation)
+            handle = self._handles.spawn(worker, generation)
         except OSError as error:
             self._carry_out(self._roster.fork_failed(wanted.ticket, error.strerror or str(error), now))
             return
         self._watch(handle.channel.fileno(), partial(self._listen_to, handle))
         if handle.child.pidfd >= 0:
             self._watch(handle.child.pidfd, list)  # it only wakes the loop, which reaps in each turn
-        self._look_at = min(self._look_at, handle.boot.next_at())
         self._carry_out(self._roster.spawned(wanted.ticket, handle.pid, time.monotonic()))
 
     def _say_farewell(self, halt: Halt) -> int:

@@ -8,8 +8,9 @@ sender is named, which is the kernel when memory is short.
 import signal
 
 from appserve.errors import ExitCode
-from appserve.master.events import Exit, Reason
+from appserve.master.events import Exit
 from appserve.master.worker_handle import WorkerHandle
+from appserve.master.worker_table import Life
 from appserve.observe.log import Level, Log
 from appserve.observe.scoreboard import BUSY_SINCE_NS
 from appserve.system import blackbox
@@ -33,16 +34,8 @@ class Record(Value):
             log.record(self.level, self.text)
 
 
-def killing(handle: WorkerHandle, reason: Reason, now: float) -> Record:
+def killing(handle: WorkerHandle, why: str, now: float) -> Record:
     """Of a worker that is about to be killed by us; `now` is monotonic."""
-    match reason:
-        case Reason.STALLED:
-            # How long the request has been running stands behind it: that is not what --timeout limits.
-            why = f"no progress for {handle.stalled:.1f} s (--timeout {handle.settings.timeout:g})"
-        case Reason.GRACE_OVER:
-            why = f"still busy: {handle.limit} exceeded"
-        case Reason.FORCED:
-            why = "stopped by force"
     text = f"{handle} killed: {why}, {_doing(handle, now)}, {_age(handle, now)}"
     return Record(Level.ERROR, text, _stacks(handle))
 
@@ -58,29 +51,30 @@ def slow_boot(handle: WorkerHandle, now: float) -> Record:
 
 def death(handle: WorkerHandle, how: Exit, now: float) -> Record:
     """Of a worker that has ended."""
-    if handle.failed is not None and not handle.ready:
+    worker = handle.worker
+    if handle.failed is not None and not worker.was_ready:
         headline = f"{handle} failed to start: {handle.failed.headline} ({how})"
         return Record(Level.ERROR, headline, handle.failed.text)
     if handle.failed is not None:
         headline = f"{handle} failed: {handle.failed.headline} ({how}), {_age(handle, now)}"
         return Record(Level.CRITICAL, headline, handle.failed.text)
-    if handle.killed:
+    if worker.state in (Life.KILLED, Life.GONE):
         return Record(Level.DEBUG, f"{handle} ended ({how})")
-    if handle.leaving and how.signal != signal.SIGKILL:
+    if worker.ordered and how.signal != signal.SIGKILL:
         return Record(Level.INFO, f"{handle} stopped ({how}), {_age(handle, now)}, {_served(handle)}")
     if how.signal is not None:
         return _death_by_signal(handle, how, now)
-    if how.code == ExitCode.CLEAN and handle.ready:
+    if how.code == ExitCode.CLEAN and worker.was_ready:
         return Record(
             Level.INFO, f"{handle} stopped without an order, {_age(handle, now)}, {_served(handle)}"
         )
-    before = "" if handle.ready else " before it was ready"
+    before = "" if worker.was_ready else " before it was ready"
     text = f"{handle} exited with code {how.code}{before}, {_doing(handle, now)}, {_age(handle, now)}"
     return Record(Level.ERROR, text)
 
 
 def _death_by_signal(handle: WorkerHandle, how: Exit, now: float) -> Record:
-    before = "" if handle.ready else " before it was ready"
+    before = "" if handle.worker.was_ready else " before it was ready"
     text = f"{handle} died of {how}{before}, {_doing(handle, now)}, {_age(handle, now)}"
     if how.signal == signal.SIGKILL:
         text += (
@@ -128,7 +122,7 @@ def _stacks(handle: WorkerHandle) -> str:
 
 
 def _age(handle: WorkerHandle, now: float) -> str:
-    return f"generation {handle.generation}, {now - handle.born:.1f} s old"
+    return f"generation {handle.worker.generation}, {now - handle.born:.1f} s old"
 
 
 def _served(handle: WorkerHandle) -> str:

@@ -12,6 +12,7 @@ nothing of it.
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,45 +45,6 @@ def delay_after(failures: int, jitter: Callable[[], float] = no_jitter) -> float
 
 
 @dataclass(slots=True)
-class Budget:
-    """A token bucket: at most `size` at once, and `size` more in each `period` seconds."""
-
-    size: int
-    period: float
-    _tokens: float
-    _filled_at: float
-
-    @classmethod
-    def full(cls, size: int, period: float, now: float) -> "Budget":
-        return cls(size, period, float(size), now)
-
-    def resize(self, size: int) -> None:
-        self.size = size
-        self._tokens = min(self._tokens, float(size))
-
-    def take(self, now: float) -> bool:
-        """Take one token if there is one."""
-        self._fill(now)
-        # A token that is due "now" by next_at() must be there despite rounding.
-        if self._tokens < 1.0 - 1e-9:
-            return False
-        self._tokens -= 1.0
-        return True
-
-    def next_at(self, now: float) -> float:
-        """When a token will be there."""
-        self._fill(now)
-        missing = max(0.0, 1.0 - self._tokens)
-        return now + missing * self.period / self.size
-
-    def _fill(self, now: float) -> None:
-        self._tokens = min(
-            float(self.size), self._tokens + max(0.0, now - self._filled_at) * self.size / self.period
-        )
-        self._filled_at = max(self._filled_at, now)
-
-
-@dataclass(slots=True)
 class _Slot:
     """How often in a row a slot failed, and when it may be tried again."""
 
@@ -91,12 +53,13 @@ class _Slot:
 
 
 class Respawn:
-    """The failures of all slots and the budget that they share: `spare` more than there are workers."""
+    """The failures of all slots and the budget that they share: in each period as many tries as there are
+    workers, and some to spare."""
 
-    def __init__(self, size: int, timeouts: RosterTimeouts, now: float, jitter: Callable[[], float]) -> None:
-        self._spare = timeouts.budget_spare
+    def __init__(self, size: int, timeouts: RosterTimeouts, jitter: Callable[[], float]) -> None:
+        self._timeouts = timeouts
         self._jitter = jitter
-        self._budget = Budget.full(size + self._spare, timeouts.budget_period, now)
+        self._tries: deque[float] = deque()  # when slots that had failed were tried, those of the last period
         self._slots: dict[int, _Slot] = {}
         self.resize(size)
 
@@ -113,7 +76,6 @@ class Respawn:
     def resize(self, size: int) -> None:
         """Another number of slots, none of which ever failed."""
         self._slots = {number: _Slot() for number in range(1, size + 1)}
-        self._budget.resize(size + self._spare)
 
     def failures(self, number: int) -> int:
         return self._slots[number].failures
@@ -135,6 +97,11 @@ class Respawn:
         slot = self._slots[number]
         if slot.not_before > now:
             return slot.not_before
-        if slot.failures and not self._budget.take(now):
-            return self._budget.next_at(now)
+        if slot.failures:
+            period, size = self._timeouts.budget_period, len(self._slots) + self._timeouts.budget_spare
+            while self._tries and now >= self._tries[0] + period:
+                self._tries.popleft()
+            if len(self._tries) >= size:
+                return self._tries[-size] + period
+            self._tries.append(now)
         return now

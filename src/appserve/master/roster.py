@@ -37,24 +37,20 @@ from appserve.master.events import (
     Decision,
     Exit,
     Halt,
-    LeaveBehind,
     Note,
     Plan,
-    Reason,
     RosterTimeouts,
     Spawn,
     workers_text,
 )
 from appserve.master.health import STOPS, Health, Standing
 from appserve.master.respawn import Respawn, no_jitter
-from appserve.master.worker_table import (
-    Life,
-    Roll,
-    Rollout,
-    Worker,
-    WorkerTable,
-)
+from appserve.master.worker_table import Life, Roll, Rollout, Worker, WorkerTable
 from appserve.observe.log import Level
+from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
+
+#: Why a worker is killed that had no time left to leave.
+FORCED = "stopped by force"
 
 
 class Roster:
@@ -75,7 +71,7 @@ class Roster:
         self._drainable = plan.workers  # how many may drain beside those that boot or serve
         self._timeouts = timeouts
         self._table = WorkerTable(timeouts)
-        self._respawn = Respawn(plan.workers, timeouts, now, jitter)
+        self._respawn = Respawn(plan.workers, timeouts, jitter)
         self._rollout = Rollout(self._table)
         self._health = Health(now, timeouts)
         self._verdict = Halt(ExitCode.CLEAN, "")
@@ -139,10 +135,11 @@ class Roster:
                 self._count_failure(worker.slot, now)
         return self._settle(now)
 
-    def is_wanted(self, ticket: int) -> bool:
-        """Whether a Spawn that was not carried out yet still should be; if not, say `withdrawn`."""
+    def wanted(self, ticket: int) -> Worker | None:
+        """The worker of a Spawn that was not carried out yet; None if it is not wanted any more: then call
+        `withdrawn`."""
         worker = self._table.workers.get(ticket)
-        return worker is not None and worker.state is Life.ASKED
+        return worker if worker is not None and worker.state is Life.ASKED else None
 
     def withdrawn(self, ticket: int, now: float) -> list[Decision]:
         """No process for `ticket`: it was not wanted any more, so none was forked."""
@@ -176,11 +173,11 @@ class Roster:
             self._table.early(pid).exit = how
         return self._settle(now)
 
-    def stalled(self, pid: int, now: float) -> list[Decision]:
-        """The worker makes no progress: past --timeout."""
+    def stalled(self, pid: int, why: str, now: float) -> list[Decision]:
+        """The worker makes no progress: past --timeout. `why` is for the log."""
         worker = self._table.by_pid.get(pid)
         if worker is not None and worker.state in (Life.READY, Life.DRAINING):
-            self._out.append(worker.suspect(Reason.STALLED, now))
+            self._out.append(worker.suspect(why, now))
         return self._settle(now)
 
     def reload(self, now: float) -> list[Decision]:
@@ -257,7 +254,7 @@ class Roster:
             return
         interrupt = worker.interrupt(now)
         forced = self.standing is Standing.FORCED
-        self._out.append(worker.kill(Reason.FORCED, now) if forced else interrupt)
+        self._out.append(worker.kill(FORCED, now) if forced else interrupt)
 
     def _count_failure(self, number: int, now: float) -> None:
         self._health.count_failure()
@@ -323,7 +320,8 @@ class Roster:
 
     def _retire_surplus(self, now: float) -> None:
         while (victim := self._table.surplus(self._respawn.slots, self.generation)) and self._may_retire():
-            self._out.append(victim.retire(self.plan.graceful, now))
+            order = RetireOrder(self._timeouts.linger, self.plan.graceful)
+            self._out.append(victim.leave(order, now))
 
     def _may_retire(self) -> bool:
         """Unavailable none: as many as planned are READY without the one that leaves."""
@@ -365,13 +363,14 @@ class Roster:
         for worker in self._table.those(Life.ASKED, Life.BOOTING):
             self._dismiss(worker, now)
         if manner is Standing.GRACEFUL:
-            self._out += [worker.stop(self.plan.graceful, now) for worker in serving]
+            stop = StopOrder(self._timeouts.linger, self.plan.graceful)
+            self._out += [worker.leave(stop, now) for worker in serving]
         elif manner is Standing.QUICK:
             leaving = self._table.those(Life.READY, Life.DRAINING)
-            self._out += [worker.quit(now) for worker in leaving]
+            self._out += [worker.leave(QuitOrder(self._timeouts.quick), now) for worker in leaving]
         else:
             leaving = self._table.those(Life.DRAINING, Life.SUSPECT)
-            self._out += [worker.kill(Reason.FORCED, now) for worker in leaving]
+            self._out += [worker.kill(FORCED, now) for worker in leaving]
 
     def _settle(self, now: float) -> list[Decision]:
         """What follows from the facts so far. Ends every call."""
@@ -395,8 +394,9 @@ class Roster:
     def _enforce_deadlines(self, now: float) -> None:
         for worker in self._table.overrun(now):
             decision = worker.press(now)
-            self._out.append(decision)
-            if isinstance(decision, LeaveBehind):
+            if decision is not None:
+                self._out.append(decision)
+            else:
                 self._note(Level.ERROR, f"{worker} did not exit after SIGKILL: abandoned")
                 self._table.remove(worker)
 

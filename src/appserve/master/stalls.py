@@ -15,10 +15,8 @@ went on and nobody could do anything. A turn that comes later than it should by 
 how much was lost, and no worker is charged for it.
 """
 
-import math
 from collections import deque
 from collections.abc import Iterable
-from enum import Enum
 
 from appserve.observe.scoreboard import BUSY_SINCE_NS, TICK_NS, ScoreboardRow, WorkerState
 from appserve.values import Value
@@ -32,9 +30,8 @@ TICK = 1_000_000_000
 #: Seconds until a look at a worker that is not ready yet.
 LOOK_AFTER = 10.0
 
-#: How long stacks are waited for: as a rule, and on a machine that is very busy.
-WRITING = 0.3
-LONGEST_WRITING = 3.0
+#: How long a worker has to write its stacks, also on a busy machine.
+WRITING = 2.0
 
 _WORKING = (WorkerState.READY, WorkerState.DRAINING)
 _PAUSES_KEPT = 64
@@ -89,41 +86,14 @@ def next_look(stalls: Iterable[tuple[int, float]]) -> float:
     return max(0.0, min(left, default=float("inf")))
 
 
-class Step(Enum):
-    """What is to be done."""
+class Look(Value):
+    """When the master looks at a worker that still boots: to request its stacks, or to log them (`reads`)."""
 
-    DUMP = "have it write its stacks"
-    READ = "log them, if they are there"
-    LAST_READ = "log what is there"
+    at: float
+    reads: bool
 
 
-class BootWatch:
-    """The looks at one worker that was born at `born`, until it is ready."""
-
-    __slots__ = ("_give_up_at", "_moments", "_read_at")
-
-    def __init__(self, born: float, timeout: float) -> None:
-        moments = {LOOK_AFTER, timeout} - {0.0}
-        self._moments = sorted((born + moment for moment in moments), reverse=True)
-        self._read_at = self._give_up_at = math.inf
-
-    def next_at(self) -> float:
-        """When the next step is due; infinite if never."""
-        if self._read_at < math.inf:
-            return self._read_at
-        return self._moments[-1] if self._moments else math.inf
-
-    def step(self, now: float) -> Step | None:
-        """What is to be done now. After READ without stacks it is asked again."""
-        if now >= self._read_at:
-            self._read_at = now + WRITING
-            return Step.READ if now < self._give_up_at else Step.LAST_READ
-        if self._read_at == math.inf and now >= self.next_at():
-            self._moments.pop()
-            self._read_at, self._give_up_at = now + WRITING, now + LONGEST_WRITING
-            return Step.DUMP
-        return None
-
-    def done(self) -> None:
-        """The stacks were logged."""
-        self._read_at = self._give_up_at = math.inf
+def boot_looks(born: float, timeout: float) -> list[Look]:
+    """All looks at a worker that was forked at `born`, in order."""
+    moments = sorted({LOOK_AFTER, timeout} - {0.0})
+    return [Look(born + moment + wait, wait > 0) for moment in moments for wait in (0.0, WRITING)]

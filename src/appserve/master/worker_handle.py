@@ -3,15 +3,16 @@
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from appserve.config.settings import Settings
-from appserve.master.events import MOST_PROCESSES, Spawn
+from appserve.master.events import MOST_PROCESSES
 from appserve.master.generations import Generation
 from appserve.master.logs import Logs
 from appserve.master.process import Child, fork
-from appserve.master.stalls import BootWatch, StallWatch
+from appserve.master.stalls import Look, StallWatch, boot_looks
+from appserve.master.worker_table import Worker
 from appserve.net.listeners import Listener
 from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
 from appserve.system import blackbox
@@ -26,28 +27,23 @@ ROWS = MOST_PROCESSES + 16
 
 @dataclass(eq=False, slots=True)
 class WorkerHandle:
-    """One worker, as its master sees it. `born` is monotonic."""
+    """What the master holds for one worker; the roster's `worker` has its state. `born` is monotonic.
 
-    slot: int
-    generation: int
+    looks         when the master has to look at it if it is still booting, and what for
+    worker_class  empty until it was ready
+    failed        what it reported before it exited
+    """
+
+    worker: Worker
     settings: Settings
     child: Child
     channel: Channel
     row: ScoreboardRow
     box: int
     born: float
-    ready: bool = False
-    worker_class: str = ""  # what it said when it was ready
-    leaving: bool = False  # was told to
-    limit: str = ""  # what limits its time to leave, for the log
-    suspect: bool = False  # told to write its stacks, about to be killed
-    killed: bool = False  # by us, which was told in the log
-    stalled: float = 0.0  # seconds without progress when it became a suspect
-    failed: Failed | None = None  # what it said before it exited
-    boot: BootWatch = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.boot = BootWatch(self.born, self.settings.timeout)
+    looks: list[Look]
+    worker_class: str = ""
+    failed: Failed | None = None
 
     @property
     def pid(self) -> int:
@@ -58,7 +54,7 @@ class WorkerHandle:
         return watch.stalled_for(self.row, now, by_call=self.worker_class == "sync")
 
     def __str__(self) -> str:
-        return f"worker {self.slot} (pid {self.pid})"
+        return f"worker {self.worker.slot} (pid {self.pid})"
 
 
 class WorkerHandles:
@@ -85,11 +81,11 @@ class WorkerHandles:
     def get(self, pid: int) -> WorkerHandle | None:
         return self._handles.get(pid)
 
-    def spawn(self, wanted: Spawn, generation: Generation) -> WorkerHandle:
+    def spawn(self, worker: Worker, generation: Generation) -> WorkerHandle:
         """Fork a worker. Raises OSError when the system refuses a process, a socket or memory; nothing is
         left then."""
         born, settings = time.monotonic(), generation.settings
-        box = blackbox.make_box(f"appserve-box-{wanted.slot}")
+        box = blackbox.make_box(f"appserve-box-{worker.slot}")
         try:
             ours, theirs = make_channel_pair()
         except OSError:
@@ -97,11 +93,11 @@ class WorkerHandles:
             raise
         number = self._free_rows.pop()
         row = self._board.row(number)
-        row.claim(wanted.slot, wanted.generation, time.monotonic_ns())
+        row.claim(worker.slot, worker.generation, time.monotonic_ns())
         access = self._logs.access(settings.access_logfile)
         spec = WorkerSpec(
-            slot=wanted.slot,
-            generation=wanted.generation,
+            slot=worker.slot,
+            generation=worker.generation,
             master_pid=self._master_pid,
             settings=settings,
             born=born,
@@ -128,7 +124,8 @@ class WorkerHandles:
         finally:
             theirs.close()
         row.set_pid(child.pid)
-        handle = WorkerHandle(wanted.slot, wanted.generation, settings, child, ours, row, box, born)
+        looks = boot_looks(born, settings.timeout)
+        handle = WorkerHandle(worker, settings, child, ours, row, box, born, looks)
         self._handles[child.pid] = handle
         self._row_numbers[child.pid] = number
         return handle

@@ -17,11 +17,9 @@ from appserve.master.events import (
     Exit,
     Interrupt,
     Kill,
-    LeaveBehind,
     Note,
     Order,
     Plan,
-    Reason,
     Reread,
     RosterTimeouts,
     workers_text,
@@ -92,66 +90,65 @@ class Worker:
     state: Life = Life.ASKED
     pid: int = 0
     ready_at: float = math.inf
-    #: When the present state has to be over.
+    #: When the present state has to be over, and what the log says if the worker is killed then.
     deadline: float = math.inf
-    reason: Reason = Reason.GRACE_OVER
+    why: str = ""
+    ordered: bool = False  # to leave
 
     def __str__(self) -> str:
         return f"worker {self.slot} (pid {self.pid})"
 
+    @property
+    def was_ready(self) -> bool:
+        return self.ready_at < math.inf
+
     def become(self, state: Life) -> None:
         self.state = step(LIFE, self.state, state)
 
-    def retire(self, graceful: float, now: float) -> Order:
-        """Let it finish what it has, within `graceful` seconds."""
-        self.drain(graceful, now)
-        return Order(self.pid, RetireOrder(self.timeouts.linger, graceful))
+    def leave(self, order: RetireOrder | StopOrder | QuitOrder, now: float) -> Order:
+        """Order it to leave; it may be leaving already."""
+        self.ordered = True
+        self.drain(order.deadline, now, quick=isinstance(order, QuitOrder))
+        return Order(self.pid, order)
 
-    def drain(self, graceful: float, now: float) -> None:
-        """It leaves within `graceful` seconds, because of an order or by itself."""
+    def drain(self, seconds: float, now: float, *, quick: bool = False) -> None:
+        """It leaves within `seconds`, because of an order or by itself."""
         if self.state is Life.READY:
             self.become(Life.DRAINING)
-        self.deadline = min(self.deadline, now + graceful + self.timeouts.grace_margin)
+        margin = self.timeouts.quick_margin if quick else self.timeouts.grace_margin
+        self.deadline = min(self.deadline, now + seconds + margin)
+        limit = "quick stop" if quick else "--graceful-timeout"
+        self.why = f"still busy: {limit} ({seconds:g} s) exceeded"
 
     def interrupt(self, now: float) -> Interrupt:
         """End it before it was READY."""
         self.become(Life.DRAINING)
         self.deadline = now + self.timeouts.quick
+        self.why = "still busy: the time to stop while booting exceeded"
+        self.ordered = True
         return Interrupt(self.pid)
 
-    def stop(self, graceful: float, now: float) -> Order:
-        """Let it finish what it has and what waits, within `graceful` seconds; it may be leaving already."""
-        self.drain(graceful, now)
-        return Order(self.pid, StopOrder(self.timeouts.linger, graceful))
-
-    def quit(self, now: float) -> Order:
-        """Let it leave now; it may be leaving already."""
-        if self.state is Life.READY:
-            self.become(Life.DRAINING)
-        self.deadline = min(self.deadline, now + self.timeouts.quick + self.timeouts.quick_margin)
-        return Order(self.pid, QuitOrder(self.timeouts.quick))
-
-    def suspect(self, reason: Reason, now: float) -> Dump:
+    def suspect(self, why: str, now: float) -> Dump:
         """Have it write its stacks, before it is killed."""
         self.become(Life.SUSPECT)
-        self.reason = reason
+        self.why = why
         self.deadline = now + self.timeouts.dump
         return Dump(self.pid)
 
-    def kill(self, reason: Reason, now: float) -> Kill:
+    def kill(self, why: str, now: float) -> Kill:
         self.become(Life.KILLED)
         self.deadline = now + self.timeouts.death
-        return Kill(self.pid, reason)
+        return Kill(self.pid, why)
 
-    def press(self, now: float) -> Dump | Kill | LeaveBehind:
-        """Its time is over: what is harder than what was tried."""
+    def press(self, now: float) -> Dump | Kill | None:
+        """Its time is over: what is harder than what was tried. None: nothing is."""
         match self.state:
             case Life.DRAINING:
-                return self.suspect(Reason.GRACE_OVER, now)
+                return self.suspect(self.why, now)
             case Life.SUSPECT:
-                return self.kill(self.reason, now)
+                return self.kill(self.why, now)
             case _:
-                return LeaveBehind(self.pid)
+                return None
 
 
 @dataclass(slots=True)
