@@ -17,8 +17,8 @@ PIP := -m pip install --quiet --disable-pip-version-check
 COMPILED_TESTS := tests/http tests/connection tests/wsgi tests/asgi tests/conformance \
                   tests/cli/test_command.py tests/integration/test_frameworks.py
 # Each of these takes the number of its rounds from tests/soak.py.
-SOAKED := tests/master/test_roster_fuzz.py tests/conformance/test_fuzz.py tests/conformance/test_nginx.py \
-          tests/integration/test_reload.py
+SOAKED := tests/master/test_roster_fuzz.py tests/conformance/test_fuzz.py tests/conformance/test_wire.py \
+          tests/conformance/test_nginx.py tests/integration/test_reload.py
 COMPILED_BUILD := $(if $(COMPILED),$(if $(shell command -v cc),$(COMPILED)/.installed))
 
 .PHONY: help run test test-compiled soak lint check format docs fuzz bench bench-tls build wheel clean

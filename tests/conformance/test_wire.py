@@ -1,8 +1,9 @@
 """The request side of the corpus against the real command: every worker class, by TCP, unix socket and TLS.
 
-Each case is sent whole and after a good request, and must have the one answer that the connection alone
-gives (test_requests.py). Over TCP it is sent in two pieces as well; over the others a sample is, since it is
-the same loop that reads. The worker that answered is never replaced meanwhile.
+What a case amounts to is decided by the connection alone, and tested there in every split (test_requests.py).
+Here each worker class gets each case whole over TCP, and must have the one answer. A sample is also sent
+behind a good request, and in two pieces; and a sample goes over a unix socket and TLS, where the same loop
+reads. `make soak` sends everything everywhere. The worker that answered is never replaced meanwhile.
 """
 
 import zlib
@@ -17,11 +18,15 @@ from tests.conformance.corpus import SUBJECTS
 from tests.conformance.faults import Faults
 from tests.conformance.served import KINDS, LIMITS, Served, Servers, servers
 from tests.conformance.splits import seeded
+from tests.soak import rounds
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(rounds(120, 1200))]
 
-SAMPLE = 8
-"""Of so many cases one is cut up over a unix socket and TLS."""
+CUT_ONE_IN = rounds(3, 1)
+"""Of so many cases one is cut in two, behind a good request."""
+
+ELSEWHERE_ONE_IN = rounds(8, 1)
+"""Of so many cases one is sent over a unix socket and TLS."""
 
 every_kind = pytest.mark.parametrize(("worker", "transport"), KINDS)
 
@@ -35,23 +40,30 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 @pytest.mark.parametrize("subject", SUBJECTS)
 @every_kind
 def test_cases(worker: str, transport: str, subject: str, served: Servers):
+    cases = [case for case in SUBJECTS[subject] if case.limits in LIMITS]
+    if transport != "tcp":
+        cases = sample(cases, ELSEWHERE_ONE_IN)
+    cut = {case.name for case in sample(cases, CUT_ONE_IN)}
     with Faults() as faults:
-        for case in SUBJECTS[subject]:
-            if case.limits in LIMITS:
-                with faults.of(case.name):
-                    check_case(case, served.get(worker, case.limits, transport), transport)
+        for case in cases:
+            one = served.get(worker, case.limits, transport)
+            with faults.of(case.name):
+                hold_to(case, worker, one.address, [case.sent], lambda: None)
+                if case.name in cut:
+                    check_cut_behind_a_good_request(case, one)
+                one.check_serves()
 
 
-def check_case(case: Case, one: Served, transport: str) -> None:
-    """Assert that the server holds to the case however it is sent."""
-    good = get("X-Before: 1")
-    requests = (seen_get(("x-before", b"1")), *case.requests)
+def sample(cases: list[Case], one_in: int) -> list[Case]:
+    """The same ones each time, and at least one."""
+    return sorted(cases, key=lambda case: zlib.crc32(case.name.encode()))[: -(-len(cases) // one_in)]
 
-    hold_to(case, one.worker, one.address, [case.sent], lambda: None)
-    hold_to(replace(case, requests=requests), one.worker, one.address, [good + case.sent], lambda: None)
-    if transport == "tcp" or zlib.crc32(case.sent) % SAMPLE == 0:
-        hold_to(case, one.worker, one.address, seeded(case.sent, case.name), one.check_serves)
-    one.check_serves()
+
+def check_cut_behind_a_good_request(case: Case, one: Served) -> None:
+    """Assert that the case holds if a request comes before it, in one piece with its beginning."""
+    first, second = seeded(case.sent, case.name)
+    behind = replace(case, requests=(seen_get(("x-before", b"1")), *case.requests))
+    hold_to(behind, one.worker, one.address, [get("X-Before: 1") + first, second], one.check_serves)
 
 
 @every_kind
