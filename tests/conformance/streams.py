@@ -33,13 +33,14 @@ class Address:
     place: tuple[str, int] | str
     context: ssl.SSLContext | None = None
 
-    def connect(self) -> Stream:
-        if isinstance(self.place, str):
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(PATIENCE)
-            connection.connect(self.place)
-        else:
-            connection = socket.create_connection(self.place, timeout=PATIENCE)
+    def connect(self, *, small: bool = False) -> Stream:
+        """`small`: the kernel takes little for a client that does not read."""
+        connection = socket.socket(socket.AF_UNIX if isinstance(self.place, str) else socket.AF_INET)
+        if small:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE)
+        connection.connect(self.place)
+        if not isinstance(self.place, str):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return Plain(connection) if self.context is None else Secure(connection, self.context)
 

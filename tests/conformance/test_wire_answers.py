@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conformance.answer import Answer, Mistake
+from tests.conformance.answering import LARGE, LARGE_SHAPES
 from tests.conformance.case import CLOSES, DEFAULT
 from tests.conformance.client import Client
 from tests.conformance.core import DATE_FIELDS
@@ -16,7 +17,7 @@ from tests.conformance.corpus import ANSWERS
 from tests.conformance.faults import Faults
 from tests.conformance.served import KINDS, Servers, servers
 from tests.conformance.streams import Address
-from tests.conformance.wire import Response
+from tests.conformance.wire import Response, read_response
 
 pytestmark = pytest.mark.integration
 
@@ -97,3 +98,25 @@ def check_goes_on(client: Client) -> None:
     client.send(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % SANE)
     response = client.read_response("GET", "1.1")
     assert (response.status, response.body) == (404, b"none")
+
+
+@pytest.mark.parametrize(("worker", "transport"), KINDS)
+def test_a_large_response_that_is_read_slowly_arrives_whole(worker: str, transport: str, served: Servers):
+    """A sync worker is done with its application before the client reads: the rest waits in a spool."""
+    address = served.address(worker, DEFAULT, transport)
+    other = Client(address)
+    for path, (_, has_length) in LARGE_SHAPES.items():
+        client = address.connect(small=True)
+        client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        received = bytearray()
+        for size in (1, len(LARGE) // 3, len(LARGE)):
+            check_goes_on(other)  # so the worker has come to an end with what the client did not read
+            while len(received) < size:
+                received += client.receive()
+        while (read := read_response(bytes(received), "GET")) is None:
+            received += client.receive()
+        response, rest = read
+        assert (response.status, response.framing, rest) == (200, "length" if has_length else "chunked", b"")
+        assert response.body == LARGE
+        client.close()
+    other.close()
