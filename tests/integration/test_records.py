@@ -3,6 +3,7 @@
 import mmap
 import os
 import re
+import signal
 import socket
 import struct
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from appserve.master.worker_handle import ROWS
 from appserve.observe.scoreboard import Scoreboard, Totals
-from tests.integration.server import PATIENCE, Server, Threaded, await_fact, descriptors_of
+from tests.integration.server import PATIENCE, Server, Threaded, await_fact, descriptors_of, kill
 from tests.observe.latency import latency_bucket
 
 Serve = Callable[..., Server]
@@ -185,6 +186,11 @@ def test_requests_of_all_kinds_are_recorded_once_with_their_bytes_and_durations(
     assert len(meter.durations("/slow")) == 5
     assert meter.durations("/stream")[0] >= 0.2
     assert len(meter.server.access_log.splitlines()) == 10
+
+    (pid,), mark = meter.server.worker_pids(), meter.server.mark()
+    kill(pid, signal.SIGKILL)
+    meter.server.await_ready(since=mark)
+    assert meter.totals() == totals, "what a worker had published outlives it"
 
 
 def test_the_duration_of_a_request_begins_with_the_first_byte_of_its_head(meter: Meter) -> None:

@@ -66,7 +66,7 @@ def test_counters_are_public_when_they_are_published(counters: Counters, row: Sc
     for seconds in (2, 1):
         counters.begin(b"GET /", SECOND)
         assert counters.end((1 + seconds) * SECOND) == seconds * SECOND
-    assert row.totals().requests == 0
+    assert row.totals() == Scoreboard(bytearray(size_for(1)), 1).totals(), "nothing is public yet"
     assert counters.calls == 2
 
     for _ in range(3):  # again counts nothing twice
@@ -78,6 +78,24 @@ def test_counters_are_public_when_they_are_published(counters: Counters, row: Sc
     assert (totals.bytes_in, totals.bytes_out, totals.busy_seconds) == (1000, 5000, 3.0)
     assert (totals.latency[5], sum(totals.latency)) == (3, 3)
     assert row.words[TICK_NS] == 9 * SECOND
+
+
+def test_a_dead_worker_leaves_what_it_had_published():
+    board = Scoreboard(bytearray(size_for(1)), 1)
+    row = board.row(0)
+    first, second = Counters(row), Counters(row)
+    row.claim(1, 1, SECOND)
+    first.responses[2], first.responses[5] = 3, 1
+    publish(row, (first,), 2 * SECOND, 0, 0)
+    first.responses[2] = 100
+    assert board.totals().responses == (0, 3, 0, 0, 1), "the rest is not published"
+
+    board.fold(row)
+    assert board.totals().responses == (0, 3, 0, 0, 1)
+    row.claim(1, 1, 3 * SECOND)
+    second.responses[2] = 1
+    publish(row, (second,), 4 * SECOND, 0, 0)
+    assert board.totals().responses == (0, 4, 0, 0, 1)
 
 
 # ── several threads ──
