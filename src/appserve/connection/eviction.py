@@ -1,7 +1,7 @@
 """Too many connections: which of them are closed to make room for new ones, and what is logged of that.
 
 A connection without a request is not worth refusing a new client for, and half a request head is none: the
-client has asked for nothing yet, so nothing is answered. Those that are idle go first, then those with an
+client has sent no request yet, so nothing is answered. Those that are idle go first, then those with an
 incomplete head, of each kind the oldest. A connection whose request has come as far as the end of its head is
 never closed for others; nor is a new one whose client had no time to send anything.
 

@@ -1,7 +1,7 @@
-"""Between whom a connection is, and from where a request comes: client, scheme, host and port as values.
+"""The ends of a connection, and where a request comes from: client, scheme, host and port as values.
 
-The socket says between whom a connection is, a PROXY header says it for the client of a proxy, and trusted
-proxies say it again for each request (http/forwarded.py). wsgi/environ.py and asgi/scope.py write the values
+The socket has the ends of a connection, a PROXY header those of the client of a proxy, and trusted proxies
+report them again for each request (http/forwarded.py). wsgi/environ.py and asgi/scope.py write the values
 into the dictionaries of their applications.
 """
 
@@ -17,12 +17,12 @@ Address = tuple[str, int | None]
 
 
 class Endpoints(NamedTuple):
-    """Between whom a connection is.
+    """The two ends of a connection.
 
     client       None is the client of a unix socket
     server       the address that the client called; None if it is not known
     over_tls     the client speaks TLS, with this server or with the proxy that passes the connection on
-    is_announced whether the client is known: not if a PROXY header says nothing of it (as for a health
+    is_announced whether the client is known: not if a PROXY header has nothing about it (as for a health
                  check of the proxy itself, or a client that it cannot describe). The addresses are the
                  proxy's own then, and no field of the requests is trusted (PROXY protocol §2)
     """
@@ -62,7 +62,7 @@ def called_host(origin: Origin, own: str, scheme: str) -> tuple[str, str, int]:
     """The Host field, the server's name in it and its port, as the client called them.
 
     `own` is the Host field of the request, "" without one; what is not known is "". To be called if proxies
-    say a host or a port.
+    report a host or a port.
     """
     if origin.host:
         name, _ = split_authority(origin.host)

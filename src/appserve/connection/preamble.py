@@ -49,7 +49,7 @@ class PreambleRules:
 class Preamble:
     """That of one connection.
 
-    endpoints  between whom it is: those of the socket, until a PROXY header says more
+    endpoints  its two ends: those of the socket, until a PROXY header has others
     session    its TLS, from the first byte on: a silent client costs no memory
     """
 

@@ -23,7 +23,7 @@ class Service(Generic[F, R]):
     access      None without an access log
     counters    where requests are counted
     root_path   the path that the application is mounted at, without a slash at its end
-    forwarding  reads what trusted proxies say of a request; None if no proxy is trusted
+    forwarding  reads what trusted proxies report of a request; None if no proxy is trusted
     preamble    what comes before HTTP on each connection; None if nothing does
     """
 

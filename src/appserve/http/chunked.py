@@ -12,11 +12,11 @@ from appserve.errors import Cause, Rejected
 from appserve.http.messages import HEAD_SETTINGS, Limits
 from appserve.http.request_line import FORBIDDEN, TOKEN
 
-# Sizes of more than 16 digits are an attack on somebody's integers. Blanks around the size (BWS) are
+# Sizes of more than 16 digits are an attack on the integers of some reader. Blanks around the size (BWS) are
 # refused: chunk parsers disagree about them.
 SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[\t\x20-\x7e\x80-\xff]*)?)")
-# Nobody here wants to know what an extension says. But a reader who finds a line end inside of quotes that
-# were not closed sees other chunks than one who does not, so what is no extension is refused.
+# Extensions are not used here. But a reader that finds a line end inside of quotes that were not closed sees
+# other chunks than a reader that does not, so what is no extension is refused.
 EXTENSION_LIST = re.compile(
     rb"(?:[\t ]*;[\t ]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
     rb"(?:[\t ]*=[\t ]*(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -25,7 +25,7 @@ EXTENSION_LIST = re.compile(
 VIABLE_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,16}(?:(?<=[0-9A-Fa-f]);[\t\x20-\x7e\x80-\xff]*)?\r?")
 
 EXTENSION = 256
-"""Bytes that one chunk's extensions may have; nobody uses them but those who attack with them."""
+"""Bytes that one chunk's extensions may have; hardly any client sends them but for an attack."""
 EXTENSIONS = 16384
 """Bytes that all extensions of one body may have together."""
 

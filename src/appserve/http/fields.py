@@ -178,7 +178,7 @@ class Fields(ABC, Generic[F, R]):
     def known_line(self, line: bytes) -> RequestLine | None:
         """The request line in these bytes if only its query is new, or nothing is; else None.
 
-        llhttp has to be asked about the bytes of the query: all but `#` it judges as RFC 9112 §3.2 asks.
+        llhttp has to check the bytes of the query: it allows those of RFC 9112 §3.2, and `#`.
         """
         # hot: bench real. Many requests share a path, and few a query.
         known = self.request_lines.get(line)

@@ -1,6 +1,6 @@
 """What trusted proxies say about the client of a request: X-Forwarded-*, or Forwarded (RFC 7239).
 
-Nothing is believed from a peer that is not trusted, and of a trusted one only the fields that were chosen:
+Nothing is applied of a peer that is not trusted, and of a trusted one only the fields that were chosen:
 a proxy that sets one field passes on what a client wrote into another. For the same reason the two families
 exclude each other. What is said is read like this:
 
@@ -13,7 +13,7 @@ exclude each other. What is said is read like this:
   those of the element where the walk ended.
 * ws and wss are http and https: the scheme is that of the handshake.
 * X-Forwarded-Port and -Prefix have one value; repeating it is no contradiction.
-* A port joins the host, unless it is the default of the scheme. Where no scheme is told, neither 80 nor 443
+* A port joins the host, unless it is the default of the scheme. Where no scheme is given, neither 80 nor 443
   is added.
 * A prefix is a plain absolute path (RFC 3986 §3.3): no query, no empty and no dot segments, no backslash.
   What an application puts before its redirects must not lead to another host. It is percent-decoded here,
@@ -45,7 +45,7 @@ ALL_HEADERS = (
 
 
 def check_headers(headers: Iterable[str]) -> None:
-    """Raise ValueError if these fields cannot be heeded together, or one is unknown."""
+    """Raise ValueError if these fields cannot be applied together, or one is unknown."""
     chosen = set(headers)
     if not chosen <= set(ALL_HEADERS):
         raise ValueError(f"expected {', '.join(ALL_HEADERS[:-1])} or {ALL_HEADERS[-1]}")
@@ -67,15 +67,15 @@ NETWORK = re.compile(r"([0-9A-Fa-f:.]+)/[0-9]{1,3}")
 
 
 class TrustList:
-    """The peers that are believed: addresses, networks, `unix` (all of a unix socket), `*` (everybody).
+    """The peers that are trusted: addresses, networks, `unix` (all of a unix socket), `*` (every peer).
 
     Raises ValueError with what was expected for an entry that is none of these.
     """
 
-    __slots__ = ("_hosts", "_networks", "_verdicts", "everybody")
+    __slots__ = ("_hosts", "_networks", "_verdicts", "every_peer")
 
     def __init__(self, entries: Iterable[str]) -> None:
-        self.everybody = False
+        self.every_peer = False
         self._hosts: set[str] = set()
         self._networks: list[IPv4Network | IPv6Network] = []
         self._verdicts: dict[str, bool] = {}
@@ -84,7 +84,7 @@ class TrustList:
 
     def _add(self, entry: str) -> None:
         if entry == "*":
-            self.everybody = True
+            self.every_peer = True
         elif entry == "unix":
             self._hosts.add("")
         elif "/" in entry:
@@ -96,11 +96,11 @@ class TrustList:
             self._hosts.add(str(address) + zone)
 
     def trusts(self, host: str) -> bool:
-        """Whether the peer with this address is believed; "" is the peer of a unix socket.
+        """Whether the peer with this address is trusted; "" is the peer of a unix socket.
 
-        Text that is no address is not believed, unless everybody is.
+        Text that is no address is not trusted, unless every peer is.
         """
-        if self.everybody:
+        if self.every_peer:
             return True
         verdict = self._verdicts.get(host)
         if verdict is None:
@@ -184,7 +184,7 @@ ForwardedElement = dict[bytes, bytes]
 def walk(nodes: Sequence[bytes], trust: TrustList) -> tuple[Node | None, int]:
     """The client that the entries lead to, and the index of the entry at which the walk ended.
 
-    The first entry from the right that is not a believed proxy is the client; if all are, the leftmost is.
+    The first entry from the right that is not a trusted proxy is the client; if all are, the leftmost is.
     At an entry that is no address ("unknown", a pseudonym, nothing, garbage) nothing further is known: the
     client is then the hop before it, and None if there was none.
     """
@@ -349,8 +349,8 @@ class Forwarding:
         protos = _values_of_hop(protos, hop, len(nodes))
         hosts = _values_of_hop(_values(said, b"x-forwarded-host"), hop, len(nodes))
         scheme = _read_scheme(_only_value(protos, "X-Forwarded-Proto"))
-        told = _read_port(_only_value(_values(said, b"x-forwarded-port"), "X-Forwarded-Port"))
-        host, port = _read_host(_only_value(hosts, "X-Forwarded-Host"), told, scheme)
+        announced = _read_port(_only_value(_values(said, b"x-forwarded-port"), "X-Forwarded-Port"))
+        host, port = _read_host(_only_value(hosts, "X-Forwarded-Host"), announced, scheme)
         prefix = _read_prefix(_only_value(_values(said, b"x-forwarded-prefix"), "X-Forwarded-Prefix"))
         return client, Origin(scheme, host, port, prefix)
 
@@ -405,16 +405,16 @@ def _read_port(value: bytes) -> int:
     return int(value)
 
 
-def _read_host(value: bytes, told: int, scheme: str) -> tuple[str, int]:
-    """The host as it replaces Host, and the port; `told` is the port that was told besides it."""
+def _read_host(value: bytes, announced: int, scheme: str) -> tuple[str, int]:
+    """The host as it replaces Host, and the port; `announced` is the port of X-Forwarded-Port."""
     if not value:
-        return "", told
+        return "", announced
     name, own = split_authority(value.decode("ascii")) if is_valid_authority(value) else ("", None)
     if not name or own == 0:
         raise Rejected(400, "malformed forwarded host (RFC 9110 §7.2)", Cause.FORWARDED)
     if own is None:
-        return with_port(name, told, scheme), told
-    if told and told != own:
+        return with_port(name, announced, scheme), announced
+    if announced and announced != own:
         raise Rejected(
             400,
             "contradiction: the forwarded host and X-Forwarded-Port have different ports",

@@ -17,7 +17,7 @@ BARE = re.compile(rb"\n|\r(?!\Z)")
 
 
 class HeadScan:
-    """Follows one head line by line; asked again with more bytes, it goes on where it stopped."""
+    """Follows one head line by line; called again with more bytes, it goes on where it stopped."""
 
     __slots__ = ("_limits", "_number", "_start")
 

@@ -4,7 +4,7 @@ Bytes go in by `receive_data` and `receive_eof`, which never fail; `next_event` 
 event at a time, and raises Rejected only when it reaches the fault, so the good requests before it are
 answered. The response goes out as bytes that `start_response`, `send_body` and their siblings return.
 
-Nothing is parsed before it is asked for. A head is looked at line by line while it arrives, and read as a
+Nothing is parsed before its event is wanted. A head is checked line by line while it arrives, and read as a
 whole once it is complete; so no verdict depends on how the bytes were split, a thousand pipelined requests
 wait as bytes, and no second request is begun before the first was answered.
 
@@ -55,13 +55,13 @@ LONGEST_BLOCK = 4096
 Only those are that are as long as the one before."""
 
 STAND_IN = b"\r\nHost: stand-in\r\n\r\n"
-"""Fields for a request line of which llhttp is asked alone."""
+"""Fields for a request line that llhttp reads alone."""
 
 END_OF_HEAD = b"\r\n\r\n"
 
 
 class _Silent:
-    """llhttp is asked for its verdict only, so its callbacks have nowhere to go."""
+    """llhttp gives its verdict only, so it has no callbacks."""
 
 
 _SILENT = _Silent()
@@ -314,7 +314,7 @@ class Http1Connection(Generic[F, R]):
         except HttpParserError as error:
             if used is None:
                 raise Rejected(400, "malformed request head (RFC 9112 §2)") from error
-            # It takes Proxy-Connection for Connection, so it may believe that no request can follow.
+            # It takes Proxy-Connection for Connection, so it may expect that no request can follow.
             self._ask_llhttp(head, body_length)
             return
         if not body_length:  # else it waits for a body that it is not given

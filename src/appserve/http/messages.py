@@ -39,7 +39,7 @@ class Reading(IntEnum):
 
     HEAD = 0
     BODY = 1
-    END = 2  # the body is complete, Event.END has not been told yet
+    END = 2  # the body is complete, Event.END was not given yet
     DONE = 3
     CLOSED = 4  # the peer ended its side between two requests
     FAULT = 5  # the input was refused; nothing after it is read
@@ -66,7 +66,7 @@ class RequestLine:
     authority   host and port of an absolute-form target, else empty
 
     protocol    "HTTP/1.1" or "HTTP/1.0"
-    label       method and path without the query, for whoever watches
+    label       method and path without the query, for logs and the scoreboard
     base        the same line without its query, where requests share that; else None
     derived     a place for what a shell makes of the line once, and then has ready when it comes again
     """
@@ -120,7 +120,7 @@ class RequestLine:
 
 
 class Rules(NamedTuple):
-    """What the connection itself takes from a head of `version`; heads that say the same share one.
+    """What the connection itself takes from a head of `version`; heads of the same meaning share one.
 
     is_last       the peer has said that it sends no request after this one
     closes        the connection ends with the response

@@ -116,7 +116,7 @@ def _check_host(value: bytes) -> None:
 
 
 def _body_length(is_1_1: bool, lengths: list[bytes], codings: list[bytes], limits: Limits) -> int:
-    """Bytes of the body, or CHUNKED (RFC 9112 §6.3); where two readers could differ, neither is believed."""
+    """Bytes of the body, or CHUNKED (RFC 9112 §6.3); where two readers could differ, it is refused."""
     if codings:
         if lengths:
             raise _bad_framing("both Transfer-Encoding and Content-Length: request smuggling (RFC 9112 §6.3)")

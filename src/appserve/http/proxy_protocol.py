@@ -199,7 +199,7 @@ def _parse_block(block: bytes, family: int) -> ProxyHeader:
 
 def _read_endpoints(block: bytes, family: int) -> tuple[Endpoint, Endpoint]:
     if family == _UNIX_STREAM:
-        return "", ""  # as for the clients of our own unix sockets: their paths say nothing
+        return "", ""  # as for the clients of our own unix sockets: their paths mean nothing
     layout = _IPV4_ADDRESSES if family == _TCP_OVER_IPV4 else _IPV6_ADDRESSES
     source, destination, source_port, destination_port = layout.unpack_from(block, _FIXED)
     return (_show_ip(source), source_port), (_show_ip(destination), destination_port)
@@ -210,7 +210,7 @@ def _show_ip(packed: bytes) -> str:
 
 
 def _is_over_tls(block: bytes, at: int) -> bool:
-    """What the type-length-value vectors from `at` to the end say of TLS between client and proxy (§2.2.6).
+    """Whether the type-length-value vectors from `at` on report TLS between client and proxy (§2.2.6).
     The others are skipped (§2.2), the checksum too, which receivers need not support (§2.2.3)."""
     is_seen = over_tls = False
     while at < len(block):

@@ -130,7 +130,7 @@ def is_valid_authority(value: bytes) -> bool:
 
 
 def _is_ipv6(address: str) -> bool:
-    from ipaddress import IPv6Address  # few are asked by their number, and the others need not pay for it
+    from ipaddress import IPv6Address  # few hosts are an IPv6 address, and the others need not pay for it
 
     try:
         IPv6Address(address)

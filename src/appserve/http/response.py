@@ -234,8 +234,8 @@ class ResponseWriter(Generic[F, R]):
         self._left_to_write = length
         self.body_sent = 0
         if self.continue_due:
-            # The peer waits for a 100 that will not come; it may send the body or not, so nobody can know
-            # where its next request begins (RFC 9110 §10.1.1).
+            # The peer waits for a 100 that will not come; it may send the body or not, so it is not
+            # known where its next request begins (RFC 9110 §10.1.1).
             self._closing = True
         if self._head_closes:
             self._closing = True
@@ -247,7 +247,7 @@ class ResponseWriter(Generic[F, R]):
         self.writing = WRITING_BODY
 
     def _apply(self, parts: list[bytes], text: bytes, note: FieldNote) -> None:
-        """A field that is this server's to say as well, or only (the hop-by-hop ones, RFC 9110 §7.6.1)."""
+        """A field that this server writes as well, or alone (the hop-by-hop ones, RFC 9110 §7.6.1)."""
         meaning, number = note
         if meaning == Meaning.DATE or meaning == Meaning.SERVER:
             # Of two the first counts: neither field is a list (RFC 9110 §5.3). Ours is found by its name,
@@ -258,8 +258,8 @@ class ResponseWriter(Generic[F, R]):
                 parts[1] = parts[1][:ours] + parts[1][end:]
                 parts.append(text)
         elif meaning == Meaning.UPGRADE:
-            # What the application would speak, as in a 426. It has to be a connection option too (RFC 9110
-            # §7.8), and options are ours to say.
+            # The protocols that the application offers, as in a 426. Upgrade has to be a Connection option
+            # too (RFC 9110 §7.8), and the options are ours.
             parts.append(text + b"Connection: upgrade\r\n")
         elif number:
             self._head_closes = True

@@ -154,5 +154,5 @@ class WaitTimer:
         return self._since
 
     def has_seen(self, waiting: WaitFor, mark: int) -> bool:
-        """Whether this is the wait, and the progress, that `expired` was told last."""
+        """Whether this is the wait, and the progress, that `expired` was given last."""
         return waiting is self._waiting and mark == self._mark

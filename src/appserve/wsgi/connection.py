@@ -179,7 +179,7 @@ class WsgiConnection:
     def note_arrival(self, now: int, limit: int, reads: bool) -> None:
         """It is this connection's turn soon: the request that comes next is late if it waits for `limit` ns.
 
-        One that is read now has come in before, while the application was running, say, or before the
+        One that is read now has come in before, while the application was running, or before the
         connection was accepted. One that was here already has waited for its client to take a response.
         """
         waited = silent_for(self.socket) if reads else 0
@@ -326,7 +326,7 @@ class WsgiConnection:
     # ── the worker's sweep ──
 
     def is_expired(self, now: float) -> bool:
-        """Whether the client has kept us waiting for too long. `now` is monotonic seconds of attention."""
+        """Whether the client has been awaited for too long. `now` is monotonic seconds of attention."""
         waiting, mark = self._awaited()
         return self._watch.expired(waiting, mark, now, self._service.shared.timeouts)
 
@@ -349,7 +349,7 @@ class WsgiConnection:
         return (WaitFor.IDLE if http.cycle else WaitFor.FIRST), http.cycle
 
     def expire(self) -> Next:
-        """End the wait that has become too long: 408 where a request had begun, else without a word.
+        """End the wait that has become too long: 408 where a request had begun, else close without an answer.
 
         The application is not called: AGAIN when what was waited for has come in.
         """
@@ -362,11 +362,11 @@ class WsgiConnection:
             waiting, _ = self._awaited()
             needed = self._take_in()
             if needed is AGAIN and waiting is WaitFor.HEAD and self._http.lacks_head:
-                needed = self.proceed()  # which calls nobody without a head
+                needed = self.proceed()  # which calls no application without a head
             if self._swallowed >= 0:
                 return needed
             if needed not in (READ, WRITE):
-                # It came while the application had the thread, so it was not the client who was late.
+                # It came while the application had the thread, so the client was not late.
                 return needed
         self._runner.record.counts.timeouts += 1
         if self._outbox.pending or self._http.is_idle:
@@ -386,7 +386,7 @@ class WsgiConnection:
 
     def evictable(self, now: int) -> tuple[Evictable, float] | None:
         """If it may be closed to make room for others (`now` is monotonic ns): what it is, and since when.
-        See `can_go` for who may not."""
+        See `can_go` for those that may not."""
         http = self._http
         if self.is_idle:
             return (Evictable.IDLE, self._runner.since) if self.can_go(now) else None
@@ -412,7 +412,7 @@ class WsgiConnection:
         self._http.response.close_after_response()
 
     def close_idle(self) -> Next:
-        """Close an idle connection, unless a request has come in that nobody has seen (AGAIN)."""
+        """Close an idle connection, unless a request has come in that was not read yet (AGAIN)."""
         needed = self._take_in()
         return CLOSE if needed is not AGAIN and self.is_idle else needed
 

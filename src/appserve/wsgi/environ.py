@@ -39,7 +39,7 @@ NOT_PREFIXED = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LEN
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What every request of this process is told about the server.
+    """What every request of this process has about the server.
 
     root_path   where the application is mounted: "/shop", "" at the root
     """
@@ -132,7 +132,7 @@ def make_template(site: ServerFacts) -> Environ:
 def add_endpoints(template: Environ, endpoints: Endpoints) -> Environ:
     """A connection's template: its client, and the address that was called.
 
-    A unix socket has no host; SERVER_NAME and SERVER_PORT must not be empty (PEP 3333), so they say what
+    A unix socket has no host; SERVER_NAME and SERVER_PORT must not be empty (PEP 3333), so they hold what
     an application would need to build a URL, were there no Host.
     """
     environ = template.copy()
@@ -199,12 +199,12 @@ def path_below(root_path: str, path: str) -> str:
 
 
 def apply_forwarded(environ: Environ, client: Node | None, origin: Origin, line: RequestLine) -> None:
-    """Put what trusted proxies say into the environ of a request, in the place of what the socket knows.
+    """Put what trusted proxies report into the environ of a request, in the place of the socket's addresses.
 
     The fields themselves stay, also those of a peer that is not trusted: HTTP_X_FORWARDED_FOR is what was
     sent and no more. A proxy that serves an application below a path hands the path on as it is, or strips
-    it, and does not say which: SCRIPT_NAME is its prefix followed by the server's own root path, and is taken
-    off PATH_INFO if that begins with it.
+    it, and does not announce which: SCRIPT_NAME is its prefix followed by the server's own root path, and is
+    taken off PATH_INFO if that begins with it.
     """
     if client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client[0], str(client[1])

@@ -22,7 +22,7 @@ class Readable(Protocol):
 class FileWrapper:
     """Turns a file-like object into blocks of `block_size` bytes, and closes it with the response.
 
-    It can be moved like its file, if that can: who sends a range of it need not read what comes before.
+    It can be moved like its file, if that can: what sends a range of it need not read the bytes before.
     """
 
     def __init__(self, file: Readable, block_size: int = 65536) -> None:
@@ -48,7 +48,7 @@ class FileWrapper:
         self.file.seek(*arguments)
 
     def tell(self) -> int:
-        """The position, as files say it."""
+        """The position, as files give it."""
         position: int = self.file.tell()
         return position
 
@@ -83,7 +83,7 @@ def _position(file: Any) -> tuple[int, int] | None:
     """(descriptor, offset) of a file object whose read() is known to give the bytes of its descriptor.
 
     Not so many have that: the fileno() of a gzip.GzipFile is that of the compressed file, and what a class
-    of the application does nobody knows. So the type itself counts, not what it can do.
+    of the application does is not known. So the type itself counts, not what it can do.
     """
     if type(file) is tempfile._TemporaryFileWrapper:
         file = file.file

@@ -46,7 +46,7 @@ class PreambleSocket:
         session = preamble.session
         if session is not None and session.has_ended:
             return b""
-        # What TLS itself has to say goes first. So a client that makes it answer and does not read waits.
+        # The records of TLS itself go first. So a client that makes it answer and does not read waits.
         self.wants_write = bool(self._unsent) and not self._credit and not self._flush()
         if self.wants_write:
             raise BlockingIOError
@@ -58,10 +58,10 @@ class PreambleSocket:
             receive = preamble.receive if session is None else session.receive
             data = receive(received)
         except OSError:
-            self._say(preamble.output())  # the alert that says why
+            self._send_record(preamble.output())  # the alert with the reason
             raise
         if session is None or session.has_output:
-            self._say(preamble.output())
+            self._send_record(preamble.output())
         if not data and not self.has_ended:
             self.wants_write = bool(self._unsent)
             raise BlockingIOError
@@ -124,8 +124,8 @@ class PreambleSocket:
         data, self._unsent = self._unsent, b""
         return not data or self._send_encrypted(data)
 
-    def _say(self, output: bytes) -> bool:
-        """Send what TLS itself has to say, or keep it; whether nothing waits."""
+    def _send_record(self, output: bytes) -> bool:
+        """Send a record of TLS itself, or keep it; whether nothing waits."""
         if output:
             self._unsent += output
         try:
@@ -145,7 +145,7 @@ class PreambleSocket:
         if session is None or self._is_raw:
             return True
         session.end()
-        return self._say(session.output())
+        return self._send_record(session.output())
 
     def shutdown(self, how: int) -> None:
         """End this side, after the close_notify. Raises OSError."""
@@ -154,7 +154,7 @@ class PreambleSocket:
         self._is_raw = True
 
     def close(self) -> None:
-        """Close the descriptor, and say nothing: the connection may live on in another process."""
+        """Close the descriptor, and send nothing: the connection may live on in another process."""
         self._socket.close()
 
     # ── what else a socket has ──

@@ -188,8 +188,8 @@ def _raise_again(exc_info: Any) -> NoReturn:
 
 
 def _has_one_piece(result: Any) -> bool:
-    """Whether it is known beforehand; only a length that can be told counts (PEP 3333 "If a call to
-    len(iterable) succeeds"). These three say that there is none, as for wsgiref; others are mistakes."""
+    """Whether it is known beforehand; only a length that is known counts (PEP 3333 "If a call to
+    len(iterable) succeeds"). These three mean that there is none, as for wsgiref; others are mistakes."""
     try:
         return len(result) == 1
     except (TypeError, AttributeError, NotImplementedError):

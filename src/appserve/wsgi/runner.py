@@ -104,7 +104,7 @@ class RequestRunner:
         self._forwarding = endpoints.trusted(self._service.shared.forwarding)
 
     def _read_forwarded(self, forwarding: Forwarding, head: RequestHead[CgiVariables]) -> Forwarded:
-        """Where its fields say that a request comes from. Raises Rejected; nothing more is read then."""
+        """Where a request comes from, by its fields. Raises Rejected; nothing more is read then."""
         record = self.record
         record.client = self.peer
         try:
@@ -128,7 +128,7 @@ class RequestRunner:
             self._http.refuse(rejected)
             raise
         if head.expects_continue and not self._http.unread:
-            # The application is called with the whole body, so the body is asked for here (PEP 3333
+            # The application is called with the whole body, so the 100 is sent here (PEP 3333
             # "HTTP 1.1 Expect/Continue", first way).
             self.outbox.write(self._http.response.send_informational(100))
 
@@ -236,7 +236,7 @@ class RequestRunner:
             self.record_alone(self.head, CLIENT_LEFT)
 
     def _turn_away(self, head: RequestHead[CgiVariables]) -> None:
-        """Who has waited for so long has often given up, and those behind would wait for it as well."""
+        """A client that has waited for so long has often given up, and those behind would wait as well."""
         # 0 is what a worker sets whose time to leave is over.
         why = "the request waited longer than --queue-timeout" if self.late_at else "the server is stopping"
         late = Rejected(503, why)

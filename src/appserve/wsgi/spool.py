@@ -27,7 +27,7 @@ class Quota:
     free never runs out, however many take as much as they can: the next one still gets a half of it.
 
     largest    bytes that one request may hold
-    shortage   why there was no room when it was last asked for; whoever tells it sets it back to ""
+    shortage   why there was no room when it was last needed; the loop logs it and sets it back to ""
     """
 
     __slots__ = ("_left", "_limit", "_lock", "largest", "shortage")
