@@ -191,4 +191,4 @@ def test_last_lines_are_written_by_drain(pipe: Pipe) -> None:
     access.record("127.0.0.1", "GET /last HTTP/1.1", 200, 0, 0, "", "")
     assert access.drain(1)
     assert "/last" in read(pipe)
-    assert access.fileno() == pipe[1]
+    assert access.given == pipe[1]

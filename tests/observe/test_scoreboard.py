@@ -98,7 +98,7 @@ def test_a_claimed_row_is_booting_since_now_and_bears_nothing_of_the_one_before(
     assert row.state is WorkerState.BOOTING
     assert row.stall_reference_ns == 2_000
     assert row.current_request() == b""
-    assert not row.served_anything
+    assert row.words[scoreboard.REQUESTS] == 0
 
 
 def test_progress_is_measured_from_the_call_of_the_application_or_the_turn_of_the_loop() -> None:

@@ -1,7 +1,6 @@
 """Orders for a worker that a test plays itself."""
 
 import os
-import time
 from pathlib import Path
 
 from appserve.config.derive import make_tls
@@ -29,7 +28,6 @@ def make_context(
     board = Scoreboard(bytearray(size_for(1)), 1)
     context = WorkerContext(
         slot=3,
-        generation=1,
         master_pid=os.getppid() if master_pid is None else master_pid,
         settings=settings or Settings(application="app:app"),
         listeners=listeners,
@@ -39,7 +37,6 @@ def make_context(
         log=Log(fd, Level.DEBUG),
         access=None,
         blackbox_fd=blackbox.make_box("test"),
-        born=time.monotonic(),
         tls=make_tls(settings or Settings(), print),
     )
     return context, ours

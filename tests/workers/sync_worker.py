@@ -183,7 +183,6 @@ class Worker:
                 leave_descriptors(files)
             context = base.WorkerContext(
                 slot=1,
-                generation=1,
                 master_pid=master,
                 settings=settings,
                 listeners=tuple(self.listeners),
@@ -193,9 +192,8 @@ class Worker:
                 log=Log(log, Level.INFO),
                 access=AccessLog(access),
                 blackbox_fd=-1,
-                born=time.monotonic(),
             )
-            os.register_at_fork(after_in_child=lambda: base._leave_family(context, None))
+            os.register_at_fork(after_in_child=lambda: base._leave_family(context))
             if prepare is not None:
                 prepare()
             serve = base._serve_function(settings.worker_class)

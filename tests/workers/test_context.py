@@ -3,7 +3,6 @@
 import os
 import pickle
 import socket
-import time
 from pathlib import Path
 
 from appserve.config.derive import make_tls
@@ -23,10 +22,8 @@ def test_a_worker_can_be_started_with_what_came_through_a_socket(tmp_path: Path)
     memory_fd, memory = make_shared(size_for(2), "test")
     spec = WorkerSpec(
         slot=3,
-        generation=2,
         master_pid=os.getpid(),
         settings=Settings(application="app:app", access_logfile="access", app_dir=("src",)),
-        born=time.monotonic(),
         row=1,
         rows=2,
         bound=(BoundAddress(listener.address, listener.unix_path),),

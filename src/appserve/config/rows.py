@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, TypeVar, cast
 
-from appserve.config.convert import Boolean, Several, Text, ValueType
+from appserve.config.convert import Boolean, Seconds, Several, Text, ValueType
 from appserve.values import Value
 
 T = TypeVar("T")
@@ -115,9 +115,13 @@ class Row(Value):
         return f"{shown}, or {self.platform.effect}" if self.platform else shown
 
 
-def setting(default: T, kind: ValueType[T], text: str, **facts: Any) -> T:
+_KINDS: dict[type, ValueType[Any]] = {bool: Boolean(), float: Seconds()}
+
+
+def setting(default: T, text: str, kind: ValueType[T] | None = None, **facts: Any) -> T:
     """A row of the table; `facts` are its other fields."""
     facts.setdefault("example", default)
+    kind = kind or _KINDS[type(default)]
     row = Row(name="", default=default, kind=kind, help=text, **facts)  # __set_name__ knows the name
     return cast("T", row)  # as an attribute of settings it is its default
 

@@ -4,8 +4,9 @@ The class `Settings` is the table. From a row follow its flag, its environment v
 appserve.toml, its place in --help, in docs/settings.md and in conf/appserve.toml, how it is checked, and
 what a reload must renew for a change to take effect. Nothing else has to be written to add a setting:
 
-    name: type = setting(default, Kind(), "what it does", applies=...)
+    name: type = setting(default, "what it does", Kind(), applies=...)
 
+A duration and a switch need no kind: it follows from a default that is a float, or true or false.
 A row without a group belongs to the group of the row before it. Durations are float seconds, sizes are
 bytes, lists are tuples.
 """
@@ -13,7 +14,7 @@ bytes, lists are tuples.
 import re
 from collections.abc import Mapping
 
-from appserve.config.convert import Boolean, Choice, Seconds, Several, Size, Text, Whole
+from appserve.config.convert import Choice, Several, Size, Text, Whole
 from appserve.config.rows import Applies, FromPlatform, Row, rows_of, setting
 from appserve.http.forwarded import ALL_HEADERS, USUAL_HEADERS
 from appserve.net.address import parse_bind
@@ -71,9 +72,9 @@ class Settings(Value):
 
     application: str = setting(
         "",
-        Text("MODULE:ATTRIBUTE", "`MODULE:ATTRIBUTE`, `MODULE` or `MODULE:FACTORY(...)`"),
         "Serve this application: module:attribute, a module alone (its `application` or `app`), or a call "
         "of a factory, 'module:make_app()'.",
+        Text("MODULE:ATTRIBUTE", "`MODULE:ATTRIBUTE`, `MODULE` or `MODULE:FACTORY(...)`"),
         more="The arguments of a call have to be literals: `'shop:make_app(\"production\", debug=False)'`. "
         "Attributes can be dotted (`shop.web:site.app`).",
         positional="APPLICATION",
@@ -82,14 +83,13 @@ class Settings(Value):
     )
     factory: bool = setting(
         False,
-        Boolean(),
         "Call the attribute without arguments to make the application.",
         more="With a module alone, its `create_app` or `make_app` is called.",
     )
     chdir: str = setting(
         "",
-        _FOLDER,
         "Change to this folder before importing the application.",
+        _FOLDER,
         more="Modules are searched in this folder too. Relative paths of `app_dir` start from it; relative "
         "paths of every other setting start from the folder that the server was started in.",
         empty="the folder that the server was started in",
@@ -97,15 +97,15 @@ class Settings(Value):
     )
     app_dir: tuple[str, ...] = setting(
         (),
-        Several(_FOLDER),
         "Search modules in this folder first. Repeatable.",
+        Several(_FOLDER),
         more="The current folder is always searched, after these.",
         example=("src",),
     )
     interface: str = setting(
         "auto",
-        Choice(("auto", "wsgi", "asgi")),
         "Select the interface of the application; auto detects it without calling the application.",
+        Choice(("auto", "wsgi", "asgi")),
         more="A coroutine function, or an object whose `__call__` is one, is ASGI; a callable that takes "
         "two arguments is WSGI, a callable that takes three is ASGI. The log has the result and its reason "
         "at start.",
@@ -113,8 +113,8 @@ class Settings(Value):
 
     bind: tuple[str, ...] = setting(
         ("127.0.0.1:8000",),
-        Several(_BIND),
         "Listen on host:port, [ipv6]:port or unix:path. Repeatable.",
+        Several(_BIND),
         more="For a host name the server listens on all of its addresses, so `localhost:8000` is IPv4 and "
         "IPv6. Port 0 takes a free port, which the log shows. A unix socket is not world-writable, and its "
         "file is removed at the end.",
@@ -125,65 +125,64 @@ class Settings(Value):
     )
     backlog: int = setting(
         2048,
-        Whole(1),
         "Let this many connections wait to be accepted, for each address.",
+        Whole(1),
         more="The kernel caps it silently at `net.core.somaxconn`.",
         applies=Applies.LISTENERS,
     )
 
     workers: int = setting(
         1,
-        _WORKERS,
         "Run this many worker processes.",
+        _WORKERS,
         short="-w",
         platform=FromPlatform("WEB_CONCURRENCY", _WORKERS.read, "$WEB_CONCURRENCY when that is set"),
         group="Workers",
     )
     surge: int = setting(
         0,
-        Whole(0, 1024),
         "Start up to this many workers above `workers` during a reload. 0 is a quarter of the workers, at "
         "least 1.",
+        Whole(0, 1024),
         more="A higher value makes a reload shorter and takes more memory. Old workers that finish their "
         "last requests are not counted (docs/reload.md).",
         example=2,
     )
     worker_class: str = setting(
         "auto",
-        Choice(("auto", "sync", "threads", "asgi")),
         "Serve with sync (WSGI, one request at a time), threads (WSGI, a pool of threads) or asgi (an event "
         "loop) workers; auto chooses by the application.",
+        Choice(("auto", "sync", "threads", "asgi")),
         more="A WSGI application gets `sync`, or `threads` if `threads` is above 1; an ASGI application "
         "`asgi`.",
         short="-k",
     )
     threads: int = setting(
         0,
-        Whole(0, 4096),
         "Call a WSGI application in this many threads per worker; more than 1 selects threads workers. 0 is "
         "1, or 8 if the worker class is threads.",
+        Whole(0, 4096),
         example=8,
     )
     worker_connections: int = setting(
         1000,
-        Whole(1),
         "Hold at most this many open connections per worker; further connections wait in the backlog.",
+        Whole(1),
     )
     loop: str = setting(
         "auto",
-        Choice(("auto", "uvloop", "asyncio")),
         "Run asgi workers on this event loop; auto is uvloop.",
+        Choice(("auto", "uvloop", "asyncio")),
     )
     lifespan: str = setting(
         "auto",
-        Choice(("auto", "on", "off")),
         "Send ASGI lifespan events: auto sends them if the application supports them, on requires that it "
         "does, off sends none.",
+        Choice(("auto", "on", "off")),
     )
 
     timeout: float = setting(
         30.0,
-        Seconds(),
         "Kill and replace a worker that makes no progress for this long. 0 disables.",
         more="In a sync worker each piece of a response that the application hands over is progress (a "
         "block that it yields, a call of `write()`, early hints), so this does not limit the whole request. "
@@ -196,7 +195,6 @@ class Settings(Value):
     )
     graceful_timeout: float = setting(
         25.0,
-        Seconds(),
         "Let requests run for this long when a worker retires or stops, then close them. 0 closes them at "
         "once.",
         more="Keep it below the stop timeout of the supervisor: Kubernetes kills after 30 seconds by "
@@ -204,42 +202,36 @@ class Settings(Value):
     )
     keep_alive: float = setting(
         75.0,
-        Seconds(),
         "Close a connection that has no request for this long. 0 closes it after each response.",
         more="Set it longer than the same timeout of the proxy or load balancer.",
     )
     first_byte_timeout: float = setting(
         30.0,
-        Seconds(),
         "Close a new connection that sends no request for this long. 0 disables.",
         more="The time of the TLS handshake and of the PROXY header counts.",
     )
     head_timeout: float = setting(
         30.0,
-        Seconds(),
         "Answer 408 to a request whose head is incomplete after this long. 0 disables.",
     )
     body_timeout: float = setting(
         60.0,
-        Seconds(),
         "Answer 408 to a request if no data of its body arrives for this long. 0 disables.",
     )
     body_rate: int = setting(
         100,
-        Size(),
         "Answer 408 to a request whose body arrives slower than this many bytes per second. 0 disables.",
+        Size(),
         more="The average over the last one to three times `body_timeout`, checked only after the body has "
         "been arriving for longer than that. So a client can pause, and an early burst does not excuse a "
         "slow rest.",
     )
     write_timeout: float = setting(
         60.0,
-        Seconds(),
         "Abort a response if the client reads nothing for this long. 0 disables.",
     )
     queue_timeout: float = setting(
         0.0,
-        Seconds(),
         "Answer 503 to a request that has waited this long for the application. 0 disables.",
         more="Applies to sync and threads workers, whose requests wait in a queue. A client that has waited "
         "this long has often given up, and its request would only delay the next ones. The answer has "
@@ -250,40 +242,40 @@ class Settings(Value):
 
     limit_request_line: int = setting(
         8190,
-        Size(1),
         "Answer 414 to a request line longer than this many bytes.",
+        Size(1),
         group="Limits on requests",
     )
     limit_request_fields: int = setting(
         100,
-        Whole(1),
         "Answer 431 to a request with more than this many header fields.",
+        Whole(1),
     )
     limit_request_field_size: int = setting(
         8190,
-        Size(1),
         "Answer 431 to a request with a header field longer than this many bytes.",
+        Size(1),
         also=("--limit-request-field_size",),
     )
     limit_request_body: int = setting(
         1 << 30,
-        Size(),
         "Answer 413 to a request body longer than this many bytes. 0 disables.",
+        Size(),
         more="Sync and threads workers store a body until it is complete, and store at most a quarter of "
         "`limit_spool` for one body.",
     )
     limit_concurrency: int = setting(
         0,
-        Whole(),
         "Answer 503 to a request when an asgi worker has this many in progress. 0 disables.",
+        Whole(),
         more="The answer has `Retry-After`. Sync and threads workers have as many requests in progress as "
         "they have threads; `queue_timeout` limits how long requests wait.",
         example=200,
     )
     limit_spool: int = setting(
         4 << 30,
-        Size(),
         "Store at most this many bytes per sync or threads worker, in memory and on disk, for slow clients.",
+        Size(),
         more="Request bodies are stored until they are complete, responses until the client has read them: "
         "64 KiB of each in memory, the rest in unnamed files in `$TMPDIR` or `/tmp`; up to 16 KiB are not "
         "counted. One body or response may use a quarter of the limit, and no more than it leaves free, so "
@@ -294,8 +286,8 @@ class Settings(Value):
 
     root_path: str = setting(
         "",
-        Text("PATH", "a path", _refine_root_path),
         "Mount the application at this path: SCRIPT_NAME in WSGI, root_path in ASGI.",
+        Text("PATH", "a path", _refine_root_path),
         more="A request path that begins with it is split there; any other path is left as it is, because "
         "some proxies strip the prefix and some do not.",
         example="/shop",
@@ -303,8 +295,8 @@ class Settings(Value):
     )
     forwarded_allow_ips: tuple[str, ...] = setting(
         ("127.0.0.1", "::1", "unix"),
-        Several(_PEERS, commas=True),
         "Trust the X-Forwarded-* or Forwarded fields of these proxies.",
+        Several(_PEERS, commas=True),
         more="`unix` is every client of a unix socket. `*` trusts every client, so any client can choose "
         "the address that the application sees: use it only if every connection comes through the proxy.",
         platform=FromPlatform(
@@ -314,30 +306,30 @@ class Settings(Value):
     )
     forwarded_headers: tuple[str, ...] = setting(
         USUAL_HEADERS,
-        Several(Choice(ALL_HEADERS, metavar="FIELD"), commas=True),
         "Apply these fields of a proxy; the application receives the others unchanged.",
+        Several(Choice(ALL_HEADERS, metavar="FIELD"), commas=True),
         more="`forwarded` (RFC 7239) and the `x-forwarded-` fields exclude each other: a proxy that sets "
         "one kind passes on the other as the client sent it.",
     )
     proxy_protocol: str = setting(
         "off",
-        Choice(("off", "v1", "v2", "auto")),
         "Require a PROXY header at the start of each connection, as HAProxy and load balancers send it.",
+        Choice(("off", "v1", "v2", "auto")),
         more="auto accepts both versions. A connection without a header is closed, on every address: a "
         "client that reaches the server directly could otherwise choose its address.",
     )
     proxy_allow_from: tuple[str, ...] = setting(
         ("127.0.0.1", "::1", "unix"),
-        Several(_PEERS, commas=True),
         "Trust the PROXY header of these proxies, and close the connections of all other peers.",
+        Several(_PEERS, commas=True),
         also=("--proxy-allow-ips",),
         empty="no client",
     )
 
     certfile: tuple[str, ...] = setting(
         (),
-        Several(_FILE),
         "Serve HTTPS with this certificate (PEM, with its chain).",
+        Several(_FILE),
         more="One file for all addresses. A certificate can hold several names.",
         also=("--ssl-certfile",),
         example=("/etc/ssl/shop.pem",),
@@ -345,28 +337,28 @@ class Settings(Value):
     )
     keyfile: tuple[str, ...] = setting(
         (),
-        Several(_FILE),
         "Read the private key of the certificate from this file, if it is not in the certificate's.",
+        Several(_FILE),
         also=("--ssl-keyfile",),
         example=("/etc/ssl/shop.key",),
     )
     keyfile_password: str = setting(
         "",
-        Text("PASSWORD", secret=True),
         "Decrypt the private key with this password.",
+        Text("PASSWORD", secret=True),
         more="Every user of the machine can read a command line: set it in the environment or in a file.",
         also=("--ssl-keyfile-password",),
         example="secret",
     )
     tls_version: str = setting(
         "1.2",
-        Choice(("1.2", "1.3")),
         "Accept this version of TLS and later.",
+        Choice(("1.2", "1.3")),
     )
     ciphers: str = setting(
         "",
-        Text("CIPHERS", "a list as `openssl ciphers` takes it"),
         "Use these ciphers for TLS 1.2.",
+        Text("CIPHERS", "a list as `openssl ciphers` takes it"),
         more="OpenSSL chooses the ciphers of TLS 1.3, which are all secure.",
         also=("--ssl-ciphers",),
         empty="Python's forward secret ciphers",
@@ -374,42 +366,42 @@ class Settings(Value):
     )
     cert_reqs: str = setting(
         "none",
-        Choice(("none", "optional", "required"), also={"0": "none", "1": "optional", "2": "required"}),
         "Request a client certificate issued by ca_certs (optional), or require it (required).",
+        Choice(("none", "optional", "required"), also={"0": "none", "1": "optional", "2": "required"}),
         also=("--ssl-cert-reqs",),
     )
     ca_certs: str = setting(
         "",
-        _FILE,
         "Verify client certificates with these CA certificates (PEM).",
+        _FILE,
         also=("--ssl-ca-certs",),
         example="/etc/ssl/clients.pem",
     )
 
     access_logfile: str = setting(
         "-",
-        Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile, is_path=True),
         "Log requests to this file: - is standard output, none disables.",
+        Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile, is_path=True),
         more="`USR1` and a reload reopen the file, so that it can be rotated (docs/observe.md).",
         group="Logs and names",
     )
     error_logfile: str = setting(
         "-",
-        Text("FILE", "`-` for standard error, or a path", _refine_logfile, is_path=True),
         "Log server events to this file: - is standard error.",
+        Text("FILE", "`-` for standard error, or a path", _refine_logfile, is_path=True),
         more="`USR1` and a reload reopen the file. Output of the application stays on its standard streams.",
         also=("--log-file",),
     )
     log_level: str = setting(
         "info",
-        Choice(("debug", "info", "warning", "error", "critical")),
         "Log events of this level and above.",
+        Choice(("debug", "info", "warning", "error", "critical")),
         applies=Applies.RESTART,
     )
     name: str = setting(
         "",
-        Text("NAME"),
         "Show this name for the processes in ps and top.",
+        Text("NAME"),
         applies=Applies.RESTART,
         short="-n",
         empty="the application",
@@ -418,8 +410,8 @@ class Settings(Value):
 
     config: str = setting(
         "",
-        Text("FILE", "a path"),
         "Read settings from this TOML file.",
+        Text("FILE", "a path"),
         more="Default: `appserve.toml` in the current folder, if it exists. A file that is named must exist.",
         applies=Applies.RESTART,
         short="-c",

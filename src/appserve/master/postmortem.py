@@ -12,7 +12,7 @@ from appserve.master.events import Exit
 from appserve.master.worker_handle import WorkerHandle
 from appserve.master.worker_table import Life
 from appserve.observe.log import Level, Log
-from appserve.observe.scoreboard import BUSY_SINCE_NS
+from appserve.observe.scoreboard import BUSY_SINCE_NS, REQUESTS
 from appserve.system import blackbox
 from appserve.values import Value
 
@@ -88,7 +88,7 @@ def _death_by_signal(handle: WorkerHandle, how: Exit, now: float) -> Record:
 def has_served(handle: WorkerHandle) -> bool:
     """Whether a request came to this worker. Its count of them lags behind by a turn; what it shows does
     not."""
-    return handle.row.served_anything or bool(handle.row.current_request())
+    return bool(handle.row.words[REQUESTS] or handle.row.current_request())
 
 
 def lost_request(handle: WorkerHandle, now: float) -> tuple[str, float] | None:

@@ -97,10 +97,8 @@ class WorkerHandles:
         access = self._logs.access(settings.access_logfile)
         spec = WorkerSpec(
             slot=worker.slot,
-            generation=worker.generation,
             master_pid=self._master_pid,
             settings=settings,
-            born=born,
             row=number,
             rows=ROWS,
             bound=tuple(BoundAddress(one.address, one.unix_path) for one in self._listeners),

@@ -46,10 +46,6 @@ class AccessLog:
         self._append = self._records.append
         self._writer = Writer(fd, _notice, report=report)
 
-    def fileno(self) -> int:
-        """The descriptor that is written, to be kept open after a fork; not always the one that was given."""
-        return self._writer.fileno()
-
     @property
     def given(self) -> int:
         """The descriptor that was given: what another process can be sent."""

@@ -84,10 +84,6 @@ class Log:
         self._pid = os.getpid()
         self._writer = Writer(fd, self._notice, report=report)
 
-    def fileno(self) -> int:
-        """The descriptor that is written, to be kept open after a fork; not always the one that was given."""
-        return self._writer.fileno()
-
     @property
     def given(self) -> int:
         """The descriptor that was given: what another process can be sent."""

@@ -41,14 +41,12 @@ TICK_NS: Final = 10  # when its loop last turned
 BUSY_SINCE_NS: Final = 11  # sync: since when the application runs; threads: its oldest call; 0 for none
 CONNECTIONS: Final = 12  # open
 IN_FLIGHT: Final = 13  # requests that the application has and has not finished
-REQUEST_SINCE_NS: Final = 14  # when the request shown by current_request() began
 REQUEST_SEQUENCE: Final = 15  # sequence << 16 | length; an odd sequence: the text is being written
 
 # Words that the worker counts up: what it has done. They are folded into `retired`.
 ACCEPTED: Final = 16
 REQUESTS: Final = 17  # requests that have ended: answered, refused, cut short; each is in LATENCY as well
 RESPONSES_1XX: Final = 18  # RESPONSES_1XX + status // 100 - 1
-RESPONSES_5XX: Final = 22
 APP_ERRORS: Final = 23  # exceptions that came out of the application
 ABORTED: Final = 24  # the client left before its response was complete
 TIMEOUTS: Final = 25  # requests and connections that a time limit ended
@@ -97,7 +95,7 @@ class Totals(Value):
 
     accepted: int
     requests: int
-    responses: tuple[int, int, int, int, int]
+    responses: tuple[int, ...]
     app_errors: int
     aborted: int
     timeouts: int
@@ -187,10 +185,6 @@ class ScoreboardRow:
         since = self.words[BUSY_SINCE_NS]
         return max(0.0, now - since / 1e9) if since else 0.0
 
-    @property
-    def served_anything(self) -> bool:
-        return self.words[REQUESTS] > 0
-
     def current_request(self) -> bytes:
         """What set_request() showed last; b"" when there is nothing, or it changes too fast to be read."""
         for _ in range(_READ_ATTEMPTS):
@@ -269,22 +263,21 @@ def _counters(row: ScoreboardRow) -> list[int]:
 
 def _totals(counters: list[int]) -> Totals:
     """`counters` are as _counters() gives them."""
-
-    def at(word: int) -> int:
-        return counters[word - ACCEPTED]
-
-    first = RESPONSES_1XX
+    accepted, requests, *responses = counters[: APP_ERRORS - ACCEPTED]
+    app_errors, aborted, timeouts, bytes_in, bytes_out, busy_ns, refused = counters[APP_ERRORS - ACCEPTED :][
+        :7
+    ]
     return Totals(
-        accepted=at(ACCEPTED),
-        requests=at(REQUESTS),
-        responses=(at(first), at(first + 1), at(first + 2), at(first + 3), at(first + 4)),
-        app_errors=at(APP_ERRORS),
-        aborted=at(ABORTED),
-        timeouts=at(TIMEOUTS),
-        bytes_in=at(BYTES_IN),
-        bytes_out=at(BYTES_OUT),
-        refused=at(REFUSED),
-        busy_seconds=at(BUSY_NS) / 1e9,
+        accepted=accepted,
+        requests=requests,
+        responses=tuple(responses),
+        app_errors=app_errors,
+        aborted=aborted,
+        timeouts=timeouts,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        refused=refused,
+        busy_seconds=busy_ns / 1e9,
         latency=tuple(counters[LATENCY - ACCEPTED : -REFUSAL_CAUSES]),
         refusals=tuple(counters[-REFUSAL_CAUSES:]),
     )

@@ -27,6 +27,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 # Bytes that one write() to a pipe puts in whole (4096 on Linux, 512 at least by POSIX).
 PIPE_BUF = select.PIPE_BUF
@@ -228,19 +229,16 @@ class Writer:
         return self._second_choice()
 
     def _second_choice(self) -> Callable[[int, bytes], int]:
-        for name in (self._proc_name, self._terminal_name):
+        names = [] if self._portable else [f"/proc/self/fd/{self._given}"]
+        with suppress(OSError):
+            names.append(os.ttyname(self._given))
+        for name in names:
             try:
-                self._fd = os.open(name(), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+                self._fd = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
             except OSError:
-                continue  # no /proc, not a terminal, another user's pipe, or a socket
+                continue  # no /proc, another user's pipe, or a socket
             return os.write
         return _write_polled
-
-    def _proc_name(self) -> str:
-        return "" if self._portable else f"/proc/self/fd/{self._given}"
-
-    def _terminal_name(self) -> str:
-        return os.ttyname(self._given)
 
 
 def _same_file(one: int, other: int) -> bool:

@@ -64,15 +64,13 @@ class WorkerSpec(Value):
     """Everything that one worker is started with. A process that did not fork from the master can be sent it
     through a socket: the values in any form, the descriptors as SCM_RIGHTS.
 
-    `slot` is the number that the worker goes by, `born` is monotonic, `row` its own among the `rows` of the
+    `slot` is the number that the worker goes by, `row` its own among the `rows` of the
     scoreboard.
     """
 
     slot: int
-    generation: int
     master_pid: int
     settings: Settings
-    born: float
     row: int
     rows: int
     bound: tuple[BoundAddress, ...]
@@ -84,7 +82,6 @@ class WorkerContext(Value):
     reads. `tls` is None without a certificate."""
 
     slot: int
-    generation: int
     master_pid: int
     settings: Settings
     listeners: tuple[Listener, ...]
@@ -94,8 +91,10 @@ class WorkerContext(Value):
     log: Log
     access: AccessLog | None
     blackbox_fd: int
-    born: float
     tls: "ssl.SSLContext | None" = None
+
+    def __str__(self) -> str:
+        return f"worker {self.slot} (pid {os.getpid()})"
 
     def change_logs(self, logs: LogFiles, files: list[int]) -> None:
         """Write `logs` into `files` from now on, of which there is one for each."""
@@ -124,7 +123,6 @@ def prepare(spec: WorkerSpec, tls: "ssl.SSLContext | None" = None) -> WorkerCont
     os.close(fds.scoreboard)  # the mapping has one of its own
     return WorkerContext(
         slot=spec.slot,
-        generation=spec.generation,
         master_pid=spec.master_pid,
         settings=settings,
         listeners=tuple(map(_listener, spec.bound, fds.listeners)),
@@ -134,7 +132,6 @@ def prepare(spec: WorkerSpec, tls: "ssl.SSLContext | None" = None) -> WorkerCont
         log=log,
         access=make_access_log(fds.access_log, settings.access_logfile, log),
         blackbox_fd=fds.blackbox,
-        born=spec.born,
         tls=tls or make_tls(settings, log.warning),
     )
 

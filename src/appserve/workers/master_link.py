@@ -196,8 +196,7 @@ class MasterLink:
         if connections:
             plural = "s" if connections > 1 else ""
             self._context.log.warning(
-                f"worker {self._context.slot} (pid {os.getpid()}) closed {connections} connection{plural}: "
-                f"{self._limit} exceeded"
+                f"{self._context} closed {connections} connection{plural}: {self._limit} exceeded"
             )
 
     def _be_orphan(self) -> None:
@@ -214,6 +213,5 @@ class MasterLink:
     def _speak(self) -> None:
         """Log what a signal handler could only note."""
         if self._unsaid:
-            text = f"worker {self._context.slot} (pid {os.getpid()}): {self._unsaid}"
+            self._context.log.info(f"{self._context}: {self._unsaid}")
             self._unsaid = ""
-            self._context.log.info(text)
