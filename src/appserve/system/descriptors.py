@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 # Where a listing is missing, numbers are tried; a limit of a billion, as in some containers, would take
 # hours.
@@ -17,15 +18,12 @@ _HIGHEST_TRIED = 65536
 def open_descriptors() -> list[int] | None:
     """The descriptors that this process holds, in order; None where the system does not tell."""
     for directory in ("/proc/self/fd", "/dev/fd"):
-        try:
-            names = os.listdir(directory)
-        except OSError:
-            continue
-        # One of them was the listing's own, and is closed by now.
-        found = sorted(int(name) for name in names)
-        # macOS and the BSDs have a /dev/fd of three entries when fdescfs is not mounted.
-        if directory == "/proc/self/fd" or len(found) > 3:
-            return [fd for fd in found if _is_open(fd)]
+        with suppress(OSError):
+            # One of them was the listing's own, and is closed by now.
+            found = [fd for fd in sorted(map(int, os.listdir(directory))) if _is_open(fd)]
+            # macOS and the BSDs have a /dev/fd of three entries when fdescfs is not mounted.
+            if directory == "/proc/self/fd" or len(found) > 3:
+                return found
     return None
 
 
@@ -37,9 +35,9 @@ def close_all_but(keep: Iterable[int], portable: bool = False) -> None:
     kept = frozenset(keep)
     found = None if portable else open_descriptors()
     if found is not None:
-        for fd in found:
-            if fd not in kept:
-                _close(fd)
+        for fd in set(found) - kept:
+            with suppress(OSError):
+                os.close(fd)
         return
     start = 0
     for fd in [*sorted(kept), _highest()]:
@@ -76,10 +74,3 @@ def _is_open(fd: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _close(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        pass

@@ -21,7 +21,7 @@ from appserve.errors import AppImportError, AppStartError, UnfitSettings
 from appserve.tracebacks import application_traceback
 from appserve.values import Value
 from appserve.workers import import_errors
-from appserve.workers.interface import Interface, detect_interface
+from appserve.workers.interface import detect_interface
 
 _USUAL_NAMES = ("application", "app")
 _USUAL_FACTORIES = ("create_app", "make_app")
@@ -31,7 +31,7 @@ class Application(Value):
     """A callable that a worker can serve. `reason` says why we think that it speaks `interface`."""
 
     call: Callable[..., Any]
-    interface: Interface
+    interface: str  # "wsgi" or "asgi"
     name: str
     reason: str
 
@@ -85,13 +85,10 @@ def load(target: str, *, factory: bool, interface: str) -> Application:
     if wanted.call is not None:
         found = _make(found, wanted.call, wanted.name)
     if not callable(found):
-        raise AppImportError(
-            f'cannot serve "{wanted.name}": {import_errors.not_callable(found, wanted.name)}'
-        )
-    if interface == "wsgi":
-        return Application(found, "wsgi", wanted.name, "set by --interface")
-    if interface == "asgi":
-        return Application(found, "asgi", wanted.name, "set by --interface")
+        why = import_errors.not_callable(found, wanted.name)
+        raise AppImportError(f'cannot serve "{wanted.name}": {why}')
+    if interface in ("wsgi", "asgi"):
+        return Application(found, interface, wanted.name, "set by --interface")
     try:
         verdict = detect_interface(found, wanted.name)
     except Exception as error:  # a proxy that stands for nothing yet
@@ -126,7 +123,7 @@ def choose_worker_class(application: Application, wanted: str, threads: int = 0)
     )
 
 
-def _named(interface: Interface) -> str:
+def _named(interface: str) -> str:
     return "an ASGI" if interface == "asgi" else "a WSGI"
 
 

@@ -16,39 +16,16 @@ from functools import cache
 
 from appserve.config.settings import Settings
 
-_LATE = (
-    # Ours, in functions.
-    "ctypes",
-    "difflib",
-    "ipaddress",
-    "json",
-    "tomllib",
-    "appserve.workers.interface",
-    # Of the standard library, in its functions: tracebacks, codecs of host names and files, dates, threads.
-    "_colorize",
-    "_strptime",
-    "_suggestions",
-    "annotationlib",
-    "ast",
-    "codeop",
-    "concurrent.futures.thread",
-    "email.utils",
-    "encodings.ascii",
-    "encodings.cp437",
-    "encodings.idna",
-    "encodings.latin_1",
-    "encodings.utf_8",
-    "encodings.utf_8_sig",
-    "linecache",
-    "socket",
-    "stringprep",
-    "tempfile",
-    "tokenize",
-    "tracemalloc",
-    "traceback",
-    "unicodedata",
+_OURS = "ctypes difflib ipaddress json tomllib appserve.workers.interface"
+"""Imported in functions of ours."""
+
+_OF_THE_STANDARD_LIBRARY = (
+    "_colorize _strptime _suggestions annotationlib ast codeop concurrent.futures.thread email.utils"
+    " encodings.ascii encodings.cp437 encodings.idna encodings.latin_1 encodings.utf_8 encodings.utf_8_sig"
+    " linecache socket stringprep tempfile tokenize tracemalloc traceback unicodedata"
 )
-"""Not all of them exist in each version of Python."""
+"""In its functions: tracebacks, codecs of host names and files, dates, threads. Not all of them exist in each
+version of Python."""
 
 
 def import_modules(settings: Settings) -> None:
@@ -57,7 +34,7 @@ def import_modules(settings: Settings) -> None:
     An application whose interface is not known yet (`worker_class` auto) may need either kind of worker. Both
     are imported then: which one it is turns out only when the application has been imported, too late.
     """
-    for name in _LATE:
+    for name in f"{_OURS} {_OF_THE_STANDARD_LIBRARY}".split():
         _import_if_there(name)
     for name in _of_class(settings):
         importlib.import_module(name)
