@@ -1,8 +1,8 @@
-"""What goes into the roster and what comes out of it: values, so that both can be written down in a test.
+"""What the roster is given and what it decides: values, so that both can be written down in a test.
 
-Facts (Asked, Said, Died) are what the master reads from the kernel and from its workers; each becomes a call
-of Roster. Decisions are what Roster answers; the master carries them out in the order given. A new decision
-also belongs into master.py (`_do`) and tests/master/simulated.py (the simulated family).
+The master reads facts from the kernel and from its workers; each becomes a call of Roster, which answers with
+decisions. The master carries them out in the order given. A new decision also belongs into master.py (`_do`)
+and tests/master/simulated.py.
 """
 
 from signal import Signals
@@ -10,7 +10,7 @@ from signal import Signals
 from appserve.errors import ExitCode
 from appserve.observe.log import Level
 from appserve.values import Value
-from appserve.workers.channel import ChannelMessage, QuitOrder, RetireOrder, StopOrder
+from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
 
 #: The most processes at a time, whatever the settings say: a row of the scoreboard for each.
 MOST_PROCESSES = 1024 + 16
@@ -137,29 +137,6 @@ class Halt(Value):
 
 
 Decision = Spawn | Order | Interrupt | Dump | Kill | Reread | Commit | Abandon | Note | Halt
-
-
-class Asked(Value):
-    """The master got a signal."""
-
-    signal: Signals
-
-
-class Said(Value):
-    """A worker sent a message."""
-
-    pid: int
-    message: ChannelMessage
-
-
-class Died(Value):
-    """A child has ended and was reaped; it may be none of ours."""
-
-    pid: int
-    how: Exit
-
-
-Fact = Asked | Said | Died
 
 
 def workers_text(number: int) -> str:

@@ -1,11 +1,11 @@
-"""The master: one loop between what happens, the roster's decisions and their deeds.
+"""The master: one loop that reports facts to the roster and carries out its decisions.
 
 It waits in one place, for the signals' wakeup socket, a channel and a pidfd per worker, and the nearest
-deadline. A signal, a death and a message become the same kind of value and go through one function. It
-never sleeps, never blocks on a worker, has no threads, and imports nothing of the application: whatever the
-application does to its process, this one goes on.
+deadline; a table has the handler of each descriptor. A signal, a message and a death become calls of the
+roster. The master never sleeps, never blocks on a worker, has no threads, and imports nothing of the
+application: whatever the application does to its process, this one goes on.
 
-One turn: wait → signals → messages → deaths → stalls → time → one fork → flush the log. At most one fork a
+One turn: wait → signals and messages → deaths → stalls → time → one fork → flush the log. At most one fork a
 turn, so that a hundred workers to start do not keep a signal waiting.
 """
 
@@ -20,26 +20,7 @@ from functools import partial
 from appserve.config.derive import make_tls
 from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode, TlsError
-from appserve.master import banner, postmortem
-from appserve.master.events import (
-    Abandon,
-    Asked,
-    Commit,
-    Decision,
-    Died,
-    Dump,
-    Exit,
-    Fact,
-    Halt,
-    Interrupt,
-    Kill,
-    Note,
-    Order,
-    Reread,
-    RosterTimeouts,
-    Said,
-    Spawn,
-)
+from appserve.master import banner, events, postmortem
 from appserve.master.generations import Generations, plan_of
 from appserve.master.logs import Logs, open_logs
 from appserve.master.process import reap
@@ -68,7 +49,9 @@ LONGEST_WAIT = 1.0
 LAST_WORDS = 1.0
 
 
-def run(resolved: Resolved, reread: Callable[[], Resolved], timeouts: RosterTimeouts | None = None) -> int:
+def run(
+    resolved: Resolved, reread: Callable[[], Resolved], timeouts: events.RosterTimeouts | None = None
+) -> int:
     """Serve until told to stop; gives the exit code.
 
     `reread` gives the settings anew at a reload, and may raise ConfigError.
@@ -93,7 +76,7 @@ def run(resolved: Resolved, reread: Callable[[], Resolved], timeouts: RosterTime
     log.info(banner.booting(settings, listeners, os.getpid()))
     share_modules(settings)
     generations = Generations(resolved, reread, logs, tls)
-    master = Master(resolved, generations, timeouts or RosterTimeouts(), signals, listeners, logs)
+    master = Master(resolved, generations, timeouts or events.RosterTimeouts(), signals, listeners, logs)
     try:
         return master.run()
     finally:
@@ -108,7 +91,7 @@ class Master:
         self,
         resolved: Resolved,
         generations: Generations,
-        timeouts: RosterTimeouts,
+        timeouts: events.RosterTimeouts,
         signals: SignalQueue,
         listeners: tuple[Listener, ...],
         logs: Logs,
@@ -123,13 +106,13 @@ class Master:
         self._generations = generations
         self._handles = WorkerHandles(os.getpid(), listeners, logs)
         self._roster = Roster(plan_of(resolved.settings), time.monotonic(), timeouts, jitter)
-        self._births: deque[Spawn] = deque()
+        self._births: deque[events.Spawn] = deque()
         self._poller = make_poller()
-        self._handlers: dict[int, Callable[[], list[Fact]]] = {}  # of each descriptor, when it is readable
-        self._watch(signals.fileno(), lambda: [Asked(number) for number in signals.take()])
+        self._handlers: dict[int, Callable[[], object]] = {}  # of each descriptor, when it is readable
+        self._watch(signals.fileno(), self._take_signals)
         self._stalls = StallWatch(time.monotonic_ns())
         self._last_words: postmortem.Record | None = None
-        self._halt: Halt | None = None
+        self._halt: events.Halt | None = None
 
     def run(self) -> int:
         """Turn until the roster says Halt; gives the exit code."""
@@ -150,9 +133,9 @@ class Master:
         lost = self._stalls.turned(time.monotonic_ns(), int(wait * 1e9))
         if lost:
             self._log.warning(f"the master was paused for {lost / 1e9:.1f} s: not counted against --timeout")
-        facts = [fact for fd, _ in ready if fd in self._handlers for fact in self._handlers[fd]()]
-        for fact in [*facts, *self._reap()]:
-            self._take(fact)
+        for fd, _ in ready:
+            self._handlers.get(fd, list)()
+        self._reap()
         now = time.monotonic()
         self._look_for_stalls(now)
         self._look_at_boots(now)
@@ -179,7 +162,7 @@ class Master:
         now = time.monotonic_ns()
         return [(one, one.stalled_for(self._stalls, now)) for one in self._in(Life.READY, Life.DRAINING)]
 
-    def _watch(self, fd: int, handler: Callable[[], list[Fact]]) -> None:
+    def _watch(self, fd: int, handler: Callable[[], object]) -> None:
         self._handlers[fd] = handler
         self._poller.add(fd)
 
@@ -187,36 +170,27 @@ class Master:
         if self._handlers.pop(fd, None) is not None:
             self._poller.remove(fd)
 
-    def _listen_to(self, handle: WorkerHandle) -> list[Fact]:
-        facts: list[Fact] = [Said(handle.pid, message) for message in handle.channel.receive()]
+    def _listen_to(self, handle: WorkerHandle) -> None:
+        for message in handle.channel.receive():
+            self._take_message(handle, message, time.monotonic())
         if handle.channel.closed:
             # Its end stays readable for ever; the death is known from the process, not from the channel.
             self._unwatch(handle.channel.fileno())
-        return facts
 
-    def _reap(self) -> list[Fact]:
-        facts: list[Fact] = []
+    def _reap(self) -> None:
         for pid, how in reap():
             handle = self._handles.get(pid)
-            if handle is not None:
-                # What it said before it died comes before its death.
-                facts += self._listen_to(handle)
-            facts.append(Died(pid, how))
-        return facts
+            if handle is None:
+                self._log.debug(f"reaped a process that is not a worker (pid {pid}, {how})")
+            else:
+                self._listen_to(handle)  # what it sent before it died comes before its death
+                self._on_exit(handle, how, time.monotonic())
 
     # ── what happened → the roster ──
 
-    def _take(self, fact: Fact) -> None:
-        now = time.monotonic()
-        match fact:
-            case Asked(number):
-                self._take_signal(number, now)
-            case Said(pid, message):
-                handle = self._handles.get(pid)
-                if handle is not None:
-                    self._take_message(handle, message, now)
-            case Died(pid, how):
-                self._on_exit(pid, how, now)
+    def _take_signals(self) -> None:
+        for number in self._signals.take():
+            self._take_signal(number, time.monotonic())
 
     def _take_message(self, handle: WorkerHandle, message: channel.ChannelMessage, now: float) -> None:
         match message:
@@ -304,17 +278,13 @@ class Master:
         self._listening = True
         return True
 
-    def _on_exit(self, pid: int, how: Exit, now: float) -> None:
-        handle = self._handles.get(pid)
-        if handle is None:
-            self._log.debug(f"reaped a process that is not a worker (pid {pid}, {how})")
-            return
+    def _on_exit(self, handle: WorkerHandle, how: events.Exit, now: float) -> None:
         stopping = self._roster.is_stopping
         record = postmortem.death(handle, how, now)
         drained = handle.row.state in (WorkerState.DRAINING, WorkerState.STOPPING)
         orderly = drained and how.code == ExitCode.CLEAN
         how = how.replace(served=postmortem.has_served(handle), orderly=orderly)
-        decisions = self._roster.exited(pid, how, now)
+        decisions = self._roster.exited(handle.pid, how, now)
         if not stopping and self._roster.is_stopping:
             # The end of the server: the reason is the last thing to be read, with the exit code once.
             self._last_words = record.replace(text=record.text.removesuffix(f" ({how})"))
@@ -371,7 +341,7 @@ class Master:
 
     # ── the roster's decisions → deeds ──
 
-    def _carry_out(self, decisions: list[Decision]) -> None:
+    def _carry_out(self, decisions: list[events.Decision]) -> None:
         if self._roster.is_stopping:
             # Before the workers are told: the last of them that closes its own copies, because it has found
             # the queue empty, ends the sockets. What came in after that would be reset.
@@ -381,39 +351,39 @@ class Master:
         for decision in decisions:
             self._do(decision)
 
-    def _do(self, decision: Decision) -> None:
+    def _do(self, decision: events.Decision) -> None:
         match decision:
-            case Spawn():
+            case events.Spawn():
                 self._births.append(decision)
-            case Order() | Interrupt() | Dump() | Kill():
+            case events.Order() | events.Interrupt() | events.Dump() | events.Kill():
                 handle = self._handles.get(decision.pid)
                 if handle is not None:
                     self._press(handle, decision)
-            case Reread():
+            case events.Reread():
                 self._reread()
-            case Commit():
+            case events.Commit():
                 self._generations.commit()
                 if self._logs.commit():
                     self._send_logs(moved=True)
-            case Abandon():
+            case events.Abandon():
                 self._generations.abandon()
                 self._close_unused_logs()
-            case Note(level, text):
+            case events.Note(level, text):
                 self._log.record(level, text)
-            case Halt():
+            case events.Halt():
                 self._halt = decision
 
-    def _press(self, handle: WorkerHandle, decision: Order | Interrupt | Dump | Kill) -> None:
+    def _press(self, handle: WorkerHandle, decision: events.Decision) -> None:
         """Make a worker leave, by an order or by a signal."""
         match decision:
-            case Order(_, order):
+            case events.Order(_, order):
                 if not handle.channel.send(order):
                     handle.child.signal(signal.SIGTERM)
-            case Interrupt():
+            case events.Interrupt():
                 handle.child.signal(signal.SIGTERM)
-            case Dump():
+            case events.Dump():
                 self._request_stacks(handle)
-            case Kill(_, why):
+            case events.Kill(_, why):
                 postmortem.killing(handle, why, time.monotonic()).write(self._log)
                 handle.child.signal(signal.SIGKILL)
 
@@ -451,7 +421,7 @@ class Master:
             self._watch(handle.child.pidfd, list)  # it only wakes the loop, which reaps in each turn
         self._carry_out(self._roster.spawned(wanted.ticket, handle.pid, time.monotonic()))
 
-    def _say_farewell(self, halt: Halt) -> int:
+    def _say_farewell(self, halt: events.Halt) -> int:
         record = self._last_words
         if halt.code == ExitCode.CLEAN:
             self._log.info("stopped")

@@ -10,20 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from appserve.master.events import (
-    Abandon,
-    Decision,
-    Dump,
-    Exit,
-    Interrupt,
-    Kill,
-    Note,
-    Order,
-    Plan,
-    Reread,
-    RosterTimeouts,
-    workers_text,
-)
+from appserve.master import events
 from appserve.observe.log import Level
 from appserve.workers.channel import QuitOrder, RetireOrder, StopOrder
 
@@ -86,7 +73,7 @@ class Worker:
     slot: int
     generation: int
     asked_at: float
-    timeouts: RosterTimeouts
+    timeouts: events.RosterTimeouts
     state: Life = Life.ASKED
     pid: int = 0
     ready_at: float = math.inf
@@ -105,11 +92,11 @@ class Worker:
     def become(self, state: Life) -> None:
         self.state = step(LIFE, self.state, state)
 
-    def leave(self, order: RetireOrder | StopOrder | QuitOrder, now: float) -> Order:
+    def leave(self, order: RetireOrder | StopOrder | QuitOrder, now: float) -> events.Order:
         """Order it to leave; it may be leaving already."""
         self.ordered = True
         self.drain(order.deadline, now, quick=isinstance(order, QuitOrder))
-        return Order(self.pid, order)
+        return events.Order(self.pid, order)
 
     def drain(self, seconds: float, now: float, *, quick: bool = False) -> None:
         """It leaves within `seconds`, because of an order or by itself."""
@@ -120,27 +107,27 @@ class Worker:
         limit = "quick stop" if quick else "--graceful-timeout"
         self.why = f"still busy: {limit} ({seconds:g} s) exceeded"
 
-    def interrupt(self, now: float) -> Interrupt:
+    def interrupt(self, now: float) -> events.Interrupt:
         """End it before it was READY."""
         self.become(Life.DRAINING)
         self.deadline = now + self.timeouts.quick
         self.why = "still busy: the time to stop while booting exceeded"
         self.ordered = True
-        return Interrupt(self.pid)
+        return events.Interrupt(self.pid)
 
-    def suspect(self, why: str, now: float) -> Dump:
+    def suspect(self, why: str, now: float) -> events.Dump:
         """Have it write its stacks, before it is killed."""
         self.become(Life.SUSPECT)
         self.why = why
         self.deadline = now + self.timeouts.dump
-        return Dump(self.pid)
+        return events.Dump(self.pid)
 
-    def kill(self, why: str, now: float) -> Kill:
+    def kill(self, why: str, now: float) -> events.Kill:
         self.become(Life.KILLED)
         self.deadline = now + self.timeouts.death
-        return Kill(self.pid, why)
+        return events.Kill(self.pid, why)
 
-    def press(self, now: float) -> Dump | Kill | None:
+    def press(self, now: float) -> events.Dump | events.Kill | None:
         """Its time is over: what is harder than what was tried. None: nothing is."""
         match self.state:
             case Life.DRAINING:
@@ -156,13 +143,13 @@ class Early:
     """What was said of a pid before anybody told whose it is."""
 
     is_ready: bool = False
-    exit: Exit | None = None
+    exit: events.Exit | None = None
 
 
 class WorkerTable:
     """All workers, by ticket and by pid."""
 
-    def __init__(self, timeouts: RosterTimeouts) -> None:
+    def __init__(self, timeouts: events.RosterTimeouts) -> None:
         self._timeouts = timeouts
         self._early: dict[int, Early] = {}
         self._last_ticket = 0
@@ -272,27 +259,27 @@ class Rollout:
         self.generation = 1
         self.latest = 1
         self.is_waiting = False  # a reload was asked for and has not begun
-        self._plan: Plan | None = None
+        self._plan: events.Plan | None = None
 
     def to(self, state: Roll) -> None:
         self.state = step(ROLL, self.state, state)
 
-    def ask(self, *, is_starting: bool) -> list[Note]:
+    def ask(self, *, is_starting: bool) -> list[events.Note]:
         """Somebody wants a reload; gives what should be said if it cannot begin at once."""
         self.is_waiting = True
         if self.state is not Roll.IDLE:
-            return [Note(Level.INFO, "reload deferred: another reload is in progress")]
+            return [events.Note(Level.INFO, "reload deferred: another reload is in progress")]
         if is_starting:
-            return [Note(Level.INFO, "reload deferred: no worker is ready yet")]
+            return [events.Note(Level.INFO, "reload deferred: no worker is ready yet")]
         return []
 
-    def begin(self) -> Reread:
+    def begin(self) -> events.Reread:
         """The reload that waits begins."""
         self.is_waiting = False
         self.to(Roll.READING)
-        return Reread()
+        return events.Reread()
 
-    def nominate(self, plan: Plan) -> None:
+    def nominate(self, plan: events.Plan) -> None:
         """There are settings for a new generation."""
         self.latest += 1
         self._plan = plan
@@ -301,7 +288,7 @@ class Rollout:
     def is_canary(self, worker: Worker) -> bool:
         return self.state is Roll.CANARY and worker.generation == self.latest
 
-    def commit(self) -> Plan:
+    def commit(self) -> events.Plan:
         """The candidate is in charge from now on; gives its plan."""
         assert self._plan is not None
         plan, self._plan = self._plan, None
@@ -314,13 +301,13 @@ class Rollout:
         self._plan = None
         self.to(Roll.ROLLING if self._table.has_older_than(self.generation) else Roll.IDLE)
 
-    def give_up(self, why: str) -> list[Decision]:
+    def give_up(self, why: str) -> list[events.Decision]:
         """The candidate cannot boot."""
         self.rest()
         text = f"generation {self.latest} abandoned: {why}; generation {self.generation} keeps serving"
-        return [Abandon(self.latest), Note(Level.ERROR, text)]
+        return [events.Abandon(self.latest), events.Note(Level.ERROR, text)]
 
-    def finish(self, planned: int) -> list[Note]:
+    def finish(self, planned: int) -> list[events.Note]:
         """See whether every old worker has been replaced."""
         table = self._table
         if self.state is not Roll.ROLLING or table.has_older_than(self.generation):
@@ -328,7 +315,11 @@ class Rollout:
         if table.ready_count < planned:
             return []
         self.to(Roll.IDLE)
-        return [Note(Level.INFO, f"generation {self.generation} serves with {workers_text(planned)}")]
+        return [
+            events.Note(
+                Level.INFO, f"generation {self.generation} serves with {events.workers_text(planned)}"
+            )
+        ]
 
     def cancel(self) -> None:
         """The server stops."""
