@@ -49,13 +49,13 @@ def test_each_entry_of_a_list_counts():
 def test_an_empty_list_trusts_no_peer():
     trust = TrustList([])
 
-    assert not trust.everybody
+    assert not trust.every_peer
     assert [trust.trusts(host) for host in ("", "127.0.0.1", "::1", "*")] == [False] * 4
 
 
 def test_only_the_star_trusts_every_peer():
-    assert TrustList(["10.0.0.7", "*"]).everybody
-    assert not TrustList(["0.0.0.0/0", "::/0", "unix"]).everybody
+    assert TrustList(["10.0.0.7", "*"]).every_peer
+    assert not TrustList(["0.0.0.0/0", "::/0", "unix"]).every_peer
 
 
 NO_ADDRESS = """

@@ -375,16 +375,16 @@ class Http1Connection(Generic[F, R]):
     def start_next_cycle(self) -> bool:
         """Go on to the next request if that is possible, see `keeps_alive`; whether it was."""
         # hot: bench sync-hello.
-        reading = self.reading
+        reading, response = self.reading, self.response
         if (
-            self.response.closes
-            or self.response.writing is not WRITING_DONE
+            response.closes
+            or response.writing is not WRITING_DONE
             or (reading is not READING_END and reading is not READING_DONE)
         ):
             return False
         self.cycle += 1
         self.reading = READING_HEAD
-        self.response.writing = WRITING_HEAD
+        response.writing = WRITING_HEAD
         if self._blank_lines:
             self._blank_lines = 0
         self._scan = None

@@ -55,13 +55,13 @@ class ResponseWriter(Generic[F, R]):
     """Writes the responses of a connection, one after the other.
 
     writing       how far the current one is
+    closes        the connection ends after it, whatever else comes in
     continue_due  the peer waits for a 100 and has sent nothing of its body
     body_sent     bytes of its body so far, without its framing
     short         bytes that the application announced and did not send
     """
 
     __slots__ = (
-        "_closing",
         "_fields",
         "_framing",
         "_head_closes",
@@ -69,6 +69,7 @@ class ResponseWriter(Generic[F, R]):
         "_is_head_request",
         "_left_to_write",
         "body_sent",
+        "closes",
         "continue_due",
         "date_fields",
         "short",
@@ -81,7 +82,7 @@ class ResponseWriter(Generic[F, R]):
         self._is_1_1 = True
         self._is_head_request = False
         self.continue_due = False
-        self._closing = False  # this cycle is the connection's last
+        self.closes = False
         self._head_closes = False  # the application says so in the fields that were written last
         self._framing = FRAMING_NONE
         self._left_to_write = 0
@@ -97,20 +98,15 @@ class ResponseWriter(Generic[F, R]):
         self.continue_due = rules.expects_continue
         self.writing = WRITING_HEAD
         if rules.closes:
-            self._closing = True
+            self.closes = True
 
     def answer_refused(self, first_line: bytes) -> None:
         """The next response is to a head that is refused, of which this is the first line."""
         self._is_head_request = first_line[:5] == b"HEAD "
 
-    @property
-    def closes(self) -> bool:
-        """Whether the connection ends after this response, whatever else comes in."""
-        return self._closing
-
     def close_after_response(self) -> None:
         """Let this response (or the next, when idle) be the last one: it says `Connection: close`."""
-        self._closing = True
+        self.closes = True
 
     def send_informational(self, status: int, fields: Iterable[R] = ()) -> bytes:
         """An interim response, 100 or 103 (RFC 9110 §15.2); empty for HTTP/1.0, which knows none."""
@@ -166,7 +162,7 @@ class ResponseWriter(Generic[F, R]):
         """`respond` for a head that write_fields() has begun."""
         size = len(body)
         if length == size and not (
-            self._closing
+            self.closes
             or self._head_closes
             or self.continue_due
             or not self._is_1_1
@@ -236,10 +232,10 @@ class ResponseWriter(Generic[F, R]):
         if self.continue_due:
             # The peer waits for a 100 that will not come; it may send the body or not, so it is not
             # known where its next request begins (RFC 9110 §10.1.1).
-            self._closing = True
+            self.closes = True
         if self._head_closes:
-            self._closing = True
-        if self._closing:
+            self.closes = True
+        if self.closes:
             parts.append(b"Connection: close\r\n")
         elif not self._is_1_1:
             parts.append(b"Connection: keep-alive\r\n")
@@ -282,7 +278,7 @@ class ResponseWriter(Generic[F, R]):
         if self._framing is FRAMING_CHUNKED:
             parts.append(b"Transfer-Encoding: chunked\r\n")
         elif self._framing is Framing.CLOSE:
-            self._closing = True
+            self.closes = True
         return length
 
     def send_body(self, data: bytes, more: bool) -> bytes:
@@ -299,7 +295,7 @@ class ResponseWriter(Generic[F, R]):
             self.body_sent += len(data)
         if framing is FRAMING_LENGTH:
             if len(data) > self._left_to_write:
-                self._closing = True
+                self.closes = True
                 self.body_sent -= len(data)
                 raise AppMistake(_too_long(self._left_to_write))
             self._left_to_write -= len(data)
@@ -368,7 +364,7 @@ class ResponseWriter(Generic[F, R]):
 
     def abandon_response(self) -> None:
         """The response will not be completed: the peer learns it from a close without the body's end."""
-        self._closing = True
+        self.closes = True
         self.writing = WRITING_DONE
 
     def reject(self, status: int, reason: str) -> bytes:
@@ -376,7 +372,7 @@ class ResponseWriter(Generic[F, R]):
 
         `reason` is shown to the peer; it is ours, never the peer's bytes.
         """
-        self._closing = True
+        self.closes = True
         is_first = self.writing is WRITING_HEAD
         self.writing = WRITING_DONE
         if not is_first:
@@ -398,7 +394,7 @@ class ResponseWriter(Generic[F, R]):
         self.writing = WRITING_DONE
         if self._framing is FRAMING_LENGTH and self._left_to_write:
             self.short = self._left_to_write
-            self._closing = True
+            self.closes = True
 
 
 def _too_long(left: int) -> str:
