@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from appserve.http.messages import Limits
-from tests.asgi.calls import Caller, House, no_descriptor_lost, until, until_it_stands_still
+from tests.asgi.clients import AsyncClient, LoopServer, no_descriptor_lost, until, until_it_stands_still
 from tests.asgi.fakes import Scene, on_both_loops
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -101,25 +101,25 @@ PHASES = {
     "refused while it sends": Phase(post("/done", 99_999_999_999), 0, b"413", ("413", "413")),
 }
 
-WAYS: dict[str, Callable[[Caller], None]] = {
-    "RST": Caller.reset,
-    "close": Caller.close,
-    "FIN": Caller.end_sending,
+WAYS: dict[str, Callable[[AsyncClient], None]] = {
+    "RST": AsyncClient.reset,
+    "close": AsyncClient.close,
+    "FIN": AsyncClient.end_sending,
 }
 
 
-async def reach(house: House, caller: Caller, phase: Phase, site: Site) -> None:
+async def reach(server: LoopServer, client: AsyncClient, phase: Phase, site: Site) -> None:
     if phase.sends:
-        await caller.send(phase.sends)
-    elif caller.speaks_tls:
-        await caller.shake_hands()
-    await until(lambda: house.registry.connections, "it is accepted")
-    (connection,) = house.registry.connections
+        await client.send(phase.sends)
+    elif client.speaks_tls:
+        await client.shake_hands()
+    await until(lambda: server.registry.connections, "it is accepted")
+    (connection,) = server.registry.connections
     await until(lambda: len(site.reached) >= phase.reached, "the application is called")
     if phase.reads:
-        await caller.read_to(phase.reads)
+        await client.read_to(phase.reads)
     if phase.floods:
-        sending = asyncio.create_task(caller.send(b"x" * 50_000_000))
+        sending = asyncio.create_task(client.send(b"x" * 50_000_000))
         await until(lambda: connection.reading_paused, "enough of it waits")
         sending.cancel()
         await asyncio.wait([sending])
@@ -136,18 +136,18 @@ async def test_a_client_that_leaves_leaves_nothing_behind(name: str, way: str, t
     phase = PHASES[name]
     site = Site()
     scene = Scene(site, limits=Limits(body=1 << 30))
-    house = await House(scene, tls=tls).open()
+    server = await LoopServer(scene, tls=tls).open()
     with no_descriptor_lost():
-        caller = await Caller.connect(house, tls=tls)
-        await reach(house, caller, phase, site)
-        WAYS[way](caller)
-        await until(lambda: is_noticed(house, phase, way), "the server has noticed")
+        client = await AsyncClient.connect(server, tls=tls)
+        await reach(server, client, phase, site)
+        WAYS[way](client)
+        await until(lambda: is_noticed(server, phase, way), "the server has noticed")
         site.gate.set()
         if way == "FIN" and (phase.reads or phase.fills) and name in {"response pours", "response not read"}:
-            caller.reset()  # it would read on for ever
-        await house.until_empty()
-        caller.close()
-        house.close()
+            client.reset()  # it would read on for ever
+        await server.until_empty()
+        client.close()
+        server.close()
 
     expected = phase.lines[0 if way == "RST" else 1]
     found = " ".join(line.split('" ')[1].split()[0] for line in scene.access_lines)
@@ -158,12 +158,12 @@ async def test_a_client_that_leaves_leaves_nothing_behind(name: str, way: str, t
     assert not [line for line in lines if " DEBUG " not in line], scene.log
 
 
-def is_noticed(house: House, phase: Phase, way: str) -> bool:
+def is_noticed(server: LoopServer, phase: Phase, way: str) -> bool:
     """Whether the server knows that the client has gone or ended its side. Behind an upload that is not read
     an end cannot be seen, only a reset can."""
-    for connection in tuple(house.registry.connections):
-        connection.sweep(house.registry.clock.now)
-    return all(one.ended or (phase.floods and way != "RST") for one in house.registry.connections)
+    for connection in tuple(server.registry.connections):
+        connection.sweep(server.registry.clock.now)
+    return all(one.ended or (phase.floods and way != "RST") for one in server.registry.connections)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -171,16 +171,16 @@ def is_noticed(house: House, phase: Phase, way: str) -> bool:
 @on_both_loops
 async def test_a_client_that_leaves_before_http_leaves_nothing_behind(first: bytes, way: str) -> None:
     scene = Scene(Site())
-    house = await House(scene, tls=True, proxy_protocol="auto").open()
+    server = await LoopServer(scene, tls=True, proxy_protocol="auto").open()
     with no_descriptor_lost():
-        caller = await Caller.connect(house, tls=True)
-        data = caller.hello()[:100] if first == b"hello" else b""
-        await caller.send_raw(LINE + data if data else first)
-        await until(lambda: house.registry.connections, "it is accepted")
-        WAYS[way](caller)
-        await house.until_empty()
-        caller.close()
-        house.close()
+        client = await AsyncClient.connect(server, tls=True)
+        data = client.hello()[:100] if first == b"hello" else b""
+        await client.send_raw(LINE + data if data else first)
+        await until(lambda: server.registry.connections, "it is accepted")
+        WAYS[way](client)
+        await server.until_empty()
+        client.close()
+        server.close()
 
     assert scene.log == ""
     assert scene.access_lines == []

@@ -10,7 +10,7 @@ import pytest
 from appserve.asgi.preamble_transport import PreambleTransport
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
-from tests.asgi.calls import Caller, Cut, House, no_descriptor_lost, until, until_it_stands_still
+from tests.asgi.clients import AsyncClient, Cut, LoopServer, no_descriptor_lost, until, until_it_stands_still
 from tests.asgi.fakes import Scene, on_both_loops, turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -35,104 +35,54 @@ async def hello(scope: Any, receive: Receive, send: Send) -> None:
     await send(part(scope["scheme"].encode() + b" " + scope["path"].encode()))
 
 
-async def echo(scope: Any, receive: Receive, send: Send) -> None:
-    await send(start())
-    while (message := await receive())["type"] != "http.disconnect":
-        await send(part(message["body"], message["more_body"]))
-        if not message["more_body"]:
-            break
-
-
-async def in_house(application: Any, **options: Any) -> House:
+async def serve_tls(application: Any, **options: Any) -> LoopServer:
     scene = Scene(application, limits=options.pop("limits", None), timeouts=options.pop("timeouts", None))
-    return await House(scene, tls=True, **options).open()
+    return await LoopServer(scene, tls=True, **options).open()
 
 
-async def leave(house: House, *callers: Caller) -> None:
-    for caller in callers:
-        caller.close()
-    await house.until_empty()
-    house.close()
+async def leave(server: LoopServer, *clients: AsyncClient) -> None:
+    for client in clients:
+        client.close()
+    await server.until_empty()
+    server.close()
 
 
 @on_both_loops
 async def test_requests_are_served_one_after_the_other_and_know_their_scheme() -> None:
-    house = await in_house(hello)
-    caller = await Caller.connect(house, tls=True)
+    server = await serve_tls(hello)
+    client = await AsyncClient.connect(server, tls=True)
     for path in (b"/one", b"/two"):
-        await caller.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
-        assert (await caller.read_to(path)).endswith(b"\r\n\r\nhttps " + path)
-    await leave(house, caller)
+        await client.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+        assert (await client.read_to(path)).endswith(b"\r\n\r\nhttps " + path)
+    await leave(server, client)
 
 
 @on_both_loops
 async def test_a_close_notify_of_the_client_is_answered_with_one() -> None:
-    house = await in_house(hello)
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(CLOSING_GET)
+    server = await serve_tls(hello)
+    client = await AsyncClient.connect(server, tls=True)
+    await client.send(CLOSING_GET)
 
-    assert (await caller.read_to_end()).endswith(b"https /")
-    assert await caller.receive_raw() == b""
-    await leave(house, caller)
+    assert (await client.read_to_end()).endswith(b"https /")
+    assert await client.receive_raw() == b""
+    await leave(server, client)
 
 
 @on_both_loops
 async def test_bytes_may_come_in_any_pieces() -> None:
-    house = await in_house(hello)
-    caller = await Caller.connect(house, tls=True)
-    for byte in caller.hello():
-        await caller.send_raw(bytes([byte]))
+    server = await serve_tls(hello)
+    client = await AsyncClient.connect(server, tls=True)
+    for byte in client.hello():
+        await client.send_raw(bytes([byte]))
         await turns(2)
-    await caller.shake_hands()
-    for byte in caller.encrypt(GET) + caller.encrypt(GET):
-        await caller.send_raw(bytes([byte]))
+    await client.shake_hands()
+    for byte in client.encrypt(GET) + client.encrypt(GET):
+        await client.send_raw(bytes([byte]))
         await turns(2)
     for _ in range(2):
-        answer = await caller.read_to(b"https /")
-        caller.received = answer.partition(b"https /")[2]
-    await leave(house, caller)
-
-
-@on_both_loops
-async def test_a_large_body_comes_back_whole() -> None:
-    house = await in_house(echo)
-    caller = await Caller.connect(house, tls=True)
-    body = bytes(range(256)) * 8192
-    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-    await caller.shake_hands()
-    sending = asyncio.create_task(_send_all(caller, head % len(body) + body))
-    answer = await caller.read_to_end()
-    await sending
-
-    decoded = b""
-    rest = answer.partition(b"\r\n\r\n")[2]
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        decoded += rest[: int(size, 16)]
-        rest = rest[int(size, 16) + 2 :]
-    assert decoded == body
-    await leave(house, caller)
-
-
-async def _send_all(caller: Caller, data: bytes) -> None:
-    for at in range(0, len(data), 100_000):
-        await caller.send(data[at : at + 100_000])
-
-
-@on_both_loops
-async def test_one_large_message_of_the_application_arrives_whole() -> None:
-    body = bytes(range(256)) * 8192
-
-    async def application(scope: Any, receive: Receive, send: Send) -> None:
-        await send(start())
-        await send(part(body))
-
-    house = await in_house(application)
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(CLOSING_GET)
-
-    assert (await caller.read_to_end()).endswith(b"\r\n\r\n" + body)
-    await leave(house, caller)
+        answer = await client.read_to(b"https /")
+        client.received = answer.partition(b"https /")[2]
+    await leave(server, client)
 
 
 # ── ends ──
@@ -151,23 +101,23 @@ async def test_a_client_that_ends_its_side_still_gets_its_response(way: str) -> 
         await asyncio.sleep(0)
         await send(part(b"of it"))
 
-    house = await in_house(application)
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(GET)
+    server = await serve_tls(application)
+    client = await AsyncClient.connect(server, tls=True)
+    await client.send(GET)
     if way != "FIN":
-        await caller.say_goodbye()
+        await client.send_close_notify()
     if way != "close_notify":
-        caller.end_sending()
+        client.end_sending()
     # What comes after its own close_notify OpenSSL does not read for us, but it was encrypted and sent.
     sent = b""
-    while data := await caller.receive_raw():
+    while data := await client.receive_raw():
         sent += data
 
     assert messages == [{"type": "http.disconnect"}]
     assert len(sent) > len(b"HTTP/1.1 200 OK\r\n\r\n4\r\nall \r\n5\r\nof it\r\n0\r\n\r\n")
-    assert ' 200 9 "' in house.scene.access_lines[0]
-    assert "ERROR" not in house.scene.log
-    await leave(house, caller)
+    assert ' 200 9 "' in server.scene.access_lines[0]
+    assert "ERROR" not in server.scene.log
+    await leave(server, client)
 
 
 @pytest.mark.parametrize("way", ["close_notify", "FIN"])
@@ -179,34 +129,19 @@ async def test_a_body_cut_short_is_never_passed_as_complete(way: str) -> None:
         while not messages or messages[-1]["type"] != "http.disconnect":
             messages.append(await receive())
 
-    house = await in_house(application)
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfive!")
+    server = await serve_tls(application)
+    client = await AsyncClient.connect(server, tls=True)
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfive!")
     await until(lambda: messages, "the application has the first part")
     if way == "FIN":
-        caller.end_sending()
+        client.end_sending()
     else:
-        await caller.say_goodbye()
+        await client.send_close_notify()
     await until(lambda: messages[-1]["type"] == "http.disconnect", "it is told")
 
     assert not any(message.get("more_body") is False for message in messages)
-    assert [line.split('" ')[1].split()[0] for line in house.scene.access_lines] == ["400"]
-    await leave(house, caller)
-
-
-@on_both_loops
-async def test_a_body_that_only_a_close_delimits_ends_by_a_close_notify() -> None:
-    async def application(scope: Any, receive: Receive, send: Send) -> None:
-        await send(start())
-        await send(part(b"half", True))
-        await send(part(b"whole"))
-
-    house = await in_house(application)
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(OLD_GET)
-
-    assert (await caller.read_to_end()).endswith(b"\r\n\r\nhalfwhole")
-    await leave(house, caller)
+    assert [line.split('" ')[1].split()[0] for line in server.scene.access_lines] == ["400"]
+    await leave(server, client)
 
 
 @on_both_loops
@@ -215,45 +150,29 @@ async def test_a_body_that_only_a_close_delimits_ends_without_one_when_it_is_not
         await send(start())
         await send(part(b"half", True))
 
-    house = await in_house(application)
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(OLD_GET)
+    server = await serve_tls(application)
+    client = await AsyncClient.connect(server, tls=True)
+    await client.send(OLD_GET)
     with pytest.raises((ConnectionResetError, Cut)):
-        await caller.read_to_end()
-    await leave(house, caller)
-
-
-@on_both_loops
-async def test_a_refusal_reaches_a_client_that_is_still_sending() -> None:
-    house = await in_house(hello, limits=Limits(body=1000))
-    for _ in range(3):
-        caller = await Caller.connect(house, tls=True)
-        await caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n")
-        for _ in range(20):
-            await caller.send(b"x" * 65536)
-            await turns(2)
-        answer = await caller.read_to_end()
-        caller.close()
-
-        assert answer.startswith(b"HTTP/1.1 413 ")
-    await leave(house)
+        await client.read_to_end()
+    await leave(server, client)
 
 
 @on_both_loops
 async def test_lingering_is_bounded_in_time() -> None:
-    house = await in_house(hello, limits=Limits(body=1000))
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n")
-    await caller.read_to_end()
+    server = await serve_tls(hello, limits=Limits(body=1000))
+    client = await AsyncClient.connect(server, tls=True)
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n")
+    await client.read_to_end()
 
     def is_closed() -> bool:
-        for connection in tuple(house.registry.connections):
-            connection.sweep(house.registry.clock.now)
-        house.registry.clock.now += 3
-        return not house.registry.connections
+        for connection in tuple(server.registry.connections):
+            connection.sweep(server.registry.clock.now)
+        server.registry.clock.now += 3
+        return not server.registry.connections
 
     await until(is_closed, "it is closed though the client is silent")
-    await leave(house, caller)
+    await leave(server, client)
 
 
 # ── who does not speak TLS, or not well ──
@@ -270,20 +189,20 @@ async def test_lingering_is_bounded_in_time() -> None:
 )
 @on_both_loops
 async def test_a_handshake_that_is_none_ends_the_connection_without_a_log_line(first: bytes) -> None:
-    house = await in_house(hello)
+    server = await serve_tls(hello)
     with no_descriptor_lost():
-        caller = await Caller.connect(house, first=first)
+        client = await AsyncClient.connect(server, first=first)
         try:
-            while await caller.receive_raw():
+            while await client.receive_raw():
                 pass
         except ConnectionResetError:
             pass
-        await leave(house, caller)
+        await leave(server, client)
 
-    log = house.scene.log
+    log = server.scene.log
     assert "TLS with 127.0.0.1 failed: " in log
     assert not [level for level in ("INFO", "WARNING", "ERROR", "CRITICAL") if level in log]
-    assert house.scene.access_lines == []
+    assert server.scene.access_lines == []
 
 
 @on_both_loops
@@ -295,72 +214,57 @@ async def test_a_record_that_cannot_be_decrypted_is_answered_with_an_alert() -> 
         await receive()
         messages.append(await receive())
 
-    house = await in_house(application)
+    server = await serve_tls(application)
     with no_descriptor_lost():
-        caller = await Caller.connect(house, tls=True)
-        await caller.send(GET)
-        await until(lambda: house.registry.exchanges, "the application is called")
-        await caller.send_raw(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        client = await AsyncClient.connect(server, tls=True)
+        await client.send(GET)
+        await until(lambda: server.registry.exchanges, "the application is called")
+        await client.send_raw(b"\x17\x03\x03\x00\x20" + b"x" * 32)
         with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
-            await caller.read_to_end()
-        await leave(house, caller)
+            await client.read_to_end()
+        await leave(server, client)
 
     assert messages == [{"type": "http.disconnect"}]
-    assert [line.split('" ')[1].split()[0] for line in house.scene.access_lines] == ["499"]
-    assert "TLS with 127.0.0.1 failed: decryption failed or bad record mac" in house.scene.log
-    assert "ERROR" not in house.scene.log
+    assert [line.split('" ')[1].split()[0] for line in server.scene.access_lines] == ["499"]
+    assert "TLS with 127.0.0.1 failed: decryption failed or bad record mac" in server.scene.log
+    assert "ERROR" not in server.scene.log
 
 
 @on_both_loops
 async def test_a_client_that_does_not_know_our_authority_is_not_logged() -> None:
-    house = await in_house(hello)
-    caller = await Caller.connect(house, tls=True)
-    caller._tls = ssl.create_default_context().wrap_bio(
-        caller._incoming, caller._outgoing, server_hostname="shop.example"
+    server = await serve_tls(hello)
+    client = await AsyncClient.connect(server, tls=True)
+    client._tls = ssl.create_default_context().wrap_bio(
+        client._incoming, client._outgoing, server_hostname="shop.example"
     )
     with pytest.raises(ssl.SSLCertVerificationError):
-        await caller.shake_hands()
-    await caller._flush()
-    await leave(house, caller)
+        await client.shake_hands()
+    await client._flush()
+    await leave(server, client)
 
-    assert not [level for level in ("INFO", "WARNING", "ERROR") if level in house.scene.log]
+    assert not [level for level in ("INFO", "WARNING", "ERROR") if level in server.scene.log]
 
 
 @pytest.mark.parametrize("handshake", ["none", "half", "done"])
 @on_both_loops
 async def test_a_client_that_falls_silent_before_its_first_request_is_closed_in_time(handshake: str) -> None:
-    house = await in_house(hello, timeouts=Timeouts(10, 75, 30, 60, 0, 60))
-    caller = await Caller.connect(house, tls=True)
+    server = await serve_tls(hello, timeouts=Timeouts(10, 75, 30, 60, 0, 60))
+    client = await AsyncClient.connect(server, tls=True)
     if handshake == "half":
-        await caller.send_raw(caller.hello()[:100])
+        await client.send_raw(client.hello()[:100])
     elif handshake == "done":
-        await caller.shake_hands()
-    await until(lambda: house.registry.connections, "it is counted")
-    (connection,) = house.registry.connections
+        await client.shake_hands()
+    await until(lambda: server.registry.connections, "it is counted")
+    (connection,) = server.registry.connections
     await until(lambda: not connection._has_input(), "all that it sent has been read")
     connection.sweep(100.0)
     connection.sweep(110.0)
-    assert house.registry.connections
+    assert server.registry.connections
     connection.sweep(112.0)
 
-    await until(lambda: not house.registry.connections, "it is closed")
-    assert house.scene.log == ""
-    await leave(house, caller)
-
-
-@on_both_loops
-async def test_two_hundred_incomplete_handshakes_delay_no_client() -> None:
-    house = await in_house(hello, most=1000)
-    with no_descriptor_lost():
-        silent = []
-        for _ in range(200):
-            silent.append(await Caller.connect(house, tls=True))
-            await silent[-1].send_raw(silent[-1].hello()[:50])
-        caller = await Caller.connect(house, tls=True)
-        await caller.send(GET)
-        await caller.read_to(b"https /")
-        assert len(house.registry.connections) == 201
-        await leave(house, caller, *silent)
+    await until(lambda: not server.registry.connections, "it is closed")
+    assert server.scene.log == ""
+    await leave(server, client)
 
 
 # ── memory ──
@@ -378,17 +282,17 @@ async def test_a_stream_waits_for_a_client_that_does_not_read() -> None:
             sent += 65536
         await send(part(b""))
 
-    house = await in_house(application)
-    caller = await Caller.connect(house, tls=True, receive_buffer=65536)
-    await caller.send(CLOSING_GET)
+    server = await serve_tls(application)
+    client = await AsyncClient.connect(server, tls=True, receive_buffer=65536)
+    await client.send(CLOSING_GET)
     await until(lambda: sent, "it has begun")
     await until_it_stands_still(lambda: sent)
-    (connection,) = house.registry.connections
+    (connection,) = server.registry.connections
 
     assert sent < 8 << 20, "what the kernel's buffers hold, and a bound of ours"
     assert connection._transport.get_write_buffer_size() < 3 * 65536
-    assert len(await caller.read_to_end()) > 32 << 20
-    await leave(house, caller)
+    assert len(await client.read_to_end()) > 32 << 20
+    await leave(server, client)
 
 
 @on_both_loops
@@ -404,13 +308,13 @@ async def test_a_client_that_takes_nothing_is_given_up_though_more_is_written() 
             go_on.clear()
             await send(part(b"x", True))
 
-    house = await in_house(application, timeouts=Timeouts(10, 10, 10, 10, 0, 10))
-    caller = await Caller.connect(house, tls=True, receive_buffer=65536)
-    await caller.send(GET)
+    server = await serve_tls(application, timeouts=Timeouts(10, 10, 10, 10, 0, 10))
+    client = await AsyncClient.connect(server, tls=True, receive_buffer=65536)
+    await client.send(GET)
     await until(
-        lambda: any(one._transport.get_write_buffer_size() for one in house.registry.connections), "full"
+        lambda: any(one._transport.get_write_buffer_size() for one in server.registry.connections), "full"
     )
-    (connection,) = house.registry.connections
+    (connection,) = server.registry.connections
     await until_it_stands_still(connection._transport.get_write_buffer_size)
     for second in range(13):
         connection.sweep(float(second))
@@ -419,9 +323,9 @@ async def test_a_client_that_takes_nothing_is_given_up_though_more_is_written() 
         connection._transport.write(b"y")
         await turns()
 
-    await until(lambda: not house.registry.connections, "it is closed")
+    await until(lambda: not server.registry.connections, "it is closed")
     go_on.set()
-    await leave(house, caller)
+    await leave(server, client)
 
 
 @on_both_loops
@@ -436,29 +340,29 @@ async def test_an_upload_waits_for_an_application_that_does_not_receive() -> Non
         await send(start())
         await send(part(b"%d" % (size + len(message["body"]))))
 
-    house = await in_house(application)
-    caller = await Caller.connect(house, tls=True)
+    server = await serve_tls(application)
+    client = await AsyncClient.connect(server, tls=True)
     total = 64 << 20
-    await caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % total)
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % total)
     sent = 0
 
     async def upload() -> None:
         nonlocal sent
         while sent < total:
-            await caller.send(b"x" * 65536)
+            await client.send(b"x" * 65536)
             sent += 65536
 
     uploading = asyncio.create_task(upload())
     await until_it_stands_still(lambda: sent)
     assert sent < 32 << 20
-    (connection,) = house.registry.connections
+    (connection,) = server.registry.connections
     assert connection.driver._exchange is not None
     assert connection.driver._exchange.unread < 2 * 65536 + 65536
 
     gate.set()
     await uploading
-    await caller.read_to(b"%d" % total)
-    await leave(house, caller)
+    await client.read_to(b"%d" % total)
+    await leave(server, client)
 
 
 @on_both_loops
@@ -469,28 +373,28 @@ async def test_what_comes_after_a_close_notify_is_not_kept() -> None:
         await gate.wait()
         await hello(scope, receive, send)
 
-    house = await in_house(application)
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(GET)
-    await caller.say_goodbye()
-    await caller.send_raw(b"x" * 10_000_000)
-    (connection,) = house.registry.connections
+    server = await serve_tls(application)
+    client = await AsyncClient.connect(server, tls=True)
+    await client.send(GET)
+    await client.send_close_notify()
+    await client.send_raw(b"x" * 10_000_000)
+    (connection,) = server.registry.connections
     assert connection._transport._preamble.session._incoming.pending < 2 * 65536
     gate.set()
-    caller.reset()
-    await leave(house)
+    client.reset()
+    await leave(server)
 
 
 @on_both_loops
 async def test_a_connection_that_ended_keeps_no_session() -> None:
-    house = await in_house(hello)
-    caller = await Caller.connect(house, tls=True)
-    await caller.send(GET)
-    await caller.read_to(b"https /")
-    (connection,) = house.registry.connections
+    server = await serve_tls(hello)
+    client = await AsyncClient.connect(server, tls=True)
+    await client.send(GET)
+    await client.read_to(b"https /")
+    (connection,) = server.registry.connections
     transport = connection._transport
     assert isinstance(transport, PreambleTransport)
     assert isinstance(transport.get_extra_info("ssl_object"), ssl.SSLObject)
-    await leave(house, caller)
+    await leave(server, client)
 
     assert transport.get_extra_info("ssl_object") is None

@@ -1,4 +1,8 @@
-"""The real command serving HTTPS: curl, openssl and Python's client, on each kind of worker."""
+"""The real command serving HTTPS to openssl and Python's client: what TLS itself changes, for each class.
+
+The corpus goes over TLS too (tests/conformance): requests in pieces, ends with and without an alert, large
+and slow responses. Curl and reloads under load are in test_direct_tls.py.
+"""
 
 import contextlib
 import http.client
@@ -16,7 +20,7 @@ import pytest
 
 from tests.certificates import PASSWORD, Pair, certificates
 from tests.integration.large import read_to_end
-from tests.integration.server import PATIENCE, Answer, Server, await_fact, descriptors_of
+from tests.integration.server import PATIENCE, Answer, Server, await_fact, command, descriptors_of
 
 Serve = Callable[..., Server]
 
@@ -91,6 +95,38 @@ def start(serve: Serve, kind: str, *arguments: str, pair: Pair | None = None, **
     return serve("app:app", "-k", kind, *tls, *arguments, files=files, **settings)
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of each kind, with one thread, for tests that change nothing of it."""
+    with make_shop(tmp_path_factory, request.param) as server:
+        yield server
+
+
+@contextmanager
+def make_shop(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp(kind)
+    (folder / "app.py").write_text(ASGI if kind == "asgi" else WSGI)
+    pair = certificates().shop
+    flags = (
+        "--certfile",
+        pair.certfile,
+        "--keyfile",
+        pair.keyfile,
+        "--bind",
+        "127.0.0.1:0",
+        "--threads",
+        "1",
+    )
+    server = Server(command("app:app", "-k", kind, *flags), folder, {})
+    try:
+        server.await_ready()
+        yield server
+        assert server.stop() == 0
+        assert server.log.count("ERROR") == server.log.count("WARNING") == 0
+    finally:
+        server.close()
+
+
 @contextmanager
 def connected(server: Server, context: ssl.SSLContext | None = None) -> Iterator[http.client.HTTPSConnection]:
     context = context or certificates().client_context()
@@ -136,22 +172,9 @@ def shown(server: Server, name: str) -> tuple[str, ...]:
 # ── on each kind of worker ──
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_curl_is_answered(serve, kind):
-    server = start(serve, kind)
-    where = ("--resolve", f"shop.example:{server.port}:127.0.0.1", f"https://shop.example:{server.port}/")
-    curl = ("curl", "--silent", "--show-error", "--max-time", "30", "--cacert", certificates().authority)
-
-    done = subprocess.run([*curl, *where], capture_output=True, timeout=60, check=False)
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"hello", b"")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_connection_is_kept_and_takes_uploads_and_big_responses(serve, kind):
+def test_a_connection_is_kept_and_takes_uploads_and_big_responses(shop):
     upload = os.urandom(3_000_000)
-    server = start(serve, kind)
-    with connected(server) as connection:
+    with connected(shop) as connection:
         connection.request("GET", "/facts")
         assert "wsgi.url_scheme=https" in Answer(connection.getresponse()).text
         kept = connection.sock
@@ -160,55 +183,19 @@ def test_a_connection_is_kept_and_takes_uploads_and_big_responses(serve, kind):
         connection.request("GET", "/big")
         assert Answer(connection.getresponse()).body == BIG
         assert connection.sock is kept
-    assert server.log.count("ERROR") == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_pipelined_requests_are_answered_in_order(serve, kind):
-    server = start(serve, kind)
-    bodies = [f"{number:05}".encode() for number in range(100)]
-    request = b"POST /echo HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\n"
-    last = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"
-    with raw_tls(server, "shop.example") as client:
-        client.sendall(b"".join(request + body for body in bodies) + last)
-        answers = read_to_end(client).split(b"\r\n\r\n")
-
-    assert [answer[:5] for answer in answers[1:]] == [*bodies, b"hello"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_close_notify_precedes_the_end_of_a_connection(serve, kind):
-    """A response without a length ends with its connection, which anybody on the way could cut."""
-    server = start(serve, kind)
-    with raw_tls(server, "shop.example") as client:
-        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        assert read_to_end(client).endswith(b"\r\n\r\nhello")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_client_that_does_not_read_delays_no_other(serve, kind):
-    server = start(serve, kind, "--threads", "1")
-    with raw_tls(server, "shop.example") as slow:
-        slow.sendall(b"GET /big HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
-        assert slow.recv(1000)
-        assert [get(server).body for _ in range(5)] == [b"hello"] * 5
-        assert read_to_end(slow).endswith(BIG[-1000:])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_hundred_incomplete_handshakes_delay_no_client(serve, kind):
-    server = start(serve, kind, "--threads", "1")
+def test_two_hundred_incomplete_handshakes_delay_no_client(shop):
     hello = client_hello()
     with contextlib.ExitStack() as silent:
         for number in range(200):
-            client = silent.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            client = silent.enter_context(socket.create_connection(("127.0.0.1", shop.port)))
             client.sendall((b"", hello[:5], hello[:100], hello)[number % 4])
-        assert get(server).body == b"hello"
-        (worker,) = server.worker_pids()
+        assert get(shop).body == b"hello"
+        (worker,) = shop.worker_pids()
         await_fact(lambda: len(descriptors_of(worker)) > 200, "all are connected")
-        assert get(server).body == b"hello"
+        assert get(shop).body == b"hello"
     await_fact(lambda: len(descriptors_of(worker)) < 50, "all are gone")
-    assert server.log.count("ERROR") == server.log.count("WARNING") == 0
 
 
 def client_hello() -> bytes:
@@ -219,47 +206,28 @@ def client_hello() -> bytes:
     return written.read()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_handshake_that_does_not_end_is_given_up(serve, kind):
-    server = start(serve, kind, "--first-byte-timeout", "1")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
-        client.sendall(client_hello()[:100])
-        assert client.recv(100) == b""
-    assert get(server).body == b"hello"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_plain_http_is_answered_with_what_to_do(serve, kind):
-    server = start(serve, kind)
-
-    answer = server.get("/")
+def test_plain_http_is_answered_with_what_to_do(shop):
+    answer = shop.get("/")
 
     assert answer.status == 400
     assert "https" in answer.text
-    assert get(server).body == b"hello"
-    assert server.log.count("ERROR") == server.log.count("WARNING") == 0
+    assert get(shop).body == b"hello"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("demand", ["optional", "required"])
-def test_certificates_of_clients_are_checked(serve, kind, demand):
+def test_certificates_of_clients_are_checked(serve, kind):
     made = certificates()
-    server = start(serve, kind, "--cert-reqs", demand, "--ca-certs", made.authority)
+    server = start(serve, kind, "--cert-reqs", "required", "--ca-certs", made.authority)
 
     assert get(server, context=made.client_context(made.ann)).body == b"hello"
-    with pytest.raises(OSError, match=r"."):
-        get(server, context=made.client_context(made.stranger))
-    if demand == "required":
+    for context in (made.client_context(made.stranger), None):
         with pytest.raises(OSError, match=r"."):
-            get(server)
-    else:
-        assert get(server).body == b"hello"
+            get(server, context=context)
     assert server.log.count("ERROR") == server.log.count("WARNING") == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_clients_below_the_lowest_version_are_refused(serve, kind):
-    server = start(serve, kind, "--tls-version", "1.3")
+def test_clients_below_the_lowest_version_are_refused(serve):
+    server = start(serve, "asgi", "--tls-version", "1.3")
     old = certificates().client_context()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
 
@@ -268,7 +236,7 @@ def test_clients_below_the_lowest_version_are_refused(serve, kind):
     assert get(server).body == b"hello"
 
 
-# ── what an application is told ──
+# ── what an application sees ──
 
 
 @pytest.mark.parametrize("kind", ["sync", "threads"])
@@ -276,21 +244,22 @@ def test_the_application_sees_tls_and_the_client(serve, kind):
     made = certificates()
     server = start(serve, kind, "--cert-reqs", "optional", "--ca-certs", made.authority)
 
-    told = facts(server, made.client_context(made.ann))
-    assert told["wsgi.url_scheme"] == "https"
-    assert told["HTTPS"] == "on"
-    assert told["SSL_PROTOCOL"] == "TLSv1.3"
-    assert told["SSL_CLIENT_VERIFY"] == "SUCCESS"
-    assert told["SSL_CLIENT_S_DN"] == "CN=Ann,O=Shop,C=DE"
+    seen = facts(server, made.client_context(made.ann))
+    assert seen["wsgi.url_scheme"] == "https"
+    assert seen["HTTPS"] == "on"
+    assert seen["SSL_PROTOCOL"] == "TLSv1.3"
+    assert seen["SSL_CLIENT_VERIFY"] == "SUCCESS"
+    assert seen["SSL_CLIENT_S_DN"] == "CN=Ann,O=Shop,C=DE"
 
-    told = facts(server)
-    assert told["SSL_CLIENT_VERIFY"] == "NONE"
-    assert "SSL_CLIENT_S_DN" not in told
+    seen = facts(server)
+    assert seen["SSL_CLIENT_VERIFY"] == "NONE"
+    assert "SSL_CLIENT_S_DN" not in seen
+    with pytest.raises(OSError, match=r"."):
+        get(server, context=made.client_context(made.stranger))
 
 
-def test_tls_1_1_is_refused(serve):
-    server = start(serve, "sync")
-    where = ("-connect", f"127.0.0.1:{server.port}")
+def test_tls_1_1_is_refused(shop):
+    where = ("-connect", f"127.0.0.1:{shop.port}")
     old = ("openssl", "s_client", *where, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
 
     done = subprocess.run(
@@ -302,7 +271,7 @@ def test_tls_1_1_is_refused(serve):
 
 
 class Typist:
-    """The openssl client, typed to: a line K asks for new keys, a line R for a new handshake."""
+    """The openssl client with a keyboard: a line K requests new keys, a line R a new handshake."""
 
     def __init__(self, server: Server, *options: str) -> None:
         where = ("-connect", f"127.0.0.1:{server.port}", "-CAfile", certificates().authority)
@@ -339,9 +308,8 @@ class Typist:
         return self._client.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_client_may_request_new_keys(serve, kind):
-    with Typist(start(serve, kind), "-tls1_3") as client:
+def test_a_client_may_request_new_keys(shop):
+    with Typist(shop, "-tls1_3") as client:
         client.await_text("Verify return code: 0")
         for _ in range(3):
             client.type("K\n")
@@ -351,22 +319,19 @@ def test_a_client_may_request_new_keys(serve, kind):
         client.await_text("hello")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_client_cannot_renegotiate(serve, kind):
-    server = start(serve, kind)
-    with Typist(server, "-tls1_2") as client:
+def test_a_client_cannot_renegotiate(shop):
+    with Typist(shop, "-tls1_2") as client:
         client.await_text("Verify return code: 0")
         client.type("R\n")
         client.await_text("RENEGOTIATING")
         client.await_text("no renegotiation")
         assert client.wait() != 0
-    assert get(server).body == b"hello"
+    assert get(shop).body == b"hello"
 
 
-@pytest.mark.parametrize("kind", ["sync", "threads"])
-def test_only_processes_that_serve_tls_have_it_in_memory(serve, kind):
-    plain = serve("app:app", "-k", kind, files={"app.py": WSGI})
-    secure = start(serve, kind)
+def test_only_processes_that_serve_tls_have_it_in_memory(serve):
+    plain = serve("app:app", "-k", "sync", files={"app.py": WSGI})
+    secure = start(serve, "sync")
     (worker,) = secure.worker_pids()
 
     assert plain.get("/modules").text == "none"
@@ -405,12 +370,10 @@ def test_the_password_of_a_key_comes_from_the_environment(serve):
     ("password", "seen"),
     [({}, "is encrypted: give its password"), ({"APPSERVE_KEYFILE_PASSWORD": "no"}, "cannot be decrypted")],
 )
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_start_without_the_right_password_fails_and_says_why(serve, kind, password, seen):
+def test_a_start_without_the_right_password_fails_and_says_why(serve, password, seen):
     shop = certificates().shop
     tls = ("--certfile", shop.certfile, "--keyfile", shop.locked_keyfile)
-    files = {"app.py": ASGI if kind == "asgi" else WSGI}
-    server = serve("app:app", "-k", kind, *tls, files=files, environ=password, wait=False)
+    server = serve("app:app", *tls, files={"app.py": WSGI}, environ=password, wait=False)
 
     assert server.wait() == 5
     assert f'keyfile "{shop.locked_keyfile}": the private key {seen}' in server.log
@@ -438,17 +401,6 @@ def serve_from(serve: Serve, folder: Path) -> Server:
     server = serve("app:app", *tls, files={"app.py": WSGI})
     assert "shop.example" in shown(server, "shop.example")
     return server
-
-
-def test_a_reload_renews_the_certificate(serve, tmp_path):
-    server = serve_from(serve, tmp_path)
-    with connected(server) as kept:
-        kept.request("GET", "/")
-        assert Answer(kept.getresponse()).body == b"hello"
-        put(tmp_path, certificates().market)
-        server.signal(signal.SIGHUP)
-        server.await_ready(1, generation=2)
-        await_fact(lambda: "market.example" in shown(server, "shop.example"), "the new one is shown")
 
 
 def test_a_reload_with_files_that_cannot_be_used_changes_nothing_and_says_why(serve, tmp_path):

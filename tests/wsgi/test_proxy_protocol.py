@@ -13,13 +13,13 @@ from appserve.connection.preamble import PreambleRules
 from appserve.http.forwarded import TrustList
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WsgiConnection
 from tests.http.proxy_headers import CALLED, CLIENT, block, line, tls
-from tests.wsgi.talk import GET, Environ, Talk, head, hello
+from tests.wsgi.talk import GET, Environ, Talk, hello
 
 TalkTo = Callable[..., Talk]
 
 PROXY = ("192.0.2.1", 5555)
 ADDRESSES = "REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT"
-TOLD = "192.0.2.7", "56324", "198.51.100.1", "443"
+OF_THE_HEADER = "192.0.2.7", "56324", "198.51.100.1", "443"
 OF_THE_SOCKET = "192.0.2.1", "5555", "localhost", "80"
 
 
@@ -75,7 +75,7 @@ def test_the_header_may_come_byte_by_byte_and_changes_nothing_else(behind: TalkT
             assert not talk._is_ready(select.POLLIN), "what has been read would wake the loop again"
 
         assert talk.ask().status == 200
-        assert seen.addresses == TOLD
+        assert seen.addresses == OF_THE_HEADER
 
 
 def test_a_second_header_is_no_request(behind: TalkTo, seen: Seen):
@@ -99,20 +99,11 @@ def test_where_none_is_expected_a_header_is_a_bad_request(talk_to: TalkTo, seen:
 
 # ── what is turned away ──
 
-NO_HEADERS = [
-    GET,
-    head("OPTIONS * HTTP/1.1", "Host: a.example"),
-    b"\x16\x03\x01\x02\x00",
-    b"PROXY TCP5",
-    b"\n",
-]
 
-
-@pytest.mark.parametrize("sent", NO_HEADERS, ids=repr)
-def test_a_connection_without_a_header_ends_without_an_answer(behind: TalkTo, seen: Seen, sent: bytes):
+def test_a_connection_without_a_header_ends_without_an_answer(behind: TalkTo, seen: Seen):
     talk = behind()
 
-    assert talk.send(sent) is CLOSE
+    assert talk.send(GET) is CLOSE
     assert talk.receive() == b""
     assert talk.has_ended
     assert (seen.environs, talk.access.text) == ([], "")
@@ -129,7 +120,7 @@ def test_the_log_gets_no_byte_of_what_was_sent(behind: TalkTo):
     assert "evil" not in talk.log.text
 
 
-@pytest.mark.parametrize("peer", [("192.0.2.9", 1), ("2001:db8::9", 1, 0, 0), ""])
+@pytest.mark.parametrize("peer", [("192.0.2.9", 1), ""])
 def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
     talk_to: TalkTo, seen: Seen, peer: object
 ):
@@ -150,7 +141,7 @@ def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
 # ── proxies that leave, and proxies that are late ──
 
 
-@pytest.mark.parametrize("sent", [b"", line()[:-1], block()[:14], line(), block()])
+@pytest.mark.parametrize("sent", [b"", line()[:-1], block()])
 def test_a_proxy_that_leaves_before_its_first_request_leaves_nothing_behind(
     behind: TalkTo, seen: Seen, sent: bytes
 ):
@@ -163,13 +154,13 @@ def test_a_proxy_that_leaves_before_its_first_request_leaves_nothing_behind(
     assert talk.row.totals().refused == 0
 
 
-@pytest.mark.parametrize("sent", [b"", line()[:-1], block()[:14], line()])
+@pytest.mark.parametrize("sent", [b"", line()[:-1], block()])
 def test_header_and_first_byte_have_to_come_in_the_time_for_the_first_byte(behind: TalkTo, sent: bytes):
     talk = behind()
     assert not talk.connection.is_expired(0.0)
     talk.send(sent)
 
-    assert not talk.connection.is_expired(30.0), "patience is 30 seconds"
+    assert not talk.connection.is_expired(30.0), "the timeout is 30 seconds"
     assert talk.connection.is_expired(30.1)
     assert talk.expire() is CLOSE
     assert talk.receive() == b""
@@ -183,12 +174,12 @@ def test_a_header_that_came_while_the_application_had_the_thread_is_read_before_
     talk.client.sendall(line() + GET)
 
     assert talk.expire() is READ
-    assert seen.addresses == TOLD
+    assert seen.addresses == OF_THE_HEADER
     assert talk.counters.timeouts == 0
 
 
 @pytest.mark.parametrize(("sent", "served"), [(b"", 0), (line()[:9], 0), (line(), 0), (line() + GET, 1)])
-def test_a_worker_that_leaves_takes_leave_of_those_that_have_no_request(
+def test_a_worker_that_retires_closes_connections_without_a_request(
     behind: TalkTo, seen: Seen, sent: bytes, served: int
 ):
     talk = behind()
@@ -205,5 +196,5 @@ def test_a_worker_that_leaves_takes_leave_of_those_that_have_no_request(
 @pytest.fixture(autouse=True)
 def sure_of_the_numbers() -> Iterator[None]:
     """The addresses of the headers are those that these tests expect."""
-    assert (*map(str, CLIENT), *map(str, CALLED)) == TOLD
+    assert (*map(str, CLIENT), *map(str, CALLED)) == OF_THE_HEADER
     yield

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import select
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from appserve.connection.preamble import PreambleRules
-from appserve.http.forwarded import TrustList
 from appserve.net.tls_session import RECORD, TlsSession
 from appserve.observe.log import Level
 from appserve.wsgi.connection import AGAIN, CLOSE, PIPELINED, READ, WRITE
@@ -36,12 +34,10 @@ class TlsTalk(Talk):
         context: ssl.SSLContext | None = None,
         client: ssl.SSLContext | None = None,
         shakes: bool = True,
-        header: str = "",
         **settings: Any,
     ) -> None:
         make_session = partial(TlsSession, context or serving())
-        proxies = TrustList(["*"]) if header else None
-        super().__init__(application, preamble=PreambleRules(header, proxies, make_session), **settings)
+        super().__init__(application, preamble=PreambleRules("", None, make_session), **settings)
         self.wire = self.client.dup()
         self.wire.setblocking(False)
         self.client = (client or certificates().client_context()).wrap_socket(
@@ -121,12 +117,6 @@ class Told:
         return hello(environ, start_response)
 
 
-def big(environ: Environ, start_response: Any) -> Iterator[bytes]:
-    """3 MB, each piece another."""
-    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", "3000000")])
-    return (bytes([number]) * 30_000 for number in range(100))
-
-
 BIG = b"".join(bytes([number]) * 30_000 for number in range(100))
 
 
@@ -156,31 +146,6 @@ def test_connections_do_not_see_the_facts_of_others(talk_tls):
     assert "SSL_CLIENT_S_DN" not in told.environ
 
 
-def test_the_connection_is_kept_alive(talk_tls):
-    talk = talk_tls(hello)
-
-    for _ in range(3):
-        assert talk.ask().body == b"hello"
-    assert talk.needed is READ
-
-
-def test_pipelined_requests_are_all_answered(talk_tls):
-    talk = talk_tls(hello)
-    count = 3 * PIPELINED
-    talk.send(GET * count)
-
-    assert len(talk.responses(*["GET"] * count)) == count
-
-
-def test_an_upload_arrives_whole(talk_tls):
-    body = os.urandom(1_000_000)
-    talk = talk_tls(echo)
-    talk.send(post(body))
-
-    (response,) = talk.responses("POST")
-    assert response.body == body
-
-
 @pytest.mark.parametrize("size", [1, RECORD - 1, RECORD, RECORD + 1, 4 * RECORD, 65536 + 1])
 def test_no_request_waits_for_a_poll_that_does_not_come(talk_tls, size):
     """Whatever sizes the records have: all that was sent is read."""
@@ -196,15 +161,6 @@ def test_no_request_waits_for_a_poll_that_does_not_come(talk_tls, size):
 # ── responses ──
 
 
-def test_a_big_response_waits_for_its_reader_and_arrives_whole(talk_tls):
-    talk = talk_tls(big, small=True)
-    talk.send(GET)
-    assert talk.needed is WRITE
-
-    (response,) = talk.responses("GET")
-    assert response.body == BIG
-
-
 def test_a_file_is_sent_although_it_has_to_be_encrypted(talk_tls, tmp_path):
     (tmp_path / "file").write_bytes(BIG)
 
@@ -217,20 +173,6 @@ def test_a_file_is_sent_although_it_has_to_be_encrypted(talk_tls, tmp_path):
     (response,) = talk.responses("GET")
 
     assert response.body == BIG
-
-
-def test_a_response_that_ends_with_the_connection_ends_with_a_close_notify(talk_tls):
-    """Or the client could not tell it from one that was cut."""
-
-    def endless(environ: Environ, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [b"all of ", b"it"]
-
-    talk = talk_tls(endless)
-    talk.send(head("GET / HTTP/1.0"))
-
-    assert talk.receive().endswith(b"\r\n\r\nall of it")
-    assert talk.has_ended  # receive() raises at any other end
 
 
 def test_the_close_notify_waits_for_room(talk_tls):
@@ -262,28 +204,6 @@ def test_a_response_that_is_cut_does_not_end_with_a_close_notify(talk_tls):
     talk.send(head("GET / HTTP/1.0"))
     with pytest.raises((ssl.SSLEOFError, ConnectionError)):
         talk.receive()
-
-
-def test_a_client_that_sends_no_more_still_gets_its_response(talk_tls):
-    talk = talk_tls(hello)
-    with contextlib.suppress(*QUIET):
-        talk.client.send(GET)
-        talk.client.unwrap()
-    talk.turn()
-
-    with socket.socket(fileno=os.dup(talk.client.fileno())) as raw:
-        assert len(raw.recv(1000)) > 100
-    assert talk.needed is CLOSE
-
-
-def test_a_body_that_is_cut_is_not_passed_to_the_application(talk_tls):
-    called = []
-    talk = talk_tls(lambda environ, start_response: called.append(1) or hello(environ, start_response))
-    talk.send(post(bytes(100))[:-1])
-    talk.notify()
-
-    assert not called
-    assert '"POST / HTTP/1.1" 400' in talk.access.text
 
 
 def test_an_end_behind_the_last_bytes_is_noticed_at_once(talk_tls):
@@ -400,20 +320,6 @@ def test_plain_http_is_answered_with_what_to_do(talk_tls):
     assert talk.connection.lingers
     assert talk.needed is READ
     assert talk.expire() is CLOSE
-
-
-def test_the_header_of_a_proxy_comes_before_tls(talk_tls):
-    told = Told()
-    talk = talk_tls(told, header="v1", shakes=False)
-    talk.wire.send(b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 8443\r\n")
-    assert talk.turn() is READ
-    talk.shake()
-    talk.ask()
-
-    assert told.environ["REMOTE_ADDR"] == "198.51.100.7"
-    assert told.environ["SERVER_PORT"] == "8443"
-    assert told.environ["wsgi.url_scheme"] == "https"
-    assert told.environ["SSL_PROTOCOL"] == "TLSv1.3"
 
 
 # ── ends ──

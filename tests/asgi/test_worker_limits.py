@@ -9,7 +9,7 @@ import pytest
 from appserve.asgi.registry import Room
 from appserve.asgi.stream import Stream
 from appserve.http.messages import Limits
-from tests.asgi.calls import Caller, House, until
+from tests.asgi.clients import AsyncClient, LoopServer, until
 from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, run_on, turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,22 +23,22 @@ async def hello(scope: Any, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-async def house_of(scene: Scene, most: int, **options: Any) -> House:
-    return await House(scene, most=most, **options).open()
+async def serve(scene: Scene, most: int, **options: Any) -> LoopServer:
+    return await LoopServer(scene, most=most, **options).open()
 
 
-def sweep(house: House, seconds: float) -> None:
+def sweep(server: LoopServer, seconds: float) -> None:
     """What the worker does once a second."""
-    house.registry.clock.now += seconds
-    for connection in tuple(house.registry.connections):
-        connection.sweep(house.registry.clock.now)
+    server.registry.clock.now += seconds
+    for connection in tuple(server.registry.connections):
+        connection.sweep(server.registry.clock.now)
 
 
-async def leave(house: House, *callers: Caller) -> None:
-    for caller in callers:
-        caller.close()
-    await house.until_empty()
-    house.close()
+async def leave(server: LoopServer, *clients: AsyncClient) -> None:
+    for client in clients:
+        client.close()
+    await server.until_empty()
+    server.close()
 
 
 # ── connections ──
@@ -47,44 +47,44 @@ async def leave(house: House, *callers: Caller) -> None:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @on_both_loops
 async def test_a_full_worker_closes_the_longest_idle_connection_for_a_waiting_one(tls: bool) -> None:
-    house = await house_of(Scene(hello), 4, tls=tls)
-    callers = []
+    server = await serve(Scene(hello), 4, tls=tls)
+    clients = []
     for _ in range(4):
-        caller = await Caller.connect(house, tls=tls)
-        await caller.send(GET)
-        await caller.read_to(b"hello")
-        callers.append(caller)
-        sweep(house, 1.0)
-    assert house.room.left() == 0
+        client = await AsyncClient.connect(server, tls=tls)
+        await client.send(GET)
+        await client.read_to(b"hello")
+        clients.append(client)
+        sweep(server, 1.0)
+    assert server.room.left() == 0
 
     # The first one asks again, so the second has been idle longest, though no sweep has seen that.
-    await callers[0].send(GET)
-    await callers[0].read_to(b"hello")
-    house.registry.departed = house.acceptor.relieve
-    late = await Caller.connect(house, tls=tls)
-    house.acceptor.relieve()
+    await clients[0].send(GET)
+    await clients[0].read_to(b"hello")
+    server.registry.departed = server.acceptor.relieve
+    late = await AsyncClient.connect(server, tls=tls)
+    server.acceptor.relieve()
 
-    assert await callers[1].read_to_end() == b"", "it is told in good order"
+    assert await clients[1].read_to_end() == b"", "it is told in good order"
     await late.send(GET)
     await late.read_to(b"hello")
-    for caller in (callers[0], callers[2], callers[3]):
-        await caller.send(GET)
-        await caller.read_to(b"hello")
-    await leave(house, late, *callers)
+    for client in (clients[0], clients[2], clients[3]):
+        await client.send(GET)
+        await client.read_to(b"hello")
+    await leave(server, late, *clients)
 
 
 @on_both_loops
 async def test_no_connection_is_closed_while_the_queue_is_empty() -> None:
-    house = await house_of(Scene(hello), 2)
-    callers = [await Caller.connect(house) for _ in range(2)]
-    await until(lambda: not house.acceptor.watching, "it is full")
+    server = await serve(Scene(hello), 2)
+    clients = [await AsyncClient.connect(server) for _ in range(2)]
+    await until(lambda: not server.acceptor.watching, "it is full")
     for _ in range(5):
-        house.acceptor.relieve()
+        server.acceptor.relieve()
         await turns()
-    for caller in callers:
-        await caller.send(GET)
-        await caller.read_to(b"hello")
-    await leave(house, *callers)
+    for client in clients:
+        await client.send(GET)
+        await client.read_to(b"hello")
+    await leave(server, *clients)
 
 
 @on_both_loops
@@ -95,48 +95,48 @@ async def test_an_incomplete_head_is_closed_for_others_and_a_request_is_not() ->
         await gate.wait()
         await hello(scope, receive, send)
 
-    house = await house_of(Scene(application), 2)
-    part = await Caller.connect(house, first=GET[:1])
-    busy = await Caller.connect(house, first=GET)
-    await until(lambda: house.registry.exchanges and not house.acceptor.watching, "it is full")
-    late = await Caller.connect(house, first=GET)
-    while len(house.registry.exchanges) < 2:
-        house.acceptor.relieve()
+    server = await serve(Scene(application), 2)
+    part = await AsyncClient.connect(server, first=GET[:1])
+    busy = await AsyncClient.connect(server, first=GET)
+    await until(lambda: server.registry.exchanges and not server.acceptor.watching, "it is full")
+    late = await AsyncClient.connect(server, first=GET)
+    while len(server.registry.exchanges) < 2:
+        server.acceptor.relieve()
         await asyncio.sleep(0.002)
     assert await part.read_to_end() == b"", "it has asked for nothing yet"
-    later = await Caller.connect(house, first=GET)
+    later = await AsyncClient.connect(server, first=GET)
     for _ in range(5):
-        house.acceptor.relieve()
-        sweep(house, 1.0)
+        server.acceptor.relieve()
+        sweep(server, 1.0)
         await turns()
-    assert len(house.registry.connections) == 2
+    assert len(server.registry.connections) == 2
 
     gate.set()
     await busy.read_to(b"hello")
     await late.read_to(b"hello")
-    sweep(house, 1.0)
-    await _relieve_until_served(house, later)
-    await leave(house, part, busy, late, later)
-    assert "(2); closed 1 connection with an incomplete request head" in house.scene.log
+    sweep(server, 1.0)
+    await _relieve_until_served(server, later)
+    await leave(server, part, busy, late, later)
+    assert "(2); closed 1 connection with an incomplete request head" in server.scene.log
 
 
-async def _relieve_until_served(house: House, late: Caller) -> None:
+async def _relieve_until_served(server: LoopServer, late: AsyncClient) -> None:
     """Make room as a worker's tick does, until who waits is answered."""
     reading = asyncio.create_task(late.read_to(b"hello"))
     while not reading.done():
-        house.acceptor.relieve()
+        server.acceptor.relieve()
         await asyncio.wait([reading], timeout=0.01)
     await reading
 
 
 @on_both_loops
 async def test_a_full_worker_serves_a_stream_of_new_clients_though_none_of_the_old_leaves() -> None:
-    house = await house_of(Scene(hello), 8)
-    callers = []
+    server = await serve(Scene(hello), 8)
+    clients = []
     for _ in range(40):
-        callers.append(await Caller.connect(house, first=GET))
-        await _relieve_until_served(house, callers[-1])
-    await leave(house, *callers)
+        clients.append(await AsyncClient.connect(server, first=GET))
+        await _relieve_until_served(server, clients[-1])
+    await leave(server, *clients)
 
 
 def test_a_sixteenth_of_the_room_is_made_at_once() -> None:
@@ -216,14 +216,14 @@ async def test_a_request_over_the_limit_is_answered_503_and_its_connection_kept(
         await hello(scope, receive, send)
 
     scene = Scene(application)
-    house = await house_of(scene, 100, tls=tls)
-    house.registry.most_exchanges = 2
+    server = await serve(scene, 100, tls=tls)
+    server.registry.most_exchanges = 2
     busy = []
     for path in gates:
-        busy.append(await Caller.connect(house, tls=tls))
+        busy.append(await AsyncClient.connect(server, tls=tls))
         await busy[-1].send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    await until(lambda: len(house.registry.exchanges) == 2, "two are under way")
-    late = await Caller.connect(house, tls=tls)
+    await until(lambda: len(server.registry.exchanges) == 2, "two are under way")
+    late = await AsyncClient.connect(server, tls=tls)
     for _ in range(2):
         await late.send(GET)
         answer = await late.read_to(b"in progress\n")
@@ -233,11 +233,11 @@ async def test_a_request_over_the_limit_is_answered_503_and_its_connection_kept(
 
     gates["/a"].set()
     await busy[0].read_to(b"hello")
-    await until(lambda: len(house.registry.exchanges) == 1, "it has ended")
+    await until(lambda: len(server.registry.exchanges) == 1, "it has ended")
     await late.send(GET)
     await late.read_to(b"hello")
     gates["/b"].set()
-    await leave(house, late, *busy)
+    await leave(server, late, *busy)
 
     assert sum('" 503 ' in line for line in scene.access_lines) == 2
     assert scene.log.count("503 reached --limit-concurrency (2)") == 2

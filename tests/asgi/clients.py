@@ -1,4 +1,4 @@
-"""Connections over real sockets in one event loop: a house that accepts them, and callers of all kinds."""
+"""Connections over real sockets in one event loop: a server that accepts them, and clients of all kinds."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ from tests.net.tls_visit import serving
 PATIENCE = 20.0
 
 
-class House:
+class LoopServer:
     """A scene that listens. `tls` and `proxy_protocol` are what its connections begin with."""
 
     def __init__(
@@ -60,7 +60,7 @@ class House:
             False,
         )
 
-    async def open(self) -> "House":
+    async def open(self) -> "LoopServer":
         await self.acceptor.open()
         return self
 
@@ -94,7 +94,8 @@ async def until_it_stands_still(number: Callable[[], int]) -> None:
     last = -1
     while last != (last := number()):
         # The kernel does not report that it takes no more. What is tested runs in this very loop, so whatever
-        # could go on has had its turn by then, however busy the machine is.
+        # could go on has had its turn by then, however busy the machine is; an acknowledgement of the kernel
+        # is delayed by 40 ms at most.
         await asyncio.sleep(0.1)
 
 
@@ -111,7 +112,7 @@ class Cut(Exception):
     """The connection ended without a close_notify."""
 
 
-class Caller:
+class AsyncClient:
     """A client. Without TLS it sends what it is given; with TLS that is encrypted, after a handshake."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
@@ -128,23 +129,23 @@ class Caller:
     @classmethod
     async def connect(
         cls,
-        house: House,
+        server: LoopServer,
         *,
         tls: bool = False,
         first: bytes = b"",
         receive_buffer: int = 0,
         shows: Any = None,
-    ) -> "Caller":
+    ) -> "AsyncClient":
         """Connect, send `first` as it is, and speak TLS after it if that is wanted (no handshake yet)."""
         sock = socket.socket()
         sock.setblocking(False)
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        await asyncio.get_running_loop().sock_connect(sock, house.address)
-        caller = cls(sock, certificates().client_context(shows) if tls else None)
+        await asyncio.get_running_loop().sock_connect(sock, server.address)
+        client = cls(sock, certificates().client_context(shows) if tls else None)
         if first:
-            await caller.send_raw(first)
-        return caller
+            await client.send_raw(first)
+        return client
 
     @property
     def speaks_tls(self) -> bool:
@@ -242,7 +243,7 @@ class Caller:
 
     # ── ends ──
 
-    async def say_goodbye(self) -> None:
+    async def send_close_notify(self) -> None:
         """A close_notify, and nothing more."""
         assert self._tls is not None
         try:
