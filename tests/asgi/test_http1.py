@@ -58,6 +58,15 @@ async def echo(scope: Any, receive: Receive, send: Send) -> None:
     await send(part(body))
 
 
+async def client_of(application: Any, *sent: bytes) -> FakeTransport:
+    """A client of this application that has sent this, when all that follows from it has happened."""
+    client = Scene(application).connect()
+    for data in sent:
+        client.feed(data)
+        await turns()
+    return client
+
+
 def protocol_of(transport: FakeTransport) -> Stream:
     assert isinstance(transport.protocol, Stream)
     return transport.protocol
@@ -79,9 +88,7 @@ def bodies(sent: bytes) -> list[bytes]:
 
 @on_both_loops
 async def test_head_and_body_leave_in_one_write() -> None:
-    client = Scene(hello).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(hello, GET)
 
     assert len(client.writes) == 1
     assert client.sent.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -91,10 +98,7 @@ async def test_head_and_body_leave_in_one_write() -> None:
 
 @on_both_loops
 async def test_a_connection_serves_one_request_after_the_other() -> None:
-    client = Scene(hello).connect()
-    for _ in range(3):
-        client.feed(GET)
-        await turns()
+    client = await client_of(hello, *[GET] * 3)
 
     assert bodies(client.sent) == [b"hello"] * 3
 
@@ -106,9 +110,7 @@ async def test_a_response_of_unknown_length_is_chunked() -> None:
         await send(part(b"one", True))
         await send(part(b"two"))
 
-    client = Scene(application).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(application, GET)
 
     assert b"Transfer-Encoding: chunked\r\n" in client.sent
     assert client.sent.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
@@ -121,9 +123,7 @@ async def test_the_transfer_encoding_of_the_application_is_ignored() -> None:
         await send(start(transfer_encoding="gzip", content_length="2"))
         await send(part(b"ok"))
 
-    client = Scene(application).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(application, GET)
 
     assert b"ransfer-" not in client.sent
     assert bodies(client.sent) == [b"ok"]
@@ -208,10 +208,7 @@ async def test_work_after_the_response_does_not_hold_the_next_request_up() -> No
         assert await receive() == {"type": "http.disconnect"}
         done.append(scope["path"])
 
-    client = Scene(application).connect()
-    for _ in range(2):
-        client.feed(GET)
-        await turns()
+    client = await client_of(application, *[GET] * 2)
     assert bodies(client.sent) == [b"hello"] * 2
     assert done == []
 
@@ -241,9 +238,7 @@ async def test_state_of_the_lifespan_is_copied_for_each_request() -> None:
 
 @on_both_loops
 async def test_head_is_answered_without_a_body() -> None:
-    client = Scene(hello).connect()
-    client.feed(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
-    await turns()
+    client = await client_of(hello, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
 
     assert client.sent.lower().endswith(b"content-length: 5\r\n\r\n")
     assert not client.closing
@@ -256,9 +251,7 @@ async def test_an_http_1_0_client_gets_what_it_understands() -> None:
         await send(part(b"one", True))
         await send(part(b"two"))
 
-    client = Scene(application).connect()
-    client.feed(b"GET / HTTP/1.0\r\n\r\n")
-    await turns()
+    client = await client_of(application, b"GET / HTTP/1.0\r\n\r\n")
 
     assert b"chunked" not in client.sent
     assert client.sent.endswith(b"\r\n\r\nonetwo")
@@ -291,9 +284,7 @@ async def test_the_application_is_called_before_a_large_body_is_there() -> None:
         messages.append(await receive())
         await echo(scope, receive, send)
 
-    client = Scene(application).connect()
-    client.feed(post(100_000) + b"first")
-    await turns()
+    await client_of(application, post(100_000) + b"first")
 
     assert messages == [{"type": "http.request", "body": b"first", "more_body": True}]
 
@@ -429,9 +420,7 @@ async def test_100_continue_is_sent_when_the_application_receives() -> None:
         await gate.wait()
         await echo(scope, receive, send)
 
-    client = Scene(application).connect()
-    client.feed(post(4, "Expect: 100-continue"))
-    await turns()
+    client = await client_of(application, post(4, "Expect: 100-continue"))
     assert client.sent == b""
 
     gate.set()
@@ -452,9 +441,7 @@ async def test_no_100_continue_after_a_final_status_and_the_connection_ends() ->
         await send(part(b""))
         assert await receive() == {"type": "http.disconnect"}
 
-    client = Scene(application).connect()
-    client.feed(post(4, "Expect: 100-continue"))
-    await turns()
+    client = await client_of(application, post(4, "Expect: 100-continue"))
 
     assert client.sent.startswith(b"HTTP/1.1 417 ")
     assert b"100 Continue" not in client.sent
@@ -464,9 +451,7 @@ async def test_no_100_continue_after_a_final_status_and_the_connection_ends() ->
 
 @on_both_loops
 async def test_no_100_continue_to_a_client_that_did_not_wait_for_it() -> None:
-    client = Scene(echo).connect()
-    client.feed(post(4, "Expect: 100-continue") + b"body")
-    await turns()
+    client = await client_of(echo, post(4, "Expect: 100-continue") + b"body")
 
     assert client.sent.startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -504,9 +489,7 @@ async def test_a_body_that_is_not_received_is_not_the_next_request(request_: byt
 
 @on_both_loops
 async def test_a_long_rest_of_a_body_ends_the_connection_which_says_so() -> None:
-    client = Scene(hello).connect()
-    client.feed(post(10 * DISCARD_BOUND) + b"x")
-    await turns()
+    client = await client_of(hello, post(10 * DISCARD_BOUND) + b"x")
 
     assert b"Connection: close\r\n" in client.sent
     assert client.sent.endswith(b"hello")
@@ -519,9 +502,7 @@ async def test_a_long_rest_of_a_body_ends_the_connection_which_says_so() -> None
 
 @on_both_loops
 async def test_an_endless_chunked_rest_of_a_body_ends_the_connection() -> None:
-    client = Scene(hello).connect()
-    client.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-    await turns()
+    client = await client_of(hello, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
     fed = 0
     while not client.ended:
         assert fed <= 2 * DISCARD_BOUND
@@ -533,9 +514,7 @@ async def test_an_endless_chunked_rest_of_a_body_ends_the_connection() -> None:
 
 @on_both_loops
 async def test_the_rest_of_a_body_is_not_waited_for_when_the_server_stops() -> None:
-    client = Scene(hello).connect()
-    client.feed(post(9))
-    await turns()
+    client = await client_of(hello, post(9))
     assert not client.closing
 
     protocol_of(client).close_after_response()
@@ -715,9 +694,7 @@ async def test_a_response_that_only_a_close_delimits_is_reset_when_it_is_not_fin
         await send(start())
         await send(part(b"some", True))
 
-    client = Scene(application).connect()
-    client.feed(b"GET / HTTP/1.0\r\n\r\n")
-    await turns()
+    client = await client_of(application, b"GET / HTTP/1.0\r\n\r\n")
 
     assert client.aborted
 
@@ -731,9 +708,7 @@ async def test_a_stray_task_cannot_write_into_a_later_response() -> None:
         await send(part(b"some", True))
         strays.append(send)
 
-    client = Scene(application).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(application, GET)
     written = client.sent
 
     with pytest.raises(OSError):
@@ -754,9 +729,7 @@ async def test_a_body_over_its_length_is_never_written_and_closes_the_connection
             raised.append(True)
             raise
 
-    client = Scene(application).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(application, GET)
 
     assert raised == [True]
     assert client.sent.endswith(b"\r\n\r\nabc")
@@ -981,9 +954,7 @@ async def test_a_client_that_ends_its_side_still_gets_its_response() -> None:
         await gate.wait()
         await hello(scope, receive, send)
 
-    client = Scene(application).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(application, GET)
     client.feed_eof()
     await turns()
     assert [message["type"] for message in messages] == ["http.request", "http.disconnect"]
@@ -1043,9 +1014,7 @@ async def test_all_requests_before_the_end_of_the_client_are_answered() -> None:
 
 @on_both_loops
 async def test_a_client_that_ends_its_side_between_requests_is_closed() -> None:
-    client = Scene(hello).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(hello, GET)
     client.feed_eof()
 
     assert client.closing
@@ -1227,9 +1196,7 @@ async def test_a_response_under_way_is_finished_though_the_body_turned_bad() -> 
         assert await receive() == {"type": "http.disconnect"}
         await send(part(b"two"))
 
-    client = Scene(application).connect()
-    client.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-    await turns()
+    client = await client_of(application, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
     client.feed(b"nonsense\r\n")
     assert not client.reading, "what follows the fault is not kept"
     gate.set()
@@ -1313,9 +1280,7 @@ async def test_the_scoreboard_shows_the_request_that_runs_without_its_query() ->
 
 @on_both_loops
 async def test_a_retired_connection_answers_once_more_and_closes() -> None:
-    client = Scene(hello).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(hello, GET)
     protocol_of(client).close_after_response()
     protocol_of(client).close_after_response()
     assert not client.closing
@@ -1400,9 +1365,7 @@ async def start_with(headers: object) -> tuple[bytes, list[Exception]]:
         except Exception as error:
             raised.append(error)
 
-    client = Scene(application).connect()
-    client.feed(GET)
-    await turns()
+    client = await client_of(application, GET)
     return client.sent, raised
 
 

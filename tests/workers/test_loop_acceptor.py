@@ -47,13 +47,13 @@ class Held(asyncio.Protocol):
 class Hall:
     """Where connections arrive: an acceptor with room for so many."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, listener: Listener, epoll: FairEpoll | None, room: int = 100
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, epoll: FairEpoll | None) -> None:
         self.held: list[Held] = []
+        self.clients: list[socket.socket] = []
         self.came = asyncio.Event()
-        self.room = room
+        self.room = 100
         self.lets_go = False
+        self.listener = listener
         self.log = MemoryLog()
         self.acceptor = LoopAcceptor(
             loop,
@@ -79,13 +79,26 @@ class Hall:
             held.transport.close()
         return len(leaving)
 
-    def clear(self) -> None:
+    def connect(self) -> socket.socket:
+        """A client, which is closed at the end."""
+        self.clients.append(connect(self.listener))
+        return self.clients[-1]
+
+    async def clear(self) -> None:
         for held in tuple(self.held):
             held.transport.abort()
+        await self.until(0)
+
+    async def close(self) -> None:
+        self.lets_go = False
+        self.acceptor.close()
+        await self.clear()
+        for client in self.clients:
+            client.close()
 
 
 def on_each_loop(main: Any) -> Any:
-    """Run a test on both loops, with fair accept and without; it is given a function that makes a Hall."""
+    """Run a test on both loops, with fair accept and without; it is given a hall that is closed after it."""
 
     @pytest.mark.parametrize("fair", [pytest.param(True, marks=needs_epoll), False], ids=["fair", "plain"])
     @pytest.mark.parametrize("loop_name", LOOPS)
@@ -96,10 +109,9 @@ def on_each_loop(main: Any) -> Any:
             epoll = await make_fair_epoll(loop, backend_fd if fair else -1)
             assert (epoll is not None) is fair
 
-            def make_hall(room: int = 100) -> Hall:
-                return Hall(loop, listener, epoll, room)
-
-            await main(make_hall, listener)
+            hall = Hall(loop, listener, epoll)
+            await main(hall)
+            await hall.close()
 
         with giving_back():
             loop.run_until_complete(asyncio.wait_for(run(), 30))
@@ -114,12 +126,9 @@ def connect(listener: Listener) -> socket.socket:
 
 
 @on_each_loop
-async def test_connections_are_accepted_with_their_address_and_without_delay(
-    make_hall: Any, listener: Listener
-) -> None:
-    hall = make_hall()
+async def test_connections_are_accepted_with_their_address_and_without_delay(hall: Hall) -> None:
     await hall.acceptor.open()
-    with connect(listener) as client:
+    with hall.connect() as client:
         await hall.until(1)
         (held,) = hall.held
         accepted = held.transport.get_extra_info("socket")
@@ -129,28 +138,21 @@ async def test_connections_are_accepted_with_their_address_and_without_delay(
         assert not os.get_blocking(accepted.fileno())
     await hall.until(0)
     assert hall.acceptor.accepted == 1
-    hall.acceptor.close()
 
 
 @on_each_loop
-async def test_a_backlog_is_accepted_to_its_last_connection(make_hall: Any, listener: Listener) -> None:
-    clients = [connect(listener) for _ in range(3 * BATCH + 1)]
-    hall = make_hall()
+async def test_a_backlog_is_accepted_to_its_last_connection(hall: Hall) -> None:
+    clients = [hall.connect() for _ in range(3 * BATCH + 1)]
     await hall.acceptor.open()
 
     await hall.until(len(clients))
 
-    for client in clients:
-        client.close()
-    await hall.until(0)
-    hall.acceptor.close()
-
 
 @on_each_loop
-async def test_nothing_is_accepted_without_room_and_again_with_it(make_hall: Any, listener: Listener) -> None:
-    hall = make_hall(room=2)
+async def test_nothing_is_accepted_without_room_and_again_with_it(hall: Hall) -> None:
+    hall.room = 2
     await hall.acceptor.open()
-    clients = [connect(listener) for _ in range(4)]
+    clients = [hall.connect() for _ in range(4)]
     await hall.until(2)
     await turns(10)
     hall.acceptor.rearm()
@@ -164,44 +166,33 @@ async def test_nothing_is_accepted_without_room_and_again_with_it(make_hall: Any
 
     await hall.until(2)
     assert hall.acceptor.accepted == 3
-    hall.clear()
-    await hall.until(0)
+    await hall.clear()
     hall.acceptor.rearm()
     await hall.until(1)
-    hall.clear()
-    await hall.until(0)
-    hall.acceptor.close()
-    for client in clients:
-        client.close()
 
 
 @on_each_loop
-async def test_rearming_before_it_is_opened_does_nothing(make_hall: Any, listener: Listener) -> None:
-    hall = make_hall()
+async def test_rearming_before_it_is_opened_does_nothing(hall: Hall) -> None:
     hall.acceptor.rearm()
-    client = connect(listener)
+    client = hall.connect()
     await turns(10)
     assert hall.held == []
 
     await hall.acceptor.open()
     await hall.until(1)
 
-    hall.clear()
-    await hall.until(0)
+    await hall.clear()
     hall.acceptor.close()
     hall.acceptor.rearm()
     client.close()
 
 
 @on_each_loop
-async def test_when_it_is_closed_waiting_connections_stay_in_the_queue(
-    make_hall: Any, listener: Listener
-) -> None:
-    hall = make_hall()
+async def test_when_it_is_closed_waiting_connections_stay_in_the_queue(hall: Hall) -> None:
     await hall.acceptor.open()
-    address = listener.socket.getsockname()
-    sibling = listener.socket.dup()
-    clients = [connect(listener) for _ in range(5)]
+    address = hall.listener.socket.getsockname()
+    sibling = hall.listener.socket.dup()
+    clients = [hall.connect() for _ in range(5)]
     hall.acceptor.close()
     hall.acceptor.close()
     await turns(10)
@@ -216,27 +207,22 @@ async def test_when_it_is_closed_waiting_connections_stay_in_the_queue(
 
 
 @on_each_loop
-async def test_it_is_closed_only_when_the_queue_is_empty(make_hall: Any, listener: Listener) -> None:
-    hall = make_hall()
+async def test_it_is_closed_only_when_the_queue_is_empty(hall: Hall) -> None:
     await hall.acceptor.open()
-    client = connect(listener)
+    hall.connect()
     hall.acceptor.close_if_empty()
     assert not hall.acceptor.is_closed
     await hall.until(1)
     hall.acceptor.close_if_empty()
 
     assert hall.acceptor.is_closed
-    hall.clear()
-    await hall.until(0)
-    client.close()
 
 
 @on_each_loop
-async def test_what_is_withheld_is_accepted_when_it_is_resumed(make_hall: Any, listener: Listener) -> None:
-    hall = make_hall()
+async def test_what_is_withheld_is_accepted_when_it_is_resumed(hall: Hall) -> None:
     await hall.acceptor.open()
     hall.acceptor.withhold()
-    client = connect(listener)
+    hall.connect()
     hall.acceptor.rearm()
     hall.acceptor.relieve()
     await turns(10)
@@ -244,17 +230,13 @@ async def test_what_is_withheld_is_accepted_when_it_is_resumed(make_hall: Any, l
 
     hall.acceptor.resume()
     await hall.until(1)
-    hall.clear()
-    await hall.until(0)
-    hall.acceptor.close()
-    client.close()
 
 
 @on_each_loop
-async def test_closing_what_was_never_opened_ends(make_hall: Any, listener: Listener) -> None:
-    make_hall().acceptor.close_if_empty()
+async def test_closing_what_was_never_opened_ends(hall: Hall) -> None:
+    hall.acceptor.close_if_empty()
 
-    assert listener.fileno() == -1
+    assert hall.listener.fileno() == -1
 
 
 class Exhausted:
@@ -274,15 +256,12 @@ class Exhausted:
 
 
 @on_each_loop
-async def test_without_descriptors_the_listener_is_left_alone_for_a_while(
-    make_hall: Any, listener: Listener
-) -> None:
-    exhausted = Exhausted(listener.socket)
-    listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
-    hall = make_hall()
+async def test_without_descriptors_the_listener_is_left_alone_for_a_while(hall: Hall) -> None:
+    exhausted = Exhausted(hall.listener.socket)
+    hall.listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
     await hall.acceptor.open()
     exhausted.error = OSError(errno.EMFILE, "Too many open files")
-    client = connect(listener)
+    hall.connect()
     while hall.acceptor.watching:
         await asyncio.sleep(0)
     assert hall.log.text.count("cannot accept connections: Too many open files") == 1
@@ -295,72 +274,51 @@ async def test_without_descriptors_the_listener_is_left_alone_for_a_while(
     hall.acceptor.rearm()
 
     await hall.until(1)
-    hall.clear()
-    await hall.until(0)
-    hall.acceptor.close()
-    client.close()
 
 
 @on_each_loop
-async def test_without_descriptors_an_idle_connection_is_evicted(make_hall: Any, listener: Listener) -> None:
-    exhausted = Exhausted(listener.socket)
-    listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
-    hall = make_hall()
+async def test_without_descriptors_an_idle_connection_is_evicted(hall: Hall) -> None:
+    exhausted = Exhausted(hall.listener.socket)
+    hall.listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
     hall.lets_go = True
     await hall.acceptor.open()
-    first = connect(listener)
+    hall.connect()
     await hall.until(1)
     exhausted.error = OSError(errno.EMFILE, "Too many open files")
-    second = connect(listener)
+    hall.connect()
     await hall.until(0)
     exhausted.error = None
     hall.acceptor.relieve()
 
     await hall.until(1)
-    hall.clear()
-    await hall.until(0)
-    hall.acceptor.close()
-    first.close()
-    second.close()
 
 
 @on_each_loop
-async def test_without_room_a_connection_is_evicted_only_when_another_waits(
-    make_hall: Any, listener: Listener
-) -> None:
-    hall = make_hall(room=1)
+async def test_without_room_a_connection_is_evicted_only_when_another_waits(hall: Hall) -> None:
+    hall.room = 1
     hall.lets_go = True
     await hall.acceptor.open()
-    first = connect(listener)
+    hall.connect()
     await hall.until(1)
     for _ in range(3):
         hall.acceptor.relieve()
         await turns(10)
     assert len(hall.held) == 1
 
-    second = connect(listener)
+    second = hall.connect()
     hall.acceptor.relieve()
     await hall.until(0)
     hall.acceptor.relieve()
     await hall.until(1)
     assert hall.held[0].address == second.getsockname()
-    hall.lets_go = False
-    hall.clear()
-    await hall.until(0)
-    hall.acceptor.close()
-    first.close()
-    second.close()
 
 
 @on_each_loop
-async def test_a_client_that_left_before_it_was_accepted_is_passed_over(
-    make_hall: Any, listener: Listener
-) -> None:
-    failing = Exhausted(listener.socket)
-    listener.socket = failing  # type: ignore[assignment]  # it does what a socket does
-    hall = make_hall()
+async def test_a_client_that_left_before_it_was_accepted_is_passed_over(hall: Hall) -> None:
+    failing = Exhausted(hall.listener.socket)
+    hall.listener.socket = failing  # type: ignore[assignment]  # it does what a socket does
     await hall.acceptor.open()
-    client = connect(listener)
+    hall.connect()
     for code in (errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN):
         failing.error = OSError(code, "failed")
         await turns(10)
@@ -369,10 +327,6 @@ async def test_a_client_that_left_before_it_was_accepted_is_passed_over(
 
     await hall.until(1)
     assert "ERROR" not in hall.log.text
-    hall.clear()
-    await hall.until(0)
-    hall.acceptor.close()
-    client.close()
 
 
 @needs_epoll
@@ -392,7 +346,7 @@ def test_without_room_in_epoll_it_is_tried_again(loop_name: str, listener: Liste
         epoll.watch = refuse  # type: ignore[method-assign]
         hall.acceptor.rearm()
         hall.acceptor.relieve()
-        client = connect(listener)
+        hall.connect()
         await turns(10)
         assert not hall.held
         assert hall.log.text.count("No space left on device (see fs.epoll.max_user_watches)") == 1
@@ -400,10 +354,7 @@ def test_without_room_in_epoll_it_is_tried_again(loop_name: str, listener: Liste
         hall.acceptor.relieve()
 
         await hall.until(1)
-        hall.clear()
-        await hall.until(0)
-        hall.acceptor.close()
-        client.close()
+        await hall.close()
 
     with giving_back():
         loop.run_until_complete(asyncio.wait_for(run(), 30))
@@ -411,28 +362,22 @@ def test_without_room_in_epoll_it_is_tried_again(loop_name: str, listener: Liste
 
 
 @on_each_loop
-async def test_a_mistake_of_our_own_costs_one_connection(make_hall: Any, listener: Listener) -> None:
-    hall = make_hall()
+async def test_a_mistake_of_our_own_costs_one_connection(hall: Hall) -> None:
 
     def fail(connection: Any, address: Any, listener: Listener) -> Any:
         raise LookupError("our own mistake")
 
     admit, hall.acceptor._admit = hall.acceptor._admit, fail
     await hall.acceptor.open()
-    first = connect(listener)
+    first = hall.connect()
     while "our own mistake" not in hall.log.text:
         await asyncio.sleep(0)
     assert first.recv(1) == b""
     assert "internal error: closed a new connection" in hall.log.text
     hall.acceptor._admit = admit
-    second = connect(listener)
+    hall.connect()
 
     await hall.until(1)
-    hall.clear()
-    await hall.until(0)
-    hall.acceptor.close()
-    first.close()
-    second.close()
 
 
 @pytest.mark.parametrize("loop_name", LOOPS)
@@ -446,16 +391,13 @@ def test_an_epoll_that_does_not_work_is_noticed(loop_name: str) -> None:
 
 
 @on_each_loop
-async def test_a_worker_without_room_can_leave(make_hall: Any, listener: Listener) -> None:
-    hall = make_hall(room=1)
+async def test_a_worker_without_room_can_leave(hall: Hall) -> None:
+    hall.room = 1
     await hall.acceptor.open()
-    client = connect(listener)
+    hall.connect()
     await hall.until(1)
     assert not hall.acceptor.watching
 
     hall.acceptor.close()
 
     await turns(10)
-    hall.clear()
-    await hall.until(0)
-    client.close()
