@@ -107,6 +107,10 @@ KINDS = {
 }
 
 
+ONE_OF_EACH = ("sync", "threads", "asgi", "auto-asgi")
+"""What the other kinds import is the same, and is tested with what is imported after the start."""
+
+
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> tuple[str, tuple[str, ...]]:
     """The source of an application, and the flags of one class of worker."""
@@ -311,6 +315,7 @@ BEFORE_US = subprocess.run(
 
 
 @pytest.mark.parametrize("launcher", ["module", "script"])
+@pytest.mark.parametrize("kind", [KINDS[name] for name in ONE_OF_EACH], ids=ONE_OF_EACH)
 def test_modules_beside_the_application_may_have_any_name(
     start: Callable[..., Server], kind: tuple[str, tuple[str, ...]], launcher: str, tmp_path: Path
 ) -> None:
@@ -339,6 +344,7 @@ def test_modules_beside_the_application_may_have_any_name(
     assert "has a module" not in server.log
 
 
+@pytest.mark.parametrize("kind", [KINDS[name] for name in ONE_OF_EACH], ids=ONE_OF_EACH)
 def test_an_upgrade_on_disk_does_not_reach_a_running_server(
     start: Callable[..., Server], kind: tuple[str, tuple[str, ...]], tmp_path: Path
 ) -> None:
