@@ -14,7 +14,7 @@ TESTERS ?= 4
 
 PYTEST := -m pytest --numprocesses $(TESTERS) --dist loadfile
 PIP := -m pip install --quiet --disable-pip-version-check
-COMPILED_TESTS := tests/http tests/connection tests/wsgi tests/asgi tests/conformance \
+COMPILED_TESTS := tests/http tests/connection tests/wsgi tests/asgi tests/workers tests/conformance \
                   tests/cli/test_command.py tests/integration/test_frameworks.py
 # Each of these takes the number of its rounds from tests/soak.py.
 SOAKED := tests/master/test_roster_fuzz.py tests/conformance/test_fuzz.py tests/conformance/test_wire.py \

@@ -13,11 +13,12 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
 # Not those whose classes applications derive from (FileWrapper), those that derive from classes of asyncio
-# (PreambleTransport), values (PreambleRules), generic dataclasses (Service), and what runs once (Lifespan).
+# (PreambleTransport), and what runs once (Lifespan).
 COMPILED = (
     "http/*.py wsgi/*.py connection/*.py asgi/*.py observe/access.py observe/counters.py"
-    " -wsgi/file_wrapper.py -asgi/lifespan.py -asgi/preamble_transport.py"
-    " -connection/preamble.py -connection/service.py -*/__init__.py"
+    " workers/sync_loop.py workers/executor.py workers/pool.py workers/acceptor.py"
+    " workers/keepalive_policy.py net/poller.py net/kernel_queues.py"
+    " -wsgi/file_wrapper.py -asgi/lifespan.py -asgi/preamble_transport.py -*/__init__.py"
 )
 
 SOURCE, GENERATED = "src", os.path.join("build", "compiled")

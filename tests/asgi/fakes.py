@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from appserve.observe.counters import Counters
 from appserve.observe.log import Level, Log
 from appserve.observe.refusals import Refusals
 from appserve.observe.scoreboard import Scoreboard, ScoreboardRow, size_for
+from tests.connection.services import changed
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -236,7 +236,7 @@ class Scene:
 
     def change(self, **changes: Any) -> None:
         """Change what the service of further connections says."""
-        self.registry.service = replace(self.registry.service, **changes)
+        self.registry.service = changed(self.registry.service, **changes)
 
     def connect(self, *, holds: bool = False) -> FakeTransport:
         """A new connection."""

@@ -12,6 +12,8 @@ from appserve.wsgi.connection import Next, WsgiConnection
 from tests.interleaving import Deadlock
 from tests.workers.pool_model import LISTENER, Client, FakeConnection, FakePoller, Fleet
 
+pytestmark = pytest.mark.pure  # the classes of a connection, a poller and an acceptor are replaced
+
 
 @pytest.mark.parametrize("seed", range(60))
 def test_in_whatever_order_each_connection_has_one_owner_and_nothing_is_lost(

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from appserve.observe.scoreboard import BUSY_SINCE_NS, CONNECTIONS
-from appserve.workers import sync_loop
-from appserve.wsgi.spool import Quota
 from tests.workers.sync_worker import GET, Client, Gate, Worker, until
 
 # Python 3.12 and later: pytest-timeout has a thread, which the forked process does not need.
@@ -29,11 +27,9 @@ class Scene:
         self.gate = Gate()
         self.file = folder / "file"
         self.file.write_bytes(bytes(5_000_000))
-        self._quotas: list[Quota] = []
         self.worker = Worker(
             self._application,
             folder,
-            prepare=self._watch_quota,
             worker_class=worker_class,
             threads=2 if worker_class == "threads" else 0,
             limit_spool=ROOM,
@@ -47,20 +43,13 @@ class Scene:
         self.before = self.worker.descriptors()
         self.client: Client = self.worker.connect(small=True)
 
-    def _watch_quota(self) -> None:
-        def make(limit: int) -> Quota:
-            self._quotas.append(Quota(limit))
-            return self._quotas[-1]
-
-        sync_loop.Quota = make  # type: ignore[misc, assignment]
-
     def _application(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]
         start_response("200 OK", [])
         if path == "/wait":
             self.gate.pass_through()
         if path == "/room":
-            return [b"%d" % self._quotas[0]._left]
+            return [b"%d" % start_response.__self__._sink._outbox._quota._left]
         if path == "/memory":
             return [bytes(60_000)]
         if path == "/spool":

@@ -652,6 +652,7 @@ def test_a_connection_that_fails_before_it_is_accepted_ends_nothing(serve: Serve
     assert worker.ask().status == 200
 
 
+@pytest.mark.pure
 def test_a_client_that_left_before_it_is_looked_at_ends_nothing(serve: Serve):
     def fail_at_first() -> None:
         # Not socket.getsockname itself: others call it as well, the repr of a forgotten socket for one.
@@ -675,6 +676,7 @@ def test_a_client_that_left_before_it_is_looked_at_ends_nothing(serve: Serve):
 # ── our own mistakes ──
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     "method", ["on_readable", "relieve", "proceed", "serve", "expire", "is_expired", "release"]
 )
@@ -938,6 +940,7 @@ def test_the_rest_of_a_request_is_waited_for(serve: Serve):
     assert worker.exit_code() == 0
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("fields", [(), ("Connection: close",)])
 def test_an_unread_request_is_answered_and_recorded_at_the_end(
     serve: Serve, gate: Gate, fields: tuple[str, ...]

@@ -12,6 +12,7 @@ import pytest
 from appserve.connection.preamble import PreambleRules
 from appserve.http.forwarded import TrustList
 from appserve.wsgi.connection import AGAIN, CLOSE, READ, WsgiConnection
+from tests.connection.services import changed
 from tests.http.proxy_headers import CALLED, CLIENT, block, line, tls
 from tests.wsgi.talk import GET, Environ, Talk, hello
 
@@ -126,7 +127,7 @@ def test_a_peer_that_is_no_proxy_is_turned_away_before_anything_is_read(
 ):
     talk = talk_to(seen)
     rules = PreambleRules("auto", TrustList(["192.0.2.1"]))
-    service = dataclasses.replace(talk.service.shared, preamble=rules)
+    service = changed(talk.service.shared, preamble=rules)
     refusing = dataclasses.replace(talk.service, shared=service)
     proxy, server = socket.socketpair()
     proxy.sendall(line() + GET)

@@ -1,7 +1,6 @@
 """What all connections of one worker share, whichever loop owns them: made once, and never changed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic
 
 from appserve.connection.preamble import PreambleRules
@@ -16,7 +15,6 @@ from appserve.observe.log import Log
 from appserve.observe.refusals import Refusals
 
 
-@dataclass(frozen=True, slots=True)
 class Service(Generic[F, R]):
     """One application, and the rules by which its clients are served.
 
@@ -27,15 +25,31 @@ class Service(Generic[F, R]):
     preamble    what comes before HTTP on each connection; None if nothing does
     """
 
-    application: Callable[..., Any]
-    fields: Fields[F, R]
-    limits: Limits
-    timeouts: Timeouts
-    date_fields: DateFields
-    log: Log
-    access: AccessLog | None
-    counters: Counters
-    refusals: Refusals
-    root_path: str = ""
-    forwarding: Forwarding | None = None
-    preamble: PreambleRules | None = None
+    def __init__(
+        self,
+        *,
+        application: Callable[..., Any],
+        fields: Fields[F, R],
+        limits: Limits,
+        timeouts: Timeouts,
+        date_fields: DateFields,
+        log: Log,
+        access: AccessLog | None,
+        counters: Counters,
+        refusals: Refusals,
+        root_path: str = "",
+        forwarding: Forwarding | None = None,
+        preamble: PreambleRules | None = None,
+    ) -> None:
+        self.application = application
+        self.fields = fields
+        self.limits = limits
+        self.timeouts = timeouts
+        self.date_fields = date_fields
+        self.log = log
+        self.access = access
+        self.counters = counters
+        self.refusals = refusals
+        self.root_path = root_path
+        self.forwarding = forwarding
+        self.preamble = preamble
