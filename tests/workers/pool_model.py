@@ -237,7 +237,10 @@ class Fleet:
         self.logged: list[str] = []
         self.row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
         log: Any = SimpleNamespace(block=lambda level, text, trace: self.logged.append(trace))
-        service: Any = SimpleNamespace(shared=SimpleNamespace(counters=Counters(), access=None, log=log))
+        service: Any = SimpleNamespace(
+            shared=SimpleNamespace(counters=Counters(), access=None, log=log),
+            waiting=SimpleNamespace(wake=lambda connection: None),
+        )
         slow = SlowRequests(0.0, log, 1)
         self.pool = make_pool(service, cast(Any, self.poller), 0.0, threads, self.row, slow)
         self.pool.guard = guard = Lock(schedule)

@@ -78,7 +78,7 @@ MUTANTS: list[tuple[type[Pool], type[FakePoller], int]] = [
     (LetsGoTooEarly, FakePoller, 3),
     (LetsGoForOthers, FakePoller, 43),
     (FreesNumberTooEarly, FakePoller, 85),
-    (WatchesOn, FakePoller, 648),
+    (WatchesOn, FakePoller, 1196),
     (ClosesWhatThreadsHave, FakePoller, 0),
     (Pool, NeverRings, 0),
 ]
@@ -99,7 +99,7 @@ def test_mistakes_that_can_be_made_here_are_found(
             return True
         return False
 
-    assert any(fails(seed) for seed in (known, *range(1000))), "the test above would not notice it"
+    assert any(fails(seed) for seed in (known, *range(3000))), "the test above would not notice it"
 
 
 class Shrinking(list[None]):

@@ -6,7 +6,7 @@ does all that the first does.
 """
 
 import os
-import socket
+from socket import SocketType
 from typing import Any, Protocol
 
 PIECE = 65536
@@ -47,7 +47,7 @@ def send_file(client: Destination, fd: int, offset: int, count: int) -> int:
     Raises BlockingIOError when the client takes nothing now, another OSError when it is gone. A file that
     cannot be read has nothing.
     """
-    if type(client) is socket.socket and hasattr(os, "sendfile"):
+    if isinstance(client, SocketType) and hasattr(os, "sendfile"):
         try:
             return os.sendfile(client.fileno(), fd, offset, count)
         except BlockingIOError:

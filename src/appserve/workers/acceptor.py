@@ -5,10 +5,10 @@ connections to its siblings, who wait on the same queue (net/poller.py). But the
 brings is for one worker alone: one that is woken accepts first, and bars its door then.
 """
 
-import socket
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from enum import Enum
+from socket import SocketType
 
 from appserve.connection.accepting import EXHAUSTED, AcceptErrors, is_queue_empty
 from appserve.net.address import SocketAddress
@@ -40,7 +40,7 @@ class Acceptor:
         listeners: Iterable[Listener],
         poller: Poller,
         log: Log,
-        admit: Callable[[socket.socket, SocketAddress, SocketAddress], None],
+        admit: Callable[[SocketType, SocketAddress, SocketAddress], None],
         guard: AbstractContextManager[object],
         *,
         has_siblings: bool = True,

@@ -224,6 +224,7 @@ class Inline(Executor):
             self.late[connection.fd] = 0
         if connection.watched is None:
             self._poller.add(connection.fd, EVENTS[needed])
+            self._service.waiting.wake(connection)
         elif needed is not connection.watched:
             self._poller.watch(connection.fd, EVENTS[needed])
         connection.watched = needed

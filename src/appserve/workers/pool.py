@@ -302,6 +302,7 @@ class Pool(Executor):
     def _watch(self, connection: WsgiConnection, events: int) -> None:
         if connection.watched is None:
             connection.watched = Next.READ
+            self._service.waiting.wake(connection)
             self._poller.add_once(connection.fd, events)
         else:
             self._poller.watch_once(connection.fd, events)

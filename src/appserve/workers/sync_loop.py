@@ -11,9 +11,9 @@ to the end of the queue (net/poller.py), because while it runs the application a
 
 import gc
 import os
-import socket
 import time
 from collections.abc import Iterator
+from socket import SocketType
 
 from appserve.config.derive import thread_count
 from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
@@ -194,7 +194,7 @@ class WsgiWorker:
 
     # ── connections come and go ──
 
-    def _admit(self, client: socket.socket, peer: SocketAddress, local: SocketAddress) -> None:
+    def _admit(self, client: SocketType, peer: SocketAddress, local: SocketAddress) -> None:
         """Take over a connection that was accepted. Raises OSError if it cannot be served."""
         self._counters.accepted += 1
         self._executor.add(WsgiConnection(self._service, client, peer, local))

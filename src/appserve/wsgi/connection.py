@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from enum import Enum
+from socket import SocketType
 
 from appserve.connection.eviction import Evictable
 from appserve.connection.origin import endpoints_of
@@ -79,7 +80,7 @@ class WsgiConnection:
     out: list[None]
 
     def __init__(
-        self, service: WsgiService, client: socket.socket, peer: SocketAddress, local: SocketAddress
+        self, service: WsgiService, client: SocketType, peer: SocketAddress, local: SocketAddress
     ) -> None:
         """Raises OSError if the client has left, or may not connect."""
         shared = service.shared
@@ -87,7 +88,7 @@ class WsgiConnection:
         has_tls = rules is not None and rules.make_session is not None
         endpoints = endpoints_of(peer, local, has_tls)
         self._service = service
-        self.socket: socket.socket | PreambleSocket = client
+        self.socket: SocketType | PreambleSocket = client
         self.fd = client.fileno()
         self._recv: Callable[[int], bytes] = client.recv
         self._wrapped: PreambleSocket | None = None  # while something comes before HTTP, and with TLS
@@ -108,7 +109,6 @@ class WsgiConnection:
         self._swallowed = -1  # bytes read and dropped since it lingers
         self.watched: Next | None = None
         self.rests = False
-        service.waiting.wake(self)
 
     @property
     def peer(self) -> str:

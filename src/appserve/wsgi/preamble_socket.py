@@ -4,7 +4,7 @@ The header and the handshake are parts of the first reading (connection/preamble
 decrypted at once, so nothing waits in here that no poll would announce.
 """
 
-import socket
+from socket import SocketType
 from typing import Any
 
 from appserve.connection.preamble import Preamble
@@ -24,7 +24,7 @@ class PreambleSocket:
 
     __slots__ = ("_credit", "_is_raw", "_socket", "_unsent", "preamble", "wants_write")
 
-    def __init__(self, accepted: socket.socket, preamble: Preamble) -> None:
+    def __init__(self, accepted: SocketType, preamble: Preamble) -> None:
         self._socket = accepted
         self.preamble = preamble
         self._unsent = b""  # encrypted, and not taken by the kernel
