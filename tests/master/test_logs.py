@@ -8,7 +8,7 @@ import pytest
 
 from appserve.config.settings import Settings
 from appserve.errors import ConfigError
-from appserve.master.logs import Logs, open_logs
+from appserve.master.logs import Logs, close_log, open_logs
 from appserve.workers.channel import LogFiles
 
 
@@ -25,7 +25,6 @@ def open_with(tmp_path: Path) -> Iterator[Callable[..., Logs]]:
     yield start
     for logs in opened:
         logs.keep(())
-        logs.abandon()
         if logs.log.given > 2:
             os.close(logs.log.given)
 
@@ -114,22 +113,21 @@ def test_the_error_log_moves_when_its_generation_is_in_charge(
 ) -> None:
     logs = open_with()
     second = tmp_path / "second.log"
-    logs.prepare(Settings(error_logfile=str(second)))
+    fd = logs.prepare(Settings(error_logfile=str(second)))
     logs.log.info("before")
     assert second.read_text() == ""
 
-    assert logs.commit()
+    assert logs.move(str(second), fd)
     logs.log.info("after")
 
     assert "after" in second.read_text()
     assert "after" not in (tmp_path / "error.log").read_text()
-    assert not logs.commit()
+    assert logs.prepare(Settings(error_logfile=str(second))) is None
 
 
 def test_an_error_log_that_moves_to_standard_error_is_sent_as_well(open_with: Callable[..., Logs]) -> None:
     logs = open_with()
-    logs.prepare(Settings(error_logfile="-"))
-    assert logs.commit()
+    assert logs.move("-", logs.prepare(Settings(error_logfile="-")))
 
     assert logs.files_for("none", moved=True) == (LogFiles(access=False, error=True), [2])
 
@@ -154,10 +152,9 @@ def test_nothing_is_left_of_a_generation_that_was_given_up(
 ) -> None:
     logs = open_with()
     before = os.listdir("/dev/fd")
-    logs.prepare(Settings(access_logfile=str(tmp_path / "a"), error_logfile=str(tmp_path / "b")))
+    fd = logs.prepare(Settings(access_logfile=str(tmp_path / "a"), error_logfile=str(tmp_path / "b")))
 
-    logs.abandon()
+    close_log(fd)
     logs.keep({"-"})
 
     assert os.listdir("/dev/fd") == before
-    assert not logs.commit()

@@ -43,7 +43,7 @@ def member() -> Iterator[WorkerHandle]:
     row = ScoreboardRow(memoryview(bytearray(ROW_SIZE)))
     box = blackbox.make_box("test")
     worker = Worker(1, 3, 2, BORN, RosterTimeouts(), Life.READY, 4127, ready_at=BORN)
-    yield WorkerHandle(worker, settings, child, channel, row, box, BORN, [])
+    yield WorkerHandle(worker, settings, child, channel, row, box, BORN, 0, [])
     channel.close()
     os.close(box)
 

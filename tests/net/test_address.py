@@ -1,8 +1,6 @@
-import socket
-
 import pytest
 
-from appserve.net.address import TcpAddress, UnixAddress, parse_bind, show_address, show_peer
+from appserve.net.address import TcpAddress, UnixAddress, parse_bind, show_address
 
 
 @pytest.mark.parametrize(
@@ -78,11 +76,3 @@ def test_a_bound_address_is_shown_as_a_url() -> None:
     assert show_address(("::", 443, 0, 0), "https") == "https://[::]:443"
     assert show_address("/run/a.sock") == "unix:/run/a.sock"
     assert show_address(b"\0name") == "unix:@name"
-
-
-def test_a_peer_is_shown_without_its_port() -> None:
-    assert show_peer(("1.2.3.4", 50000)) == "1.2.3.4"
-    assert show_peer(("::1", 50000, 0, 0)) == "::1"
-    one, other = socket.socketpair()
-    with one, other:
-        assert show_peer(one.getpeername()) == ""

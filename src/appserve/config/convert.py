@@ -11,7 +11,7 @@ not dataclasses because every start of the server makes them, and a dataclass co
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeGuard, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -25,30 +25,43 @@ _BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
 
 
 class ValueType(Generic[T]):
-    """One sort of value; in TOML a text, unless a subclass says otherwise.
+    """One sort of value.
 
     metavar   what stands for the value in --help; empty when the flag takes none
     explain   how the value is written, in a few words for the settings page
     expected  what an error says of a value of another sort
+    typed     the types that a value has in TOML when it is no text
     """
 
     metavar = ""
     explain = ""
     expected = "expected a text (in quotes)"
+    typed: tuple[type, ...] = ()
 
     def read(self, text: str) -> T:
         raise NotImplementedError
 
     def read_toml(self, value: object) -> T:
-        if isinstance(value, str):
+        if isinstance(value, str) and self.is_text(value):
             return self.read(value)
+        if type(value) in self.typed:  # bool is no int here
+            return self.check(value)
         raise ValueError(self.expected)
+
+    def is_text(self, text: str) -> bool:
+        """Whether a value may be this text in TOML: a number in quotes is a mistake."""
+        return not self.typed
+
+    def check(self, value: Any) -> T:
+        """The value of TOML, within bounds."""
+        checked: T = value
+        return checked
 
     def show(self, value: T) -> str:
         return str(value)
 
     def show_toml(self, value: T) -> str:
-        return quote_toml(self.show(value))
+        return self.show(value) if self.typed else quote_toml(self.show(value))
 
 
 def suggest(name: str, known: list[str], *, cutoff: float = 0.6) -> str:
@@ -78,6 +91,7 @@ class Whole(ValueType[int]):
     metavar = "NUMBER"
     what = "a whole number"
     expected = "expected a whole number"
+    typed = (int,)
 
     def __init__(self, at_least: int = 0, at_most: int = 2**31 - 1) -> None:
         self.at_least = at_least
@@ -89,22 +103,14 @@ class Whole(ValueType[int]):
         # int() alone would take "1_000", " 1" and the digits of every script.
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII):
             raise ValueError(self.expected)
-        return self._within(int(text))
+        return self.check(int(text))
 
-    def read_toml(self, value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return self._within(value)
-        raise ValueError(self.expected)
-
-    def _within(self, number: int) -> int:
+    def check(self, number: int) -> int:
         if number < self.at_least:
             raise ValueError(f"expected {self.what} that is at least {self.at_least}")
         if number > self.at_most:
             raise ValueError(f"expected {self.what} that is at most {self.at_most}")
         return number
-
-    def show_toml(self, value: int) -> str:
-        return self.show(value)
 
 
 class Size(Whole):
@@ -124,10 +130,10 @@ class Size(Whole):
         found = re.fullmatch(r"([0-9]{1,18})([KMG]?)", text.upper(), re.ASCII)
         if not found:
             raise ValueError(self.expected)
-        return self._within(int(found[1]) * _UNITS_OF_SIZE[found[2]])
+        return self.check(int(found[1]) * _UNITS_OF_SIZE[found[2]])
 
-    def read_toml(self, value: object) -> int:
-        return self.read(value) if _has_unit(value) else super().read_toml(value)
+    def is_text(self, text: str) -> bool:
+        return text[-1:].isalpha()
 
     def show(self, value: int) -> str:
         for unit in "GMK":
@@ -147,21 +153,18 @@ class Seconds(ValueType[float]):
     metavar = "SECONDS"
     explain = 'seconds (`30`, `2.5`), or a number with a unit (`"500ms"`, `"30s"`, `"5m"`, `"1h"`)'
     expected = 'expected a number of seconds, such as 30, 2.5 or "5m"'
+    typed = (int, float)
 
     def read(self, text: str) -> float:
         found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|)", text, re.ASCII)
         if not found:
             raise ValueError(self.expected)
-        return self._within(float(found[1]) * _UNITS_OF_TIME[found[2]])
+        return self.check(float(found[1]) * _UNITS_OF_TIME[found[2]])
 
-    def read_toml(self, value: object) -> float:
-        if _has_unit(value):
-            return self.read(value)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return self._within(value)
-        raise ValueError(self.expected)
+    def is_text(self, text: str) -> bool:
+        return text[-1:].isalpha()
 
-    def _within(self, seconds: float) -> float:
+    def check(self, seconds: float) -> float:
         if 0 <= seconds <= YEAR:  # neither infinity nor nan is
             return float(seconds)
         raise ValueError("expected a number of seconds from 0 to 31536000 (a year)")
@@ -169,20 +172,13 @@ class Seconds(ValueType[float]):
     def show(self, value: float) -> str:
         return f"{value:.15g}"
 
-    def show_toml(self, value: float) -> str:
-        return self.show(value)
-
-
-def _has_unit(value: object) -> TypeGuard[str]:
-    """Whether a value of TOML is a text with a unit; a number in quotes is a mistake."""
-    return isinstance(value, str) and value[-1:].isalpha()
-
 
 class Boolean(ValueType[bool]):
     """True or false; on the command line a flag without a value, and its --no- twin."""
 
     explain = "`true` or `false`"
     expected = "expected true or false (without quotes)"
+    typed = (bool,)
 
     def read(self, text: str) -> bool:
         value = _BOOLEANS.get(text.lower())
@@ -190,16 +186,8 @@ class Boolean(ValueType[bool]):
             raise ValueError("expected true or false")
         return value
 
-    def read_toml(self, value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        raise ValueError(self.expected)
-
     def show(self, value: bool) -> str:
         return "true" if value else "false"
-
-    def show_toml(self, value: bool) -> str:
-        return self.show(value)
 
 
 class Choice(ValueType[str]):

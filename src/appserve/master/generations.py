@@ -12,7 +12,7 @@ from appserve.config.derive import make_tls
 from appserve.config.settings import BY_NAME, Resolved, Settings, changes
 from appserve.errors import ConfigError, TlsError
 from appserve.master.events import Plan
-from appserve.master.logs import Logs
+from appserve.master.logs import Logs, close_log
 from appserve.observe.log import Level
 from appserve.values import Value
 from appserve.workers.modules import share_modules
@@ -27,10 +27,14 @@ def plan_of(settings: Settings) -> Plan:
 
 
 class Generation(Value):
-    """What the workers of one generation are started with; they share the TLS context."""
+    """What the workers of one generation are started with; they share the TLS context.
+
+    `error_log` is the descriptor of the error log if that moves with this generation, else None.
+    """
 
     settings: Settings
     tls: "ssl.SSLContext | None" = None
+    error_log: int | None = None
 
 
 class Generations:
@@ -63,7 +67,8 @@ class Generations:
         try:
             settings = self._fitted(self._reread())
             tls = make_tls(settings, self._log.warning)
-            self._logs.prepare(settings)
+            self.abandon()  # of an earlier reload
+            error_log = self._logs.prepare(settings)
         except (ConfigError, TlsError) as error:
             for problem in error.problems if isinstance(error, ConfigError) else (error.message,):
                 self._log.error(f"reload: {problem}")
@@ -74,14 +79,16 @@ class Generations:
             what = f"reload refused: unexpected {type(error).__name__} while reading the settings"
             self._log.block(Level.CRITICAL, what, traceback.format_exc())
             return None
-        self._candidate = Generation(settings, tls)
+        self._candidate = Generation(settings, tls, error_log)
         return plan_of(settings)
 
-    def commit(self) -> None:
-        """The candidate's first worker is READY."""
-        if self._candidate is not None:
-            self._current, self._candidate = self._candidate, None
-            self._import_modules()
+    def commit(self) -> bool:
+        """The candidate's first worker is READY; gives whether the error log has moved."""
+        if self._candidate is None:
+            return False
+        self._current, self._candidate = self._candidate, None
+        self._import_modules()
+        return self._logs.move(self.current.error_logfile, self._current.error_log)
 
     def _import_modules(self) -> None:
         """Another class of workers needs other modules; the first of them has imported them for itself."""
@@ -95,8 +102,9 @@ class Generations:
 
     def abandon(self) -> None:
         """The candidate's first worker could not boot."""
-        self._candidate = None
-        self._logs.abandon()
+        if self._candidate is not None:
+            close_log(self._candidate.error_log)
+            self._candidate = None
 
     def access_paths(self) -> set[str]:
         """The access logs that the generation in charge and the next one name."""

@@ -46,9 +46,6 @@ class Logs:
         self.log = log
         self._error_path = settings.error_logfile
         self._access: dict[str, AccessLog] = {}
-        self._next: tuple[str, int] | None = (
-            None  # where the error log moves, if its generation proves itself
-        )
 
     def access(self, path: str) -> AccessLog | None:
         """The access log of this path, None if that means none. Raises ConfigError if it cannot be opened."""
@@ -59,33 +56,26 @@ class Logs:
                 self._access[path] = access
         return access
 
-    def prepare(self, settings: Settings) -> None:
-        """Open what a new generation needs. Raises ConfigError."""
+    def prepare(self, settings: Settings) -> int | None:
+        """Open what a new generation needs; gives its error log if that is another. Raises ConfigError."""
         self.access(settings.access_logfile)
-        self.abandon()
-        if settings.error_logfile != self._error_path:
-            self._next = settings.error_logfile, _open("error log", settings.error_logfile)
+        path = settings.error_logfile
+        return None if path == self._error_path else _open("error log", path)
 
-    def commit(self) -> bool:
-        """The new generation is in charge; gives whether the error log has moved."""
-        if self._next is None:
+    def move(self, path: str, fd: int | None) -> bool:
+        """Write the error log into `fd`, which `path` names; None: it stays. Gives whether it has moved."""
+        if fd is None:
             return False
-        (self._error_path, fd), self._next = self._next, None
-        _close(self.log.replace(fd, wants_colour(fd, os.environ)))
+        self._error_path = path
+        close_log(self.log.replace(fd, wants_colour(fd, os.environ)))
         return True
-
-    def abandon(self) -> None:
-        """The new generation could not boot."""
-        if self._next is not None:
-            _close(self._next[1])
-            self._next = None
 
     def keep(self, paths: Iterable[str]) -> None:
         """Close the access logs of all other paths: no worker writes them any more."""
         for path in self._access.keys() - set(paths):
             access = self._access.pop(path)
             access.flush()
-            _close(access.given)
+            close_log(access.given)
 
     def reopen(self) -> list[str]:
         """Open every file anew by its name; gives those that were. What cannot be opened stays as it was."""
@@ -97,7 +87,7 @@ class Logs:
         opened = []
         for name, path, log in logs:
             try:
-                _close(log.replace(_open(name, path)))
+                close_log(log.replace(_open(name, path)))
                 opened.append(path)
             except ConfigError as error:
                 self.log.error(f"{error}; the open file stays in use")
@@ -134,6 +124,7 @@ def _open(name: str, path: str) -> int:
     return fd
 
 
-def _close(fd: int) -> None:
-    if fd > ERROR:
+def close_log(fd: int | None) -> None:
+    """Close a log, unless it is none or a standard stream."""
+    if fd is not None and fd > ERROR:
         os.close(fd)

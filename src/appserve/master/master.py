@@ -362,8 +362,7 @@ class Master:
             case events.Reread():
                 self._reread()
             case events.Commit():
-                self._generations.commit()
-                if self._logs.commit():
+                if self._generations.commit():
                     self._send_logs(moved=True)
             case events.Abandon():
                 self._generations.abandon()

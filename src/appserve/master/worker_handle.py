@@ -41,6 +41,7 @@ class WorkerHandle:
     row: ScoreboardRow
     box: int
     born: float
+    row_number: int
     looks: list[Look]
     worker_class: str = ""
     failed: Failed | None = None
@@ -72,7 +73,6 @@ class WorkerHandles:
         self._scoreboard_fd, memory = make_shared(size_for(ROWS), "appserve-scoreboard")
         self._board = Scoreboard(memory, ROWS)
         self._free_rows = list(range(ROWS - 1, -1, -1))
-        self._row_numbers: dict[int, int] = {}
         self._handles: dict[int, WorkerHandle] = {}
 
     def __iter__(self) -> Iterator[WorkerHandle]:
@@ -123,16 +123,15 @@ class WorkerHandles:
             theirs.close()
         row.set_pid(child.pid)
         looks = boot_looks(born, settings.timeout)
-        handle = WorkerHandle(worker, settings, child, ours, row, box, born, looks)
+        handle = WorkerHandle(worker, settings, child, ours, row, box, born, number, looks)
         self._handles[child.pid] = handle
-        self._row_numbers[child.pid] = number
         return handle
 
     def release(self, handle: WorkerHandle) -> None:
         """Give back what was held for a worker that has been reaped; its counters stay in the totals."""
         del self._handles[handle.pid]
         self._board.fold(handle.row)
-        self._free_rows.append(self._row_numbers.pop(handle.pid))
+        self._free_rows.append(handle.row_number)
         handle.channel.close()
         handle.child.close()
         os.close(handle.box)

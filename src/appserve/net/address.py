@@ -119,16 +119,6 @@ def show_address(address: SocketAddress, scheme: str = "http") -> str:
     """
     if isinstance(address, tuple):
         return f"{scheme}://{TcpAddress(str(address[0]), int(address[1]))}"
-    return f"unix:{_unix_path(address)}"
-
-
-def show_peer(address: SocketAddress) -> str:
-    """The peer of a connection for an access line: "1.2.3.4", "::1", and "" for a unix socket."""
-    # An IPv4 client on an IPv6 socket cannot be seen here: our listeners are IPV6_V6ONLY.
-    return address[0] if isinstance(address, tuple) else ""
-
-
-def _unix_path(address: str | bytes) -> str:
-    if isinstance(address, bytes):
-        return "@" + address[1:].decode("utf-8", "backslashreplace")
-    return address
+    if isinstance(address, bytes):  # abstract
+        return "unix:@" + address[1:].decode("utf-8", "backslashreplace")
+    return f"unix:{address}"
