@@ -1,6 +1,6 @@
 """appserve.demo:app, an application to try the server with. WSGI, so that it runs in any worker with ease.
 
-/          says hello, tells which worker served it, and shows the request as it arrived
+/          says hello, with the pid of its worker, and shows the request as it arrived
 /stream    sends a line at a time, so that streaming can be watched
 /echo      sends back what it is sent
 """

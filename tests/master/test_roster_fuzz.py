@@ -125,7 +125,7 @@ class ForgetsThatATicketWasRevoked(WatchedRoster):
     def spawned(self, ticket: int, pid: int, now: float) -> list[Decision]:
         worker = self._table.workers.get(ticket)
         if worker is not None and worker.state is Life.REVOKED:
-            worker.state = Life.ASKED
+            worker.state = Life.REQUESTED
         return super().spawned(ticket, pid, now)
 
 

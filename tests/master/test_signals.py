@@ -5,7 +5,7 @@ import sys
 
 PRELUDE = """
 import os, select, signal
-from appserve.master.signals import HEARD, SignalQueue
+from appserve.master.signals import HANDLED, SignalQueue
 queue = SignalQueue()
 queue.install()
 """
@@ -54,7 +54,7 @@ print(len(taken), taken[-1].name)
 
 def test_a_signal_that_was_blocked_at_start_is_received():
     source = """
-signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 queue.install()
 os.kill(os.getpid(), signal.SIGTERM)
 print([number.name for number in queue.take()])

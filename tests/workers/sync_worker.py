@@ -193,7 +193,7 @@ class Worker:
                 access=AccessLog(access),
                 blackbox_fd=-1,
             )
-            os.register_at_fork(after_in_child=lambda: base._leave_family(context))
+            os.register_at_fork(after_in_child=lambda: base._after_fork(context))
             if prepare is not None:
                 prepare()
             serve = base._serve_function(settings.worker_class)

@@ -16,7 +16,7 @@ from appserve.errors import AppStartError
 from appserve.net.listeners import bind_all
 from appserve.workers import base
 from appserve.workers.application import Application
-from appserve.workers.base import UNHEARD, work
+from appserve.workers.base import IGNORED, work
 from appserve.workers.channel import Failed
 from appserve.workers.context import WorkerContext
 from tests.workers.context import make_context
@@ -157,7 +157,7 @@ def test_a_worker_whose_master_died_before_it_began_leaves(tmp_path: Path) -> No
 
 def test_signals_of_a_terminal_and_of_strays_do_nothing(tmp_path: Path) -> None:
     def serve(application: Application, context: WorkerContext) -> int:
-        for number in UNHEARD:
+        for number in IGNORED:
             os.kill(os.getpid(), number)
         write_facts(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
         return 0
@@ -180,7 +180,7 @@ def test_a_child_that_the_application_forks_gets_its_signals_back(tmp_path: Path
         pid = os.fork()
         if pid == 0:
             defaults = all(
-                signal.getsignal(number) is signal.SIG_DFL for number in (*UNHEARD, signal.SIGTERM)
+                signal.getsignal(number) is signal.SIG_DFL for number in (*IGNORED, signal.SIGTERM)
             )
             write_facts(defaults, signal.set_wakeup_fd(-1), context.channel.fileno())
             os._exit(0)

@@ -97,7 +97,7 @@ def test_sending_to_the_dead_is_refused_and_harmless(pair: Pair) -> None:
     theirs.close()
 
     assert not ours.send(Listening())
-    assert not ours.send_before_leaving(Failed(4, "", ""), timeouts=30.0)
+    assert not ours.send_before_leaving(Failed(4, "", ""), timeout=30.0)
 
 
 def test_a_peer_that_does_not_read_blocks_no_sender(pair: Pair) -> None:
@@ -108,7 +108,7 @@ def test_a_peer_that_does_not_read_blocks_no_sender(pair: Pair) -> None:
         sent += 1
 
     assert 1 <= sent < 1000
-    assert not ours.send_before_leaving(failed, timeouts=0.01)
+    assert not ours.send_before_leaving(failed, timeout=0.01)
     assert set(receive_all(theirs)) == {failed}
 
 

@@ -1,7 +1,7 @@
 """From the command line to a running master, or to an answer: help, version, the settings, what is wrong.
 
 click splits the command line into raw texts, and nothing more: our table of settings converts them, so that
-a mistake in a flag, in the environment and in the file are all told at once, and end with exit code 5.
+a mistake in a flag, in the environment and in the file are all reported at once, and end with exit code 5.
 """
 
 import os
@@ -51,7 +51,7 @@ _EXIT_CODES = (
 
 
 class _CommandLine:
-    """What was typed: raw texts by setting, the actions asked for, and what could not be understood."""
+    """What was typed: raw texts by setting, the actions, and what could not be understood."""
 
     def __init__(self) -> None:
         self.arguments: dict[str, tuple[str, ...]] = {}

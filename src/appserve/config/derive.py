@@ -48,7 +48,7 @@ def make_timeouts(settings: Settings) -> Timeouts:
 
 
 def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLContext | None":
-    """What connections begin with when TLS is spoken, else None. `warn` is told what works and is odd.
+    """The TLS context of all connections; None without a certificate. `warn` gets what works and is odd.
 
     Files are found from the current folder. Raises TlsError if one of them cannot be used.
     """
@@ -87,7 +87,7 @@ def _only(name: str, files: tuple[str, ...]) -> str:
 
 
 def _check_no_tls(settings: Settings) -> None:
-    """Who asked for something about TLS must not get a server without."""
+    """Settings about TLS must not start a server without TLS."""
     usual = Settings()
     given = [name for name in ABOUT_TLS if getattr(settings, name) != getattr(usual, name)]
     if given:

@@ -1,4 +1,4 @@
-"""What the log says when the server begins to serve: what serves what, where, and why so."""
+"""What the log says when the server begins to serve: the application, the workers, the addresses."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,7 +16,7 @@ def booting(settings: Settings, listeners: Iterable[Listener], pid: int) -> str:
 
 
 def unsupported(environ: Mapping[str, str], pid: int) -> list[str]:
-    """What a supervisor offers and is not taken: said at start, or it is looked for in vain."""
+    """What a supervisor offers and is not supported yet."""
     lines = []
     if environ.get("LISTEN_FDS") and environ.get("LISTEN_PID", str(pid)) == str(pid):
         lines.append(
@@ -45,7 +45,7 @@ def serving(
 
 
 def _where(listener: Listener, settings: Settings) -> str:
-    """An address as a person would type it, and what a client has to speak there before HTTP."""
+    """An address as a person would type it, and what comes before HTTP there."""
     url = listener.url
     before = []
     if settings.certfile:

@@ -32,7 +32,7 @@ class RosterTimeouts(Value):
     outage_reminder: float = 60.0
     min_uptime: float = 5.0  # an exit sooner after READY, with nothing served and not drained, is a failure
     boot_attempts: int = 3  # tries of a slot at the first boot that end by a signal
-    canary: float = 30.0  # a canary that boots for so long makes room for the next reload
+    canary: float = 30.0  # a canary that boots for longer is given up for the next reload
     linger: float = 1.0
     quick: float = 2.0  # for requests in flight at a quick stop
     quick_margin: float = 1.0  # and for the shutdown of the application after it
@@ -46,8 +46,8 @@ class RosterTimeouts(Value):
 class Exit(Value):
     """How a process ended: an exit code, or the signal that ended it.
 
-    `served`: whether it answered anything. `orderly`: whether it drained first, because somebody but us
-    said so.
+    `served`: whether it answered anything. `orderly`: whether it drained first, after a signal from
+    outside.
     """
 
     code: int | None
@@ -88,7 +88,7 @@ class Order(Value):
 
 
 class Interrupt(Value):
-    """End a worker that is not ready yet: it hears no orders while it imports the application."""
+    """End a worker that is not ready yet: it reads no orders while it imports the application."""
 
     pid: int
 
@@ -107,7 +107,7 @@ class Kill(Value):
 
 
 class Reread(Value):
-    """Read the settings again, then say `settings_read(plan)` or `settings_refused()`."""
+    """Read the settings again, then call `settings_read(plan)` or `settings_refused()`."""
 
 
 class Commit(Value):
@@ -130,7 +130,7 @@ class Note(Value):
 
 
 class Halt(Value):
-    """Everybody is gone: exit with `code`. `reason` is empty after a stop that somebody asked for."""
+    """All processes are gone: exit with `code`. `reason` is empty after a stop that was requested."""
 
     code: int
     reason: str

@@ -1,6 +1,6 @@
-"""How the server stands as a whole: it starts, serves, limps, lies dark, or stops.
+"""The state of the server as a whole: it starts, serves, is degraded, has an outage, or stops.
 
-Told once at each change, and reminded of while it is dark. A server that was dark for `give_up` seconds
+Each change is logged once, and an outage again and again. A server that had one for `give_up` seconds
 should end, so that whoever runs it can try elsewhere; but only if something failed in that time, because a
 slow import is no reason to give up.
 """
@@ -20,7 +20,7 @@ class Standing(Enum):
     STARTING = "starting"  # nothing was ever READY
     SERVING = "serving"
     DEGRADED = "degraded"  # some slot fails, others serve
-    OUTAGE = "outage"  # nobody is READY
+    OUTAGE = "outage"  # no worker is READY
     GRACEFUL = "graceful stop"
     QUICK = "quick stop"
     FORCED = "forced stop"
@@ -42,13 +42,13 @@ STANDING: Mapping[Standing, frozenset[Standing]] = {
 
 
 class Health:
-    """The standing, and since when nobody is READY."""
+    """The standing, and since when no worker is READY."""
 
     def __init__(self, now: float, timeouts: RosterTimeouts) -> None:
         self._timeouts = timeouts
         self.standing = Standing.STARTING
-        self._dark_since = now
-        self._failures = 0  # since it is dark
+        self._down_since = now
+        self._failures = 0  # since then
         self._remind_at = math.inf
 
     @property
@@ -56,7 +56,7 @@ class Health:
         return self.standing in STOPS or self.standing is Standing.STOPPED
 
     @property
-    def _is_dark(self) -> bool:
+    def _is_down(self) -> bool:
         return self.standing in (Standing.STARTING, Standing.OUTAGE)
 
     def to(self, standing: Standing) -> None:
@@ -77,13 +77,13 @@ class Health:
     def count_failure(self) -> None:
         self._failures += 1
 
-    def greet_ready(self) -> None:
-        """Somebody is READY, perhaps for the first time."""
+    def on_ready(self) -> None:
+        """A worker is READY, perhaps the first."""
         if self.standing is Standing.STARTING:
             self.to(Standing.SERVING)
 
     def assess(self, ready: int, planned: int, is_failing: bool, now: float) -> list[Note]:
-        """How many are READY, and whether a slot that nobody covers fails; gives what should be said."""
+        """How many are READY, and whether a slot without a READY worker fails; gives what to log."""
         if self.standing is Standing.STARTING:
             return []
         standing = Standing.DEGRADED if is_failing else Standing.SERVING
@@ -94,29 +94,29 @@ class Health:
         self.to(standing)
         count = f"{ready} of {workers_text(planned)} ready"
         if standing is Standing.OUTAGE:
-            self._dark_since, self._failures = now, 0
+            self._down_since, self._failures = now, 0
             self._remind_at = now + self._timeouts.outage_reminder
             return [Note(Level.ERROR, "outage: no worker is ready")]
         if standing is Standing.DEGRADED:
             return [Note(Level.WARNING, f"degraded: {count}")]
         return [Note(Level.INFO, f"recovered: {count}")]
 
-    def dark_for(self, now: float) -> float:
-        """Seconds since anybody was READY, if nobody is."""
-        return now - self._dark_since if self._is_dark else 0.0
+    def down_for(self, now: float) -> float:
+        """Seconds since the last worker was READY, if none is."""
+        return now - self._down_since if self._is_down else 0.0
 
-    def is_hopeless(self, now: float) -> bool:
-        return self._is_dark and self._failures > 0 and now >= self._dark_since + self._timeouts.give_up
+    def is_down_too_long(self, now: float) -> bool:
+        return self._is_down and self._failures > 0 and now >= self._down_since + self._timeouts.give_up
 
     def deadlines(self) -> Iterator[float]:
         """When to look again although nothing happened."""
         if self.standing is Standing.OUTAGE:
             yield self._remind_at
-        if self._is_dark and self._failures:
-            yield self._dark_since + self._timeouts.give_up
+        if self._is_down and self._failures:
+            yield self._down_since + self._timeouts.give_up
 
     def _remind(self, now: float) -> list[Note]:
-        if self.standing is not Standing.OUTAGE or now < self._remind_at or self.is_hopeless(now):
+        if self.standing is not Standing.OUTAGE or now < self._remind_at or self.is_down_too_long(now):
             return []
         self._remind_at = now + self._timeouts.outage_reminder
-        return [Note(Level.ERROR, f"outage: no worker is ready since {self.dark_for(now):.0f} s")]
+        return [Note(Level.ERROR, f"outage: no worker is ready since {self.down_for(now):.0f} s")]

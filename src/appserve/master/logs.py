@@ -19,7 +19,7 @@ _REASONS = {
     errno.ELOOP: "it is a symbolic link (name the file it leads to)",
     errno.ENXIO: "it is a named pipe without a reader (start the reader first), or a socket",
 }
-"""What the system's words do not tell, for how the access log is opened."""
+"""Clearer than the texts of the system, for how the access log is opened."""
 
 _STREAMS = {"/dev/stdout": OUTPUT, "/dev/stderr": ERROR}
 """Those paths are symbolic links; what they name is open already."""
@@ -114,7 +114,7 @@ def _open(name: str, path: str) -> int:
         return _STREAMS[path]
     try:
         # Appended to, so that workers' lines do not overwrite each other; not through a symbolic link, which
-        # somebody else may have put there; and not waiting for somebody to read it, if it is a named pipe.
+        # another user may have put there; and without a wait for the reader of a named pipe.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         fd = os.open(path, flags, 0o640)
     except OSError as error:

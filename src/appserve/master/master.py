@@ -46,13 +46,13 @@ from appserve.workers.modules import share_modules
 #: The longest wait of the loop. Short: a turn that comes late is how the master learns that it was paused.
 LONGEST_WAIT = 1.0
 
-LAST_WORDS = 1.0
+LOG_DRAIN = 1.0
 
 
 def run(
     resolved: Resolved, reread: Callable[[], Resolved], timeouts: events.RosterTimeouts | None = None
 ) -> int:
-    """Serve until told to stop; gives the exit code.
+    """Serve until a signal stops the server; gives the exit code.
 
     `reread` gives the settings anew at a reload, and may raise ConfigError.
     """
@@ -70,7 +70,7 @@ def run(
         listeners = tuple(bind_all(settings.bind))
     except (BindError, ConfigError, TlsError) as error:
         log.critical(str(error))
-        log.drain(LAST_WORDS)
+        log.drain(LOG_DRAIN)
         return int(ExitCode.BIND if isinstance(error, BindError) else ExitCode.CONFIG)
     set_title(title(settings, "master"))
     log.info(banner.booting(settings, listeners, os.getpid()))
@@ -81,7 +81,7 @@ def run(
         return master.run()
     finally:
         master.close_listeners()
-        log.drain(LAST_WORDS)
+        log.drain(LOG_DRAIN)
 
 
 class Master:
@@ -111,7 +111,7 @@ class Master:
         self._handlers: dict[int, Callable[[], object]] = {}  # of each descriptor, when it is readable
         self._watch(signals.fileno(), self._take_signals)
         self._stalls = StallWatch(time.monotonic_ns())
-        self._last_words: postmortem.Record | None = None
+        self._final_record: postmortem.Record | None = None
         self._halt: events.Halt | None = None
 
     def run(self) -> int:
@@ -119,7 +119,7 @@ class Master:
         self._carry_out(self._roster.tick(time.monotonic()))
         while self._halt is None:
             self._turn()
-        return self._say_farewell(self._halt)
+        return self._log_end(self._halt)
 
     def close_listeners(self) -> None:
         """Close our copies and remove the files of unix sockets; once: later they may be another server's."""
@@ -150,14 +150,14 @@ class Master:
             return 0.0
         now = time.monotonic()
         looks = (handle.looks[0].at for handle in self._in(Life.BOOTING) if handle.looks)
-        stalls = ((stalled, handle.settings.timeout) for handle, stalled in self._judged())
+        stalls = ((stalled, handle.settings.timeout) for handle, stalled in self._progress())
         wait = min(self._roster.next_deadline() - now, min(looks, default=math.inf) - now, next_look(stalls))
         return max(0.0, min(wait, LONGEST_WAIT))
 
     def _in(self, *states: Life) -> list[WorkerHandle]:
         return [handle for handle in self._handles if handle.worker.state in states]
 
-    def _judged(self) -> list[tuple[WorkerHandle, int]]:
+    def _progress(self) -> list[tuple[WorkerHandle, int]]:
         """The workers that have to make progress, with how long each has made none; nanoseconds."""
         now = time.monotonic_ns()
         return [(one, one.stalled_for(self._stalls, now)) for one in self._in(Life.READY, Life.DRAINING)]
@@ -195,11 +195,11 @@ class Master:
     def _take_message(self, handle: WorkerHandle, message: channel.ChannelMessage, now: float) -> None:
         match message:
             case channel.Ready() as ready:
-                self._welcome(handle, ready, now)
+                self._on_ready(handle, ready, now)
             case channel.Failed() as failed:
                 handle.failed = failed
             case channel.Retiring():
-                self._let_retire(handle, now)
+                self._on_retiring(handle, now)
             case _:
                 pass  # a message for workers, from a worker: not ours to understand
 
@@ -248,7 +248,7 @@ class Master:
             message, files = self._logs.files_for(handle.settings.access_logfile, moved=moved)
             handle.channel.send(message, files)
 
-    def _welcome(self, handle: WorkerHandle, ready: channel.Ready, now: float) -> None:
+    def _on_ready(self, handle: WorkerHandle, ready: channel.Ready, now: float) -> None:
         if handle.worker_class:
             return
         handle.worker_class = ready.worker_class
@@ -268,7 +268,7 @@ class Master:
                 self._log.info(line)
 
     def _begin_to_listen(self, now: float) -> bool:
-        """Accept connections from now on: somebody is there to serve them."""
+        """Accept connections from now on: a worker is there to serve them."""
         try:
             for listener in self._listeners:
                 listener.listen(self._generations.current.backlog)
@@ -287,7 +287,7 @@ class Master:
         decisions = self._roster.exited(handle.pid, how, now)
         if not stopping and self._roster.is_stopping:
             # The end of the server: the reason is the last thing to be read, with the exit code once.
-            self._last_words = record.replace(text=record.text.removesuffix(f" ({how})"))
+            self._final_record = record.replace(text=record.text.removesuffix(f" ({how})"))
         elif not stopping or handle.worker.was_ready:
             record.write(self._log)
         self._record_lost_request(handle, now)
@@ -295,14 +295,14 @@ class Master:
         self._unwatch(handle.child.pidfd)
         self._handles.release(handle)
         self._close_unused_logs()
-        self._have_siblings_look(handle)
+        self._notify_siblings(handle)
         self._carry_out(decisions)
 
-    def _let_retire(self, handle: WorkerHandle, now: float) -> None:
-        self._have_siblings_look(handle)
+    def _on_retiring(self, handle: WorkerHandle, now: float) -> None:
+        self._notify_siblings(handle)
         self._carry_out(self._roster.retiring(handle.pid, now))
 
-    def _have_siblings_look(self, handle: WorkerHandle) -> None:
+    def _notify_siblings(self, handle: WorkerHandle) -> None:
         """A worker has gone from the listeners, and may have been woken for a connection."""
         for other in self._handles:
             if handle.worker.was_ready and other.worker.was_ready and other is not handle:
@@ -322,7 +322,7 @@ class Master:
         self._logs.keep(paths | self._generations.access_paths())
 
     def _look_for_stalls(self, now: float) -> None:
-        for handle, stalled in self._judged():
+        for handle, stalled in self._progress():
             timeout = handle.settings.timeout
             if is_stalled(stalled, timeout):
                 # How long the request has been running stands behind it: that is not what --timeout limits.
@@ -343,8 +343,8 @@ class Master:
 
     def _carry_out(self, decisions: list[events.Decision]) -> None:
         if self._roster.is_stopping:
-            # Before the workers are told: the last of them that closes its own copies, because it has found
-            # the queue empty, ends the sockets. What came in after that would be reset.
+            # Before the orders to the workers: the last that closes its own copies, because it has found the
+            # queue empty, ends the sockets. What came in after that would be reset.
             for listener in self._listeners:
                 listener.refuse_new()
             self.close_listeners()
@@ -387,7 +387,7 @@ class Master:
                 handle.child.signal(signal.SIGKILL)
 
     def _request_stacks(self, handle: WorkerHandle) -> None:
-        blackbox.clear(handle.box)  # of those that nobody has read
+        blackbox.clear(handle.box)  # of those that were not read
         handle.child.signal(DUMP_SIGNAL)
 
     def _reread(self) -> None:
@@ -420,8 +420,8 @@ class Master:
             self._watch(handle.child.pidfd, list)  # it only wakes the loop, which reaps in each turn
         self._carry_out(self._roster.spawned(wanted.ticket, handle.pid, time.monotonic()))
 
-    def _say_farewell(self, halt: events.Halt) -> int:
-        record = self._last_words
+    def _log_end(self, halt: events.Halt) -> int:
+        record = self._final_record
         if halt.code == ExitCode.CLEAN:
             self._log.info("stopped")
         elif record is None:

@@ -1,8 +1,8 @@
 """What the log says when a worker ends: one record each, with what it was doing.
 
-A death that was asked for is a line. One that was not has the request line, its age and the stacks that the
-black box kept. Who was killed by the master, and why, is said at the kill; of any other SIGKILL the usual
-sender is named, which is the kernel when memory is short.
+The exit of a worker that had an order is one line. Any other has the request line, its age and the stacks
+that the black box kept. A kill by the master is logged when it is sent, with the reason; for any other
+SIGKILL the log names the usual sender, which is the kernel when memory is short.
 """
 
 import signal

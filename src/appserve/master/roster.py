@@ -1,6 +1,6 @@
-"""The roster: who works, who comes and who goes. Decisions only, no I/O.
+"""The roster: which workers are started, retired, stopped and killed, and when. Decisions only, no I/O.
 
-Facts go in as method calls with the time as an argument; every call gives the decisions that follow.
+Facts are method calls with the time as an argument; every call gives the decisions that follow.
 Nothing here forks, kills, logs, sleeps or looks at a clock, so each rule is tested in four lines and the
 whole is fuzzed with random orders of facts (tests/master/test_roster_fuzz.py).
 
@@ -54,7 +54,7 @@ FORCED = "stopped by force"
 
 
 class Roster:
-    """The state of the family and the rules about it.
+    """The state of all workers and the rules about it.
 
     `jitter` gives a factor near 1 for each delay.
     """
@@ -106,17 +106,17 @@ class Roster:
         return self._settle(now)
 
     def spawned(self, ticket: int, pid: int, now: float) -> list[Decision]:
-        """The fork for `ticket` gave `pid`. Its READY and its exit may have been told before."""
+        """The fork for `ticket` gave `pid`. Its READY and its exit may have come before."""
         worker = self._table.workers.get(ticket)
         if worker is None:
             return self._settle(now)
         early = self._table.identify(worker, pid)
-        if worker.state is Life.ASKED:
+        if worker.state is Life.REQUESTED:
             worker.become(Life.BOOTING)
             if early.is_ready:
                 self._become_ready(worker, now)
         elif early.exit is None:
-            self._dismiss(worker, now)
+            self._end_early(worker, now)
         if early.exit is not None:
             self._on_exit(worker, early.exit, now)
         return self._settle(now)
@@ -125,7 +125,7 @@ class Roster:
         """No process for `ticket`: the system refused. Normal under load; what runs goes on."""
         worker = self._table.workers.get(ticket)
         if worker is not None:
-            wanted = worker.state is Life.ASKED
+            wanted = worker.state is Life.REQUESTED
             self._note(Level.ERROR, f"cannot fork worker {worker.slot}: {why}")
             canary = self._rollout.is_canary(worker)
             self._table.remove(worker)
@@ -139,7 +139,7 @@ class Roster:
         """The worker of a Spawn that was not carried out yet; None if it is not wanted any more: then call
         `withdrawn`."""
         worker = self._table.workers.get(ticket)
-        return worker if worker is not None and worker.state is Life.ASKED else None
+        return worker if worker is not None and worker.state is Life.REQUESTED else None
 
     def withdrawn(self, ticket: int, now: float) -> list[Decision]:
         """No process for `ticket`: it was not wanted any more, so none was forked."""
@@ -149,7 +149,7 @@ class Roster:
         return self._settle(now)
 
     def ready(self, pid: int, now: float) -> list[Decision]:
-        """The worker says that it could serve."""
+        """The worker could serve."""
         worker = self._table.by_pid.get(pid)
         if worker is None:
             self._table.early(pid).is_ready = True
@@ -158,7 +158,7 @@ class Roster:
         return self._settle(now)
 
     def retiring(self, pid: int, now: float) -> list[Decision]:
-        """The worker accepts nothing more: somebody but us has told it to leave, unless it was an order."""
+        """The worker accepts nothing more: because of an order, or of a signal from outside."""
         worker = self._table.by_pid.get(pid)
         if worker is not None and worker.state is Life.READY:
             worker.drain(self.plan.graceful, now)
@@ -181,11 +181,11 @@ class Roster:
         return self._settle(now)
 
     def reload(self, now: float) -> list[Decision]:
-        """Somebody asks for a reload."""
+        """A reload is requested."""
         if self.is_stopping:
             self._note(Level.INFO, "reload ignored: the server stops")
         else:
-            self._out += self._rollout.ask(is_starting=self.standing is Standing.STARTING)
+            self._out += self._rollout.request(is_starting=self.standing is Standing.STARTING)
         return self._settle(now)
 
     def settings_read(self, plan: Plan, now: float) -> list[Decision]:
@@ -201,7 +201,7 @@ class Roster:
         return self._settle(now)
 
     def stop(self, now: float, *, graceful: bool) -> list[Decision]:
-        """Somebody asks for a stop; each further request is more urgent than the last."""
+        """A stop is requested; each further request is more urgent than the last."""
         manner = self._health.next_stop(graceful=graceful)
         if manner is not None:
             self._begin_stop(manner, now)
@@ -221,9 +221,9 @@ class Roster:
     def _become_ready(self, worker: Worker, now: float) -> None:
         worker.become(Life.READY)
         worker.ready_at = now
-        took = now - worker.asked_at
+        took = now - worker.requested_at
         self._note(Level.INFO, f"{worker} ready in {took:.2f} s, generation {worker.generation}")
-        self._health.greet_ready()
+        self._health.on_ready()
         if self._rollout.is_canary(worker):
             self._commit(now)
 
@@ -247,9 +247,9 @@ class Roster:
             return True
         return not how.served and not how.orderly and now - worker.ready_at < self._timeouts.min_uptime
 
-    def _dismiss(self, worker: Worker, now: float) -> None:
+    def _end_early(self, worker: Worker, now: float) -> None:
         """End a worker that never served."""
-        if worker.state is Life.ASKED:
+        if worker.state is Life.REQUESTED:
             worker.become(Life.REVOKED)
             return
         interrupt = worker.interrupt(now)
@@ -278,7 +278,7 @@ class Roster:
 
     def _give_up(self, code: int, reason: str, now: float) -> None:
         if not self.is_stopping:
-            self._verdict = Halt(code, reason)  # told at the end, with no word before
+            self._verdict = Halt(code, reason)  # logged at the end, once
             self._begin_stop(Standing.QUICK, now)
 
     # ── coming and going ──
@@ -291,9 +291,9 @@ class Roster:
         self._respawn.resize(self.plan.workers)
         self._out.append(Commit(self.generation))
         self._note(Level.INFO, f"generation {self.generation} replaces generation {before}")
-        for worker in self._table.those(Life.ASKED, Life.BOOTING):
+        for worker in self._table.those(Life.REQUESTED, Life.BOOTING):
             if worker.generation < self.generation:
-                self._dismiss(worker, now)
+                self._end_early(worker, now)
 
     def _give_up_candidate(self, why: str) -> None:
         self._out += self._rollout.give_up(why)
@@ -304,12 +304,12 @@ class Roster:
         if self.roll is Roll.CANARY and canary is None and self._has_room():
             canary = self._spawn(1, rollout.latest, now)
         if rollout.is_waiting and canary is not None:
-            limit = canary.asked_at + self._timeouts.canary
+            limit = canary.requested_at + self._timeouts.canary
             if now < limit:
                 self._wake_by(limit)
             else:
                 self._give_up_candidate("it was not ready in time, and another reload was requested")
-                self._dismiss(canary, now)
+                self._end_early(canary, now)
         if rollout.is_waiting and self._has_room_for_reload():
             self._out.append(rollout.begin())
 
@@ -328,7 +328,7 @@ class Roster:
         return self.ready_count > self.plan.workers
 
     def _has_room(self) -> bool:
-        """Whether one more worker may be asked for."""
+        """Whether one more worker may be requested."""
         most = self.plan.workers + self.plan.surge
         total = min(most + self._drainable, MOST_PROCESSES)
         return self._table.working_count < most and len(self._table) < total
@@ -358,10 +358,10 @@ class Roster:
         if self._verdict.code == ExitCode.CLEAN:
             self._note(Level.INFO, f"{manner.value} of {workers_text(len(self._table))}")
         self._rollout.cancel()
-        # Those that retire as well: with nobody else left, what waits may be theirs.
+        # Those that retire as well: with no other worker left, what waits may be theirs.
         serving = self._table.those(Life.READY, Life.DRAINING)
-        for worker in self._table.those(Life.ASKED, Life.BOOTING):
-            self._dismiss(worker, now)
+        for worker in self._table.those(Life.REQUESTED, Life.BOOTING):
+            self._end_early(worker, now)
         if manner is Standing.GRACEFUL:
             stop = StopOrder(self._timeouts.linger, self.plan.graceful)
             self._out += [worker.leave(stop, now) for worker in serving]
@@ -405,8 +405,8 @@ class Roster:
         health = self._health
         uncovered = self._respawn.failing - self._table.covered
         self._out += health.assess(self.ready_count, self.plan.workers, bool(uncovered), now)
-        if health.is_hopeless(now):
-            self._give_up(ExitCode.GAVE_UP, f"no worker was ready for {health.dark_for(now):.0f} s", now)
+        if health.is_down_too_long(now):
+            self._give_up(ExitCode.GAVE_UP, f"no worker was ready for {health.down_for(now):.0f} s", now)
 
     def _wake_by(self, deadline: float) -> None:
         self._wake_at = min(self._wake_at, deadline)

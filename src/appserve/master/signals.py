@@ -2,7 +2,7 @@
 
 Three ways were looked at. **signalfd** needs the signals blocked in every thread, is not in the standard
 library, and a blocked signal stays blocked in whatever a child executes. **Waiting with signals unblocked**
-(epoll_pwait) cannot be said in Python. So: **plain handlers and a wakeup descriptor**. The C half of a
+(epoll_pwait) is not possible in Python. So: **plain handlers and a wakeup descriptor**. The C half of a
 handler writes a byte into a socket that the loop waits for, also while Python code is busy, so no signal
 slips in between the last look and the wait. The Python half appends the number to a queue and does nothing
 else: logging or forking inside a handler has deadlocked other servers for years.
@@ -10,9 +10,9 @@ else: logging or forking inside a handler has deadlocked other servers for years
 Numbers are taken from the queue and not from the bytes: a storm of signals can fill the socket, and then a
 TERM must not be the one that was lost. SIGCHLD is only a hint: five deaths may make one signal.
 
-A SIGHUP asks for a reload, or comes because the terminal was closed. The kernel sends it to the first process
-of the session, and a shell to its jobs, with kill(2) as an operator does: the sender does not tell the two
-apart. The terminal does. A process that had a controlling terminal and has none any more (opening /dev/tty
+A SIGHUP requests a reload, or comes because the terminal was closed. The kernel sends it to the first process
+of the session, and a shell to its jobs, with kill(2) as an operator does: the sender does not show which it
+is. The terminal does. A process that had a controlling terminal and has none any more (opening /dev/tty
 fails with ENXIO) has lost it. Some shells send the signal a moment before they end, and a job that was
 disowned gets none: so a signal and an end of the terminal belong together when they come within WINDOW of
 each other, in either order.
@@ -28,8 +28,8 @@ from types import FrameType
 
 from appserve.system.this_process import Wakeup
 
-#: What the master hears. Those that it does not know what to do with would end or stop it by default.
-HEARD = (
+#: The signals that the master handles. Those that it ignores would end or stop it by default.
+HANDLED = (
     signal.SIGTERM,
     signal.SIGINT,
     signal.SIGQUIT,
@@ -61,13 +61,13 @@ class SignalQueue:
         return self._wakeup.fileno()
 
     def install(self) -> None:
-        """Hear HEARD from now on; until the process ends, so that a late Ctrl-C is as quiet as an early
+        """Handle HANDLED from now on; until the process ends, so that a late Ctrl-C is as quiet as an early
         one."""
         self._wakeup.arm()
         self.hup_was_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        for number in HEARD:
+        for number in HANDLED:
             signal.signal(number, self._enqueue)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def take(self) -> list[signal.Signals]:
         """What came in since the last time, in order."""

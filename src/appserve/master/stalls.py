@@ -1,17 +1,17 @@
 """Which workers are late: to be ready, or to make progress. Pure; the time is an argument.
 
-A worker that boots: an import that waits for a database, or for a lock, says nothing by itself, and is no
+A worker that boots: an import that waits for a database, or for a lock, logs nothing by itself, and is no
 reason to kill. So the worker writes its stacks into its black box after LOOK_AFTER and again at --timeout,
 and the log gets them. Times are seconds of the monotonic clock.
 
-A worker that serves: its progress is judged, and times are nanoseconds of that clock.
+A worker that serves: its progress is watched, and times are nanoseconds of that clock.
 
 Progress is what the scoreboard shows. Where the loop stands still while the application runs (sync), it is
 the begin of the call, and then each piece of the response that the application hands over; else it is a turn
-of the loop. So a call may take as long as it likes while it hands over pieces. No worker is asked.
+of the loop. So a call may take as long as it likes while it hands over pieces. No worker has to answer.
 
 When the master itself was paused (SIGSTOP, a frozen container), so were its workers, most likely: the clock
-went on and nobody could do anything. A turn that comes later than it should by more than TOLERATED tells
+went on while no process could run. A turn that comes later than it should by more than TOLERATED shows
 how much was lost, and no worker is charged for it.
 """
 
@@ -43,7 +43,7 @@ class _Pause(Value):
 
 
 class StallWatch:
-    """Remembers when the master was paused, and judges rows with that."""
+    """How long workers make no progress, without the time in which the master was paused."""
 
     def __init__(self, now: int) -> None:
         self._turned = now
@@ -60,7 +60,7 @@ class StallWatch:
         return late
 
     def stalled_for(self, row: ScoreboardRow, now: int, *, by_call: bool = True) -> int:
-        """How long this worker has made no progress. A worker that boots or is gone is not judged: 0.
+        """How long this worker has made no progress. 0 for a worker that boots or is gone.
 
         `by_call`: whether its loop cannot turn while the application runs.
         """

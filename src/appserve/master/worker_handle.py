@@ -1,4 +1,4 @@
-"""The members of the family: what the master holds for each worker, from its fork to its burial."""
+"""What the master holds for each worker, from its fork until it is reaped."""
 
 import os
 import time
@@ -59,7 +59,7 @@ class WorkerHandle:
 
 
 class WorkerHandles:
-    """All members, and what they are born with."""
+    """All of them, and what workers are started with."""
 
     def __init__(
         self,

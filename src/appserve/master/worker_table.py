@@ -1,4 +1,4 @@
-"""The roster's book: every worker from its request to its exit, and the generations that they are of.
+"""The roster's table: every worker from its request to its exit, and the generations that they are of.
 
 Facts, no rules: which workers there are, which slots are empty, which workers are too many, how far a reload
 is. The rules are in roster.py.
@@ -26,18 +26,18 @@ def step(table: Mapping[S, frozenset[S]], before: S, after: S) -> S:
 class Life(Enum):
     """The states of one worker."""
 
-    ASKED = "asked"  # Spawn was decided, no pid yet
+    REQUESTED = "requested"  # Spawn was decided, no pid yet
     REVOKED = "revoked"  # and is not wanted any more
     BOOTING = "booting"
     READY = "ready"
-    DRAINING = "draining"  # told to leave, by us or by a signal
+    DRAINING = "draining"  # leaves, because of an order or a signal
     SUSPECT = "suspect"  # about to be killed, writes its stacks
     KILLED = "killed"
     GONE = "gone"
 
 
 LIFE: Mapping[Life, frozenset[Life]] = {
-    Life.ASKED: frozenset({Life.BOOTING, Life.REVOKED, Life.GONE}),
+    Life.REQUESTED: frozenset({Life.BOOTING, Life.REVOKED, Life.GONE}),
     Life.REVOKED: frozenset({Life.DRAINING, Life.GONE}),
     Life.BOOTING: frozenset({Life.READY, Life.DRAINING, Life.GONE}),
     Life.READY: frozenset({Life.DRAINING, Life.SUSPECT, Life.GONE}),
@@ -72,9 +72,9 @@ class Worker:
     ticket: int
     slot: int
     generation: int
-    asked_at: float
+    requested_at: float
     timeouts: events.RosterTimeouts
-    state: Life = Life.ASKED
+    state: Life = Life.REQUESTED
     pid: int = 0
     ready_at: float = math.inf
     #: When the present state has to be over, and what the log says if the worker is killed then.
@@ -140,7 +140,7 @@ class Worker:
 
 @dataclass(slots=True)
 class Early:
-    """What was said of a pid before anybody told whose it is."""
+    """What came of a pid before it was known which worker has it."""
 
     is_ready: bool = False
     exit: events.Exit | None = None
@@ -157,18 +157,18 @@ class WorkerTable:
         self.by_pid: dict[int, Worker] = {}
 
     def __len__(self) -> int:
-        """How many processes there are or were asked for, whatever their state."""
+        """How many processes there are or were requested, whatever their state."""
         return len(self.workers)
 
     def request(self, slot: int, generation: int, now: float) -> Worker:
-        """A worker that is about to be asked for."""
+        """A new worker, which is about to be forked."""
         self._last_ticket += 1
         worker = Worker(self._last_ticket, slot, generation, now, self._timeouts)
         self.workers[worker.ticket] = worker
         return worker
 
     def identify(self, worker: Worker, pid: int) -> Early:
-        """The worker got its pid; gives what was said of that pid before."""
+        """The worker got its pid; gives what came of that pid before."""
         worker.pid = pid
         self.by_pid[pid] = worker
         early = self._early.pop(pid, Early())
@@ -176,7 +176,7 @@ class WorkerTable:
         return early
 
     def early(self, pid: int) -> Early:
-        """Where to note what is said of a pid that nobody claimed yet; forgotten if nobody can claim it."""
+        """Where to note what comes of a pid that no worker has yet; dropped when no worker can have it."""
         early = self._early.setdefault(pid, Early())
         self._drop_early()
         return early
@@ -197,8 +197,8 @@ class WorkerTable:
 
     @property
     def working_count(self) -> int:
-        """How many boot or serve, or were asked for; the others are on their way out."""
-        return len(self.those(Life.ASKED, Life.REVOKED, Life.BOOTING, Life.READY))
+        """How many boot or serve, or were requested; the others leave."""
+        return len(self.those(Life.REQUESTED, Life.REVOKED, Life.BOOTING, Life.READY))
 
     @property
     def covered(self) -> set[int]:
@@ -217,10 +217,10 @@ class WorkerTable:
         return any(worker.generation < generation for worker in self.workers.values())
 
     def empty_slots(self, slots: set[int], generation: int) -> list[int]:
-        """Those of `slots` without a worker of this generation; first those where nobody at all is READY."""
+        """Those of `slots` without a worker of this generation; first those without any READY worker."""
         filled = {
             worker.slot
-            for worker in self.those(Life.ASKED, Life.BOOTING, Life.READY)
+            for worker in self.those(Life.REQUESTED, Life.BOOTING, Life.READY)
             if worker.generation == generation
         }
         covered = self.covered
@@ -240,14 +240,14 @@ class WorkerTable:
         )
 
     def _drop_early(self) -> None:
-        if not self.those(Life.ASKED, Life.REVOKED):
+        if not self.those(Life.REQUESTED, Life.REVOKED):
             self._early.clear()
 
 
 class Rollout:
     """A reload as states: the generation in charge, and the candidate for its place.
 
-        IDLE ─asked→ READING ─settings→ CANARY ─ready→ ROLLING ─all replaced→ IDLE
+        IDLE ─requested→ READING ─settings→ CANARY ─ready→ ROLLING ─all replaced→ IDLE
 
     Whatever fails before the canary is READY leads back to where it was before. Requests that come meanwhile
     wait, as one.
@@ -258,14 +258,14 @@ class Rollout:
         self.state = Roll.IDLE
         self.generation = 1
         self.latest = 1
-        self.is_waiting = False  # a reload was asked for and has not begun
+        self.is_waiting = False  # a reload was requested and has not begun
         self._plan: events.Plan | None = None
 
     def to(self, state: Roll) -> None:
         self.state = step(ROLL, self.state, state)
 
-    def ask(self, *, is_starting: bool) -> list[events.Note]:
-        """Somebody wants a reload; gives what should be said if it cannot begin at once."""
+    def request(self, *, is_starting: bool) -> list[events.Note]:
+        """A reload is requested; gives the note for the log if it cannot begin at once."""
         self.is_waiting = True
         if self.state is not Roll.IDLE:
             return [events.Note(Level.INFO, "reload deferred: another reload is in progress")]

@@ -53,7 +53,7 @@ def send_file(client: Destination, fd: int, offset: int, count: int) -> int:
         except BlockingIOError:
             raise
         except OSError:
-            pass  # it may be the file's or the client's fault; the second way can tell
+            pass  # it may be the file's or the client's fault; the second way shows it
     try:
         data = os.pread(fd, min(count, PIECE), offset)
     except OSError:

@@ -126,7 +126,7 @@ def _load_certificate(context: ssl.SSLContext, certfile: str, keyfile: str, pass
     is_encrypted = False
 
     def give_password() -> str:
-        # Without a function OpenSSL would ask the terminal, and wait.
+        # Without a function OpenSSL would prompt on the terminal, and wait.
         nonlocal is_encrypted
         is_encrypted = True
         if not password:

@@ -28,7 +28,7 @@ def make_box(name: str, portable: bool = False) -> int:
 
 def clear(fd: int) -> None:
     """Empty the box, before its next worker is forked."""
-    # As far as it was written only: pages that nobody touched cost no memory.
+    # As far as it was written only: pages that were never written cost no memory.
     os.pwrite(fd, bytes(min(os.lseek(fd, 0, os.SEEK_CUR), SIZE)), 0)
     os.lseek(fd, 0, os.SEEK_SET)
 
@@ -51,5 +51,5 @@ def disarm() -> None:
 
 def read(fd: int) -> str:
     """The stacks, "" when there are none. The worker may be alive, or write while we read."""
-    # pread: the position belongs to the writer, with whom it is shared.
+    # pread: the position belongs to the writer, which shares it.
     return os.pread(fd, SIZE, 0).rstrip(b"\0").decode("utf-8", "backslashreplace")

@@ -1,7 +1,8 @@
 """Which files a process holds open.
 
 A worker is forked from a master that holds the channels of all other workers. If it kept them, it would hide
-the master's death from them, and could speak for them; so its first act is to close what is not on a list.
+the master's death from them, and could send messages in their names; so its first act is to close what is not
+on a list.
 """
 
 import os
@@ -16,7 +17,7 @@ _HIGHEST_TRIED = 65536
 
 
 def open_descriptors() -> list[int] | None:
-    """The descriptors that this process holds, in order; None where the system does not tell."""
+    """The descriptors that this process holds, in order; None where the system does not list them."""
     for directory in ("/proc/self/fd", "/dev/fd"):
         with suppress(OSError):
             # One of them was the listing's own, and is closed by now.
@@ -58,7 +59,7 @@ def open_standard_streams() -> None:
             # The lowest free number is given, which is `fd`. Inheritable, as standard streams are.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
-            # Whatever the locale is, nothing that is written to nobody is an error.
+            # Whatever the locale is, a write that goes nowhere is no error.
             stream = os.fdopen(fd, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
             setattr(sys, name, stream)
 

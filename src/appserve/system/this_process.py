@@ -1,4 +1,4 @@
-"""What the kernel is told of this process: its name, where its signals go, and the signal that it gets when
+"""What the kernel knows of this process: its name, where its signals go, and the signal that it gets when
 its parent dies.
 
 That signal comes also while C code runs, so a busy worker does not outlive its master unnoticed. Three traps:
@@ -69,13 +69,13 @@ class Wakeup:
             self._writer.send(b"\0")
 
     def arm(self) -> None:
-        """From now on signals are told here. Main thread only."""
+        """From now on signals are written here. Main thread only."""
         # A full buffer loses nothing that matters: the loop is about to be woken anyway, and thousands of one
-        # signal say what one says.
+        # signal mean what one means.
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def disarm(self) -> None:
-        """Tell signals nowhere."""
+        """Write signals nowhere."""
         signal.set_wakeup_fd(-1)
 
     def read(self) -> bytes:

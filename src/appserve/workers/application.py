@@ -5,7 +5,7 @@
     module:factory(...)      shop.web:make_app("production", debug=False), literals only
     module:factory           with --factory
 
-Runs in a worker, never in the master. An import that fails is told with the application's own traceback
+Runs in a worker, never in the master. An import that fails is logged with the application's own traceback
 and a guess at what was meant (workers/import_errors.py).
 """
 
@@ -75,9 +75,10 @@ def prepare_import(chdir: str, app_dir: Sequence[str]) -> None:
 
 
 def load(target: str, *, factory: bool, interface: str) -> Application:
-    """The application that `target` names, with the interface it speaks ("auto": told by looking).
+    """The application that `target` names, with the interface it speaks ("auto": detected).
 
-    Raises AppImportError when it cannot be found, imported or told; AppStartError when its factory fails.
+    Raises AppImportError when it cannot be found, imported or recognised, AppStartError when its factory
+    fails.
     """
     wanted = _parse(target)
     module = _import(wanted.module)
@@ -101,7 +102,7 @@ def load(target: str, *, factory: bool, interface: str) -> Application:
 def choose_worker_class(application: Application, wanted: str, threads: int = 0) -> tuple[str, str]:
     """The worker class for an application, and why. Raises UnfitSettings if `wanted` cannot serve it.
 
-    `threads` is the setting: more than one make it a threads worker, whatever else was said of WSGI.
+    `threads` is the setting: more than one make it a threads worker, whatever else is set.
     """
     if application.interface == "asgi":
         fitting: tuple[str, ...] = ("asgi",)
@@ -206,7 +207,7 @@ def _make(factory: Any, call: _Call, name: str) -> Any:
         raise AppImportError(
             f'cannot call "{name}": {error}; write its arguments, as in {name[:-1]}"production")'
         ) from None
-    except Exception:  # built in, or it describes itself wrongly: the call will tell
+    except Exception:  # built in, or it describes itself wrongly: the call will show
         pass
     try:
         made = factory(*call.arguments, **call.keywords)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from appserve.workers.asgi_loop import EventLoop
 
 #: Signals that mean nothing to a worker. TTIN and TTOU would stop it by default.
-UNHEARD = (
+IGNORED = (
     signal.SIGINT,
     signal.SIGQUIT,
     signal.SIGHUP,
@@ -65,14 +65,14 @@ def run_worker(spec: WorkerSpec, tls: "ssl.SSLContext | None" = None) -> int:
 def work(context: WorkerContext) -> int:
     """Load the application and serve until the end; gives the exit code. Never raises."""
     try:
-        _settle_in(context)
+        _set_up_process(context)
         application, serve = _load(context.settings)
         return serve(application, context)
     except StartupError as error:
         failed = Failed(int(error.exit_code), error.message, error.detail)
     except BaseException as error:
         failed = Failed(int(ExitCode.INTERNAL), f"unexpected {type(error).__name__}", traceback.format_exc())
-    # The master tells it in one record together with the exit; we tell it only if the master cannot.
+    # The master logs it in one record with the exit; the worker does only if the master cannot.
     if not context.channel.send_before_leaving(failed):
         context.log.block(Level.CRITICAL, f"worker {context.slot}: {failed.headline}", failed.text)
     return failed.exit_code
@@ -83,8 +83,8 @@ def title(settings: Settings, role: str) -> str:
     return f"appserve: {role} [{settings.name or settings.application}]"
 
 
-def _settle_in(context: WorkerContext) -> None:
-    for unheard in UNHEARD:
+def _set_up_process(context: WorkerContext) -> None:
+    for unheard in IGNORED:
         signal.signal(unheard, _do_nothing)
         # System calls of the application and its libraries go on as if nothing had happened.
         signal.siginterrupt(unheard, False)
@@ -95,7 +95,7 @@ def _settle_in(context: WorkerContext) -> None:
     blackbox.arm(context.blackbox_fd)
     set_title(title(context.settings, f"worker {context.slot}"))
     _print_by_line()
-    os.register_at_fork(after_in_child=lambda: _leave_family(context))
+    os.register_at_fork(after_in_child=lambda: _after_fork(context))
 
 
 def _print_by_line() -> None:
@@ -144,10 +144,10 @@ def _serve_function(
     return sync_loop.serve_threads if worker_class == "threads" else sync_loop.serve
 
 
-def _leave_family(context: WorkerContext) -> None:
-    """Runs in a child that the application forked: it is not a worker."""
+def _after_fork(context: WorkerContext) -> None:
+    """Runs in a child that the application forked, which is no worker."""
     signal.set_wakeup_fd(-1)
-    for number in (*UNHEARD, signal.SIGTERM):
+    for number in (*IGNORED, signal.SIGTERM):
         handler = signal.getsignal(number)
         if getattr(handler, "__module__", "").startswith("appserve.workers"):
             signal.signal(number, signal.SIG_DFL)

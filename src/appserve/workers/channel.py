@@ -1,8 +1,8 @@
-"""The words that a master and one of its workers say to each other, and the socket that carries them.
+"""The messages between the master and one of its workers, and the socket that carries them.
 
-Every word is a frozen dataclass in this file; there are no others. A message is one packet of JSON with a
-version, because after an upgrade in place a master speaks with workers of the release before it: a reader
-ignores kinds and fields that it does not know, and fills in fields that it misses from their defaults.
+Each is a value in this file; there are no others. A message is one packet of JSON with a version, because
+after an upgrade in place a master exchanges messages with workers of the release before it: a reader ignores
+kinds and fields that it does not know, and fills in fields that it misses from their defaults.
 
 The socket is SOCK_SEQPACKET: a message arrives whole or not at all, and the death of either side is an end
 of file for the other, however it died. Where the system has no such sockets (macOS), a stream with a length
@@ -40,7 +40,7 @@ _MOST_FILES = 2
 class Ready(Value):
     """Worker to master: the application is loaded (and its lifespan started); connections could be served.
 
-    `why` tells how the worker class was chosen, `reason` how the interface was recognised.
+    `why` is how the worker class was chosen, `reason` how the interface was recognised.
     """
 
     interface: str = ""
@@ -198,9 +198,9 @@ class Channel:
             return False
         return True
 
-    def send_before_leaving(self, message: ChannelMessage, timeouts: float = 1.0) -> bool:
-        """Send `message` as the last thing this process says: waits up to `timeouts` seconds for room."""
-        deadline = time.monotonic() + timeouts
+    def send_before_leaving(self, message: ChannelMessage, timeout: float = 1.0) -> bool:
+        """Send `message` as the last one of this process; waits up to `timeout` seconds for space."""
+        deadline = time.monotonic() + timeout
         while not self.send(message):
             left = deadline - time.monotonic()
             if left <= 0 or self.closed or not self._wait_for_room(left):
@@ -241,7 +241,7 @@ class Channel:
 
     def _read(self) -> bytes:
         if not self._takes_files:
-            # The kernel closes descriptors that are sent to a reader that asks for none.
+            # The kernel closes descriptors that are sent to a reader that takes none.
             return self._endpoint.recv(_PACKET)
         space = socket.CMSG_SPACE(_MOST_FILES * _INT)
         flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OUTPUT, ERROR = 1, 2
 
-LAST_WORDS = 0.5
+LOG_DRAIN = 0.5
 """Seconds that the reader of each log has to take a worker's last lines."""
 
 
@@ -107,8 +107,8 @@ class WorkerContext(Value):
     def drain_logs(self) -> None:
         """Write what the logs still owe, the last act of a worker; waits for slow readers, not for long."""
         if self.access is not None:
-            self.access.drain(LAST_WORDS)
-        self.log.drain(LAST_WORDS)
+            self.access.drain(LOG_DRAIN)
+        self.log.drain(LOG_DRAIN)
 
 
 def prepare(spec: WorkerSpec, tls: "ssl.SSLContext | None" = None) -> WorkerContext:

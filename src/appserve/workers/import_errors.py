@@ -1,4 +1,4 @@
-"""What to tell when the application cannot be imported: its own traceback, and a guess at what was meant."""
+"""What to log when the application cannot be imported: its own traceback, and a guess at what was meant."""
 
 import os
 import sys

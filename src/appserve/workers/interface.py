@@ -1,11 +1,11 @@
-"""Telling WSGI and ASGI applications apart without calling them.
+"""Which interface an application has, WSGI or ASGI, found out without calling it.
 
 What is looked at, in this order:
 
 1. A coroutine function, or an object whose `__call__` is one, is ASGI.
 2. A callable that takes three arguments and not two is ASGI; two and not three is WSGI.
-3. One that takes both is judged by the name of its first parameter: `scope`, or `environ`.
-4. A wrapper that takes any arguments (`*args`) is judged by the function that it says it wraps
+3. One that takes both is decided by the name of its first parameter: `scope`, or `environ`.
+4. A wrapper that takes any arguments (`*args`) is decided by the function that it wraps
    (`functools.wraps` leaves it in `__wrapped__`); before that its own nature counts, because a wrapper
    can also translate between the two.
 5. What is still open is WSGI: an ASGI callable is nearly always a coroutine function, so a callable
@@ -167,15 +167,15 @@ def _is_coroutine_function(called: object) -> bool:
         method = inspect.getattr_static(type(called), "__call__", None)
         if inspect.iscoroutinefunction(method):
             return True
-    # The mark that asyncio and asgiref put on callables that are not `async def` themselves. Nobody
-    # can have put it there without asyncio, which is not imported for the sake of looking.
+    # The mark that asyncio and asgiref put on callables that are not `async def` themselves. It
+    # cannot be there without asyncio, which is not imported for the sake of looking.
     asyncio = sys.modules.get("asyncio.coroutines")
     mark = getattr(asyncio, "_is_coroutine", None)
     return mark is not None and getattr(called, "_is_coroutine", None) is mark
 
 
 def _wrapped(subject: object) -> object | None:
-    """What a wrapper says that it wraps, bound to the same object; None if it says nothing."""
+    """What a wrapper wraps, bound to the same object; None if it does not show that."""
     called, _ = _called(subject)
     for wrapper in (called, subject):
         holder = wrapper.func if isinstance(wrapper, functools.partial) else wrapper

@@ -1,4 +1,4 @@
-"""What ties a worker's loop to its master: orders, SIGTERM, the master's death, and the deadlines of leaving.
+"""The link of a worker's loop to its master: orders, SIGTERM, the master's death, the deadlines of leaving.
 
 Both worker loops hold one MasterLink and read it. It watches nothing itself: the loop watches two descriptors
 for reading and calls back,
@@ -15,11 +15,11 @@ the last byte code and the system call that waits is noticed only when that call
 the wakeup descriptor for themselves (uvloop does), so the handler also writes to ours.
 
 A worker whose master is gone leaves as at a graceful stop, since its siblings leave too: idle at once, busy
-within the graceful timeout. Three things tell it,
+within the graceful timeout. Three things show it,
 because each can fail: the end of file on the channel (a busy worker does not look at it), the death signal
 of the kernel (Linux only), the parent's pid (an application's own children may hold the channel open). A
-worker that is stuck in its application cannot be asked, so SIGALRM with its default action is armed to end
-it.
+worker that is stuck in its application looks at none of them, so SIGALRM with its default action is armed to
+end it.
 """
 
 import math
@@ -62,7 +62,7 @@ class Phase(IntEnum):
 
 
 class MasterLink:
-    """One worker's tie to its master; made by the worker's loop when SIGTERM can be obeyed in an orderly
+    """One worker's link to its master; made by the worker's loop when SIGTERM can be obeyed in an orderly
     way."""
 
     def __init__(self, context: WorkerContext, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,7 +71,7 @@ class MasterLink:
         self._channel = context.channel
         self._sibling_died = False
         self._retired_by_order = False
-        self._unsaid = ""
+        self._pending = ""
         self.listening = False
         self.stage = Phase.SERVING
         self.orphaned = False
@@ -96,7 +96,7 @@ class MasterLink:
         return not self._channel.closed
 
     def announce_ready(self, application: Application) -> None:
-        """Tell the master, and everybody who reads the scoreboard, that this worker could serve.
+        """Report to the master and in the scoreboard that this worker could serve.
 
         The loop goes on to watch its listeners only when `listening` is true: a socket that is bound and
         does not listen yet reports a hang-up for ever.
@@ -127,20 +127,20 @@ class MasterLink:
                 case QuitOrder(deadline):
                     self._leave(Phase.QUITTING, 0.0, deadline)
         if self._channel.closed:
-            self._be_orphan()
-        self._speak()
+            self._on_master_death()
+        self._log_pending()
 
     def on_wakeup(self) -> None:
         """Empty the wakeup descriptor; the signal's handler has run by now."""
         while self._wakeup.read():
             pass
-        self._speak()
+        self._log_pending()
 
     def tick(self) -> None:
         """To be called about once a second: is the parent still the master?"""
         if not self.orphaned and os.getppid() != self._context.master_pid:
-            self._be_orphan()
-        self._speak()
+            self._on_master_death()
+        self._log_pending()
 
     @property
     def needs_listeners(self) -> bool:
@@ -154,7 +154,7 @@ class MasterLink:
         return self.stage is not Phase.QUITTING
 
     def announce_retiring(self) -> None:
-        """Tell the master that this worker accepts no more connections."""
+        """Report to the master that this worker accepts no more connections."""
         self._channel.send(Retiring())
 
     def take_sibling_death(self) -> bool:
@@ -172,9 +172,9 @@ class MasterLink:
     def _on_term(self, signum: int, frame: FrameType | None) -> None:
         # This may run inside a frame of the application: it sets fields, arms a timer and sends a packet.
         if os.getppid() != self._context.master_pid:
-            self._be_orphan()
+            self._on_master_death()
         elif not self.leaving:
-            self._unsaid = "SIGTERM received: retiring"
+            self._pending = "SIGTERM received: retiring"
             self._leave(Phase.RETIRING, LINGER, self._context.settings.graceful_timeout)
             self.announce_retiring()  # the application may keep the loop for long, and a successor can start
         self._wakeup.wake()
@@ -199,19 +199,19 @@ class MasterLink:
                 f"{self._context} closed {connections} connection{plural}: {self._limit} exceeded"
             )
 
-    def _be_orphan(self) -> None:
+    def _on_master_death(self) -> None:
         if self.orphaned:
             return
         self.orphaned = True
-        self._unsaid = f"the master (pid {self._context.master_pid}) is gone: stopping"
+        self._pending = f"the master (pid {self._context.master_pid}) is gone: stopping"
         graceful = self._context.settings.graceful_timeout
         self._leave(Phase.STOPPING, 0.0, graceful)
-        # The application may have taken SIGALRM; nobody else is left to end a worker that is stuck in it.
+        # The application may have taken SIGALRM; no master is left to end a worker that is stuck in it.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, graceful + ORPHAN_MARGIN)
 
-    def _speak(self) -> None:
+    def _log_pending(self) -> None:
         """Log what a signal handler could only note."""
-        if self._unsaid:
-            self._context.log.info(f"{self._context}: {self._unsaid}")
-            self._unsaid = ""
+        if self._pending:
+            self._context.log.info(f"{self._context}: {self._pending}")
+            self._pending = ""
