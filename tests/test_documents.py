@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appserve.cli.command import run
+from appserve.config.foreign import FOREIGN
 from appserve.config.settings import ROWS
 from appserve.errors import ExitCode
 
@@ -16,7 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 EXAMPLES = [ROOT / "Dockerfile", ROOT / "Makefile", *sorted(ROOT.glob("conf/*"))]
 
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
-FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_-]+")
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]+")
 
 OTHERS = set(
     # docker, systemctl, useradd, pip, make bench, pytest, mypy, ruff
@@ -30,6 +31,7 @@ OTHERS = set(
 
 def known_flags() -> set[str]:
     rows = {flag for row in ROWS for flag in (*row.flags, row.off_flag)}
+    rows |= {flag for row in FOREIGN for flag in row.flags}
     return rows | {"--help", "--version", "--check-config", "--print-config"}
 
 

@@ -1,14 +1,15 @@
-"""docs/settings.md and conf/appserve.toml, generated from the table of settings.
+"""docs/settings.md, conf/appserve.toml and docs/migrate.md, generated from the tables of settings and flags.
 
-`python -m tests.config.document` in the project's folder writes both; a test compares them.
+`python -m tests.config.document` in the project's folder writes them; a test compares them.
 """
 
 import sys
 import textwrap
 from pathlib import Path
 
+from appserve.config.foreign import FOREIGN, HOST, PORT, ForeignFlag
 from appserve.config.rows import Applies, Row
-from appserve.config.settings import GROUPS, ROWS
+from appserve.config.settings import BY_NAME, GROUPS, ROWS
 
 _INTRODUCTION = """\
 # Settings
@@ -40,6 +41,35 @@ _EXAMPLE_INTRODUCTION = """\
 # environment (APPSERVE_KEEP_ALIVE) and the command line (--keep-alive) override the file. SIGHUP reads it
 # again; docs/settings.md lists which changes need a restart.
 # Seconds can also be "500ms", "5m" or "1h", bytes "64K", "10M" or "1G".
+"""
+
+_MIGRATION = """\
+# Migrate from another server
+
+<!-- Written by `python -m tests.config.document` from src/appserve/config/foreign.py: do not edit. -->
+
+Replace the name of the server in the command, and start it. A flag that appserve shares works as it did;
+one that it knows by another name works, too; one that needs nothing here is logged as a warning; and one
+that would change what is served, and cannot, is refused with what to use instead, before anything is served
+(exit code 5).
+
+    gunicorn shop.wsgi -w 4 -b 0.0.0.0:8000 -k gthread --threads 8     # before
+    appserve shop.wsgi -w 4 -b 0.0.0.0:8000 -k gthread --threads 8
+    uvicorn main:app --host 0.0.0.0 --port 80 --proxy-headers          # before
+    appserve main:app --host 0.0.0.0 --port 80
+
+What is different:
+
+- Without an address the server listens on 127.0.0.1:8000, or on 0.0.0.0 and `$PORT` where that is set. A
+  `--port` alone is for this machine; add `--host 0.0.0.0` in a container.
+- The worker class follows from the application. `gthread` is another name of `threads`; Uvicorn's worker
+  classes for Gunicorn are other names of `asgi`. gevent, eventlet, tornado and classes of your own are
+  refused.
+- Settings files are TOML (`appserve.toml`): a `gunicorn.conf.py` is not read.
+  [docs/settings.md](settings.md) has every setting.
+- Logs go to standard output (requests) and standard error (events). The access log is on.
+
+The tables have the flags that appserve does not share.
 """
 
 _WHEN = {
@@ -107,9 +137,37 @@ def _entry(row: Row) -> str:
     return "\n".join([*lines, f"#{_line(row)}", ""])
 
 
+def migration_page() -> str:
+    """docs/migrate.md."""
+    parts = [_MIGRATION]
+    for server in dict.fromkeys(server for row in FOREIGN for server in row.servers):
+        parts.append(f"## {server}\n\n| flag | here |\n|---|---|")
+        parts.extend(f"| {_spellings(row)} | {_meaning(row)} |" for row in FOREIGN if server in row.servers)
+        parts.append("")
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _spellings(row: ForeignFlag) -> str:
+    return ", ".join(f"`{flag} {row.metavar}`" if row.metavar else f"`{flag}`" for flag in row.flags)
+
+
+def _meaning(row: ForeignFlag) -> str:
+    if row.flags[0] in (HOST, PORT):
+        return "works: `--bind HOST:PORT`"
+    if row.sets:
+        setting = BY_NAME[row.sets]
+        value = row.becomes(row.metavar if row.sets == "bind" else "") or setting.kind.metavar
+        return f"works: `{setting.flag} {value}`" if setting.kind.metavar else f"works: `{setting.flag}`"
+    return f"refused: {row.says}" if row.is_refused else f"has no effect: {row.says}"
+
+
 def files() -> dict[str, str]:
     """What is generated: path within the project, and text."""
-    return {"docs/settings.md": settings_page(), "conf/appserve.toml": example_file()}
+    return {
+        "docs/settings.md": settings_page(),
+        "docs/migrate.md": migration_page(),
+        "conf/appserve.toml": example_file(),
+    }
 
 
 def main() -> None:

@@ -330,7 +330,8 @@ def test_web_concurrency_stands_for_the_default_of_workers(folder, arguments, en
     [
         ({"keep_alive": ("soon",)}, "--keep-alive soon: expected a number of seconds, such as 30, 2.5"),
         ({"bind": (":1", "x:y")}, '--bind x:y: expected a port from 0 to 65535, not "y"'),
-        ({"worker_class": ("gevent",)}, "--worker-class gevent: expected auto, sync, threads or asgi"),
+        ({"worker_class": ("treads",)}, "--worker-class treads: expected auto, sync, threads or asgi"),
+        ({"worker_class": ("gevent",)}, "--worker-class gevent: it is not supported: use --worker-class thr"),
         ({"loop": ("uvlop",)}, '--loop uvlop: expected auto, uvloop or asyncio (did you mean "uvloop"?)'),
         ({"application": ("",)}, 'APPLICATION "": expected a text, not an empty value'),
         ({"backlog": ("\udcff\x1b[31m",)}, "--backlog \\udcff\\x1b[31m: expected a whole number"),

@@ -56,6 +56,7 @@ class _CommandLine:
     def __init__(self) -> None:
         self.arguments: dict[str, tuple[str, ...]] = {}
         self.actions: set[str] = set()
+        self.warnings: list[str] = []
         self.problems: list[str] = []
 
 
@@ -88,6 +89,7 @@ def run(arguments: Sequence[str]) -> int:
             environ,
             cwd,
             problems=typed.problems,
+            warnings=typed.warnings,
             application_needed=asked != {"print_config"},
         )
     except ConfigError as error:
@@ -146,16 +148,26 @@ def _current_folder(environ: Mapping[str, str]) -> str:
 def _read(arguments: Sequence[str]) -> _CommandLine:
     """Split the command line into texts. Parsing goes on after what is not understood."""
     typed = _CommandLine()
-    for name, value in _parse(list(arguments), typed.problems).items():
+    left = list(arguments)
+    values = _parse(left, _options(), typed.problems)
+    foreign: dict[str, Sequence[str]] = {}
+    if any(map(_is_flag, values["application"])):
+        values, foreign = _parse_foreign(left, typed.problems)
+    for name, value in values.items():
         if name in _ACTIONS:
             typed.actions |= {name} if value else set()
         elif value is not None and value != ():
             typed.arguments[name] = (str(value).lower(),) if isinstance(value, bool) else value
     words = typed.arguments.pop("application", ())
-    for word in words:
-        if _is_flag(word):
-            flag = word.partition("=")[0]
-            typed.problems.append(f"{flag}: no such option{suggest(flag, _flags(), cutoff=0.7)}")
+    if foreign:
+        from appserve.config.foreign import translate
+
+        found = translate(foreign, typed.arguments, os.environ.get("PORT") or "8000")
+        typed.arguments |= found.arguments
+        typed.warnings += found.warnings
+        typed.problems += found.problems
+    for flag in (word.partition("=")[0] for word in words if _is_flag(word)):
+        typed.problems.append(f"{flag}: no such option{suggest(flag, _flags(), cutoff=0.7)}")
     applications = tuple(word for word in words if not _is_flag(word))
     # After an unknown flag its value would be taken for an application.
     if len(applications) > 1 and not typed.problems:
@@ -169,9 +181,26 @@ def _read(arguments: Sequence[str]) -> _CommandLine:
     return typed
 
 
-def _parse(words: list[str], problems: list[str]) -> dict[str, Any]:
-    """The values by setting and action; unknown flags are among the applications."""
-    command = _command()
+def _parse_foreign(words: list[str], problems: list[str]) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
+    """As _parse(), for a command line that was written for another server or is wrong; and the texts of the
+    flags of other servers, by their first spelling."""
+    from appserve.config.foreign import FOREIGN  # only such a command line pays for it
+
+    rows = {f"foreign_{number}": row for number, row in enumerate(FOREIGN)}
+    known = [_option(row.flags, name, takes_value=bool(row.metavar)) for name, row in rows.items()]
+    values = _parse(words, [*_options(), *known], problems)
+    given = {row.flags[0]: values.pop(name) for name, row in rows.items()}
+    return values, {flag: ("",) if value is True else value for flag, value in given.items() if value}
+
+
+def _parse(words: list[str], options: Sequence[click.Parameter], problems: list[str]) -> dict[str, Any]:
+    """The values by setting and action; unknown flags are among the applications.
+
+    A flag without its value is reported, and taken out of `words`.
+    """
+    # What is unknown is kept, so that all mistakes are reported at once.
+    lenient = {"ignore_unknown_options": True}
+    command = click.Command("appserve", context_settings=lenient, params=[*options], add_help_option=False)
     while True:
         try:
             return command.make_context("appserve", list(words)).params
@@ -186,7 +215,7 @@ def _is_flag(word: str) -> bool:
     return word.startswith("-") and word != "-"
 
 
-def _command() -> click.Command:
+def _options() -> list[click.Parameter]:
     """The rows as click knows them: every value a list of raw texts."""
     parameters: list[click.Parameter] = []
     for row in ROWS:
@@ -196,11 +225,15 @@ def _command() -> click.Command:
             spelling = [f"{flag}/{row.off_flag}" if flag == row.flag else flag for flag in row.flags]
             parameters.append(click.Option([*spelling, row.name], default=None))
         else:
-            parameters.append(click.Option([*row.flags, row.name], multiple=True, type=str))
-    parameters += [click.Option([*flags, name], is_flag=True) for name, (flags, _) in _ACTIONS.items()]
-    # What is unknown is kept, so that all mistakes are reported at once.
-    lenient = {"ignore_unknown_options": True}
-    return click.Command("appserve", context_settings=lenient, params=parameters, add_help_option=False)
+            parameters.append(_option(row.flags, row.name, takes_value=True))
+    parameters += [_option(flags, name, takes_value=False) for name, (flags, _) in _ACTIONS.items()]
+    return parameters
+
+
+def _option(flags: Sequence[str], name: str, *, takes_value: bool) -> click.Option:
+    if takes_value:
+        return click.Option([*flags, name], multiple=True, type=str)
+    return click.Option([*flags, name], is_flag=True)
 
 
 def _flags() -> list[str]:
@@ -215,7 +248,12 @@ def _value_expected(flag: str) -> str:
         if flag in row.flags and row.kind.metavar:
             kind = row.repeated.item if row.repeated else row.kind
             return f"expected a value after it: {kind.explain.replace('`', '')}"
-    return "takes no value"
+        if flag in (*row.flags, row.off_flag):
+            return "takes no value"
+    from appserve.config.foreign import FOREIGN
+
+    takes_value = any(flag in row.flags and row.metavar for row in FOREIGN)
+    return "expected a value after it" if takes_value else "takes no value"
 
 
 def _report_problems(problems: Sequence[str], typed: _CommandLine) -> None:

@@ -60,6 +60,29 @@ def _refine_peers(text: str) -> str:
     return text
 
 
+class _WorkerClass(Choice):
+    """Ours, and those of other servers that mean one of ours. For the rest the error names the nearest."""
+
+    def read(self, text: str) -> str:
+        *package, name = re.split("[.:#]", text.lower())
+        if name == "gthread" or "gthread" in package:
+            return "threads"
+        if name.startswith("uvicorn") and name.endswith("worker"):
+            return "asgi"
+        instead = ""
+        if name in ("uvloop", "asyncio", "trio"):
+            instead = "it is a loop: use --worker-class asgi, and --loop uvloop or --loop asyncio"
+        elif any(word in text.lower() for word in ("gevent", "eventlet", "meinheld")):
+            instead = "it is not supported: use --worker-class threads --threads 64, without its patches"
+        elif any(word in text.lower() for word in ("tornado", "aiohttp", "gaiohttp")):
+            instead = "it serves no WSGI or ASGI application: use the framework's own server"
+        elif package:
+            instead = "classes of your own are not supported: use sync, threads or asgi"
+        if instead:
+            raise ValueError(instead)
+        return super().read(text)
+
+
 _WORKERS = Whole(1, 1024)
 _BIND = Text("ADDRESS", "`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`", _refine_bind)
 _FOLDER = Text("FOLDER", "a path")
@@ -152,9 +175,9 @@ class Settings(Value):
         "auto",
         "Serve with sync (WSGI, one request at a time), threads (WSGI, a pool of threads) or asgi (an event "
         "loop) workers; auto chooses by the application.",
-        Choice(("auto", "sync", "threads", "asgi")),
+        _WorkerClass(("auto", "sync", "threads", "asgi")),
         more="A WSGI application gets `sync`, or `threads` if `threads` is above 1; an ASGI application "
-        "`asgi`.",
+        "`asgi`. Gunicorn's `gthread` and Uvicorn's worker classes are names of `threads` and `asgi`.",
         short="-k",
     )
     threads: int = setting(

@@ -51,15 +51,16 @@ def resolve(
     cwd: str,
     *,
     problems: Sequence[str] = (),
+    warnings: Sequence[str] = (),
     application_needed: bool = True,
 ) -> Resolved:
     """The settings that all sources give together.
 
     `arguments` are the raw texts of the command line by the setting's name, in their order. Relative paths
-    are meant from `cwd`; when it is empty they stay as they are. `problems` are those that were met in
-    reading the command line. Raises ConfigError with every problem there is.
+    are meant from `cwd`; when it is empty they stay as they are. `problems` and `warnings` are those
+    of the command line. Raises ConfigError with every problem there is.
     """
-    reader = _Reader(problems)
+    reader = _Reader(problems, warnings)
     flags = reader.read_flags(arguments)
     variables = reader.read_environment(environ)
     named, source = flags.get("config") or variables.get("config") or ("", DEFAULT)
@@ -89,9 +90,9 @@ def resolve(
 class _Reader:
     """The sources, one method each, with the problems and warnings that all of them have given."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], warnings: Sequence[str]) -> None:
         self.problems = list(problems)
-        self.warnings: list[str] = []
+        self.warnings = list(warnings)
 
     def read_flags(self, arguments: Mapping[str, Sequence[str]]) -> _Given:
         given: _Given = {}
