@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.server import READY, Server, Threaded, await_fact
-from tests.integration.test_timeout import STUCK, ask_in_vain
+from tests.integration.test_timeout import STUCK, get_nothing
 
 Serve = Callable[..., Server]
 
@@ -82,7 +82,7 @@ def test_a_thread_that_stops_all_others_is_killed_with_its_stack(serve: Serve) -
     server = serve("app:app", "--timeout", "1", files={"app.py": Threaded(STUCK)})
     mark = server.mark()
 
-    ask_in_vain(server, "/match?token=secret")
+    get_nothing(server, "/match?token=secret")
 
     server.await_line(READY, since=mark)
     (record,) = server.find(r"worker 1 \(pid \d+\) killed: no progress for .*\n((?:    .*\n)+)", mark)
@@ -93,7 +93,7 @@ def test_a_thread_that_stops_all_others_is_killed_with_its_stack(serve: Serve) -
 
 def test_a_stuck_thread_does_not_keep_its_worker_past_the_graceful_timeout(serve: Serve) -> None:
     server = serve("app:app", "--graceful-timeout", "1", files={"app.py": Threaded(STUCK)})
-    victim = threading.Thread(target=ask_in_vain, args=(server, "/sleep"))
+    victim = threading.Thread(target=get_nothing, args=(server, "/sleep"))
     victim.start()
     await_fact((server.folder / "begun").exists, "the request is being served")
 

@@ -17,7 +17,7 @@ Serve = Callable[..., Server]
 STUCK = """
 import pathlib, time
 
-def count_for_ever():
+def count_endlessly():
     while True:
         pass
 
@@ -26,7 +26,7 @@ def app(environ, start_response):
         pathlib.Path("begun").touch()
         time.sleep(600)
     if environ["PATH_INFO"] == "/spin":
-        count_for_ever()
+        count_endlessly()
     if environ["PATH_INFO"] == "/match":
         import re
         re.match("(a+)+$", "a" * 60 + "b")
@@ -46,19 +46,19 @@ async def app(scope, receive, send):
     if scope["path"] == "/block":
         block()
     if scope["path"] == "/wait":
-        await asyncio.sleep(4)
+        await asyncio.sleep(2)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"fine"})
 """
 
 
-def ask_in_vain(server: Server, path: str) -> None:
+def get_nothing(server: Server, path: str) -> None:
     with pytest.raises(OSError):
         server.get(path)
 
 
 @pytest.mark.parametrize(
-    ("path", "frame"), [("/sleep", "in app"), ("/spin", "in count_for_ever"), ("/match", "in match")]
+    ("path", "frame"), [("/sleep", "in app"), ("/spin", "in count_endlessly"), ("/match", "in match")]
 )
 def test_a_stuck_request_is_killed_with_its_stack_and_its_request_line(
     serve: Serve, path: str, frame: str
@@ -67,7 +67,7 @@ def test_a_stuck_request_is_killed_with_its_stack_and_its_request_line(
     server = serve("app:app", "--timeout", "1", files={"app.py": STUCK})
     mark = server.mark()
 
-    ask_in_vain(server, f"{path}?token=secret")
+    get_nothing(server, f"{path}?token=secret")
 
     server.await_line(READY, since=mark)
     (record,) = server.find(
@@ -85,7 +85,7 @@ def test_a_stuck_request_is_killed_with_its_stack_and_its_request_line(
     assert server.get().text == "fine"
 
 
-# A step takes a quarter of a second, all together more than the limit of one or two: each step is progress.
+# A step takes an eighth of a second, all together more than the limit of one: each step is progress.
 STREAM = """
 import time
 
@@ -93,26 +93,24 @@ def app(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/hints":
         for _ in range(12):
-            time.sleep(0.25)
+            time.sleep(0.125)
             environ["wsgi.early_hints"]([("Link", "</a.css>; rel=preload")])
     write = start_response("200 OK", [("Content-Type", "text/plain")])
     if path == "/write":
         for _ in range(12):
-            time.sleep(0.25)
+            time.sleep(0.125)
             write(b"x")
-    if path == "/big":
-        return iter([bytes(1 << 20)] * 12)
     return pieces(path)
 
 def pieces(path):
     for _ in range(12 if path in ("/yield", "/wedge") else 0):
-        time.sleep(0.25)
+        time.sleep(0.125)
         yield b"x"
     if path == "/wedge":
         time.sleep(600)
     if path == "/empty":
         while True:
-            time.sleep(0.25)
+            time.sleep(0.125)
             yield b""
     yield b"end"
 """
@@ -124,8 +122,8 @@ def pieces(path):
 def test_each_piece_that_the_application_hands_over_is_progress(
     serve: Serve, path: str, piece: bytes
 ) -> None:
-    """Three seconds of pieces, a quarter of a second apart."""
-    server = serve("app:app", "--timeout", "2", files={"app.py": STREAM})
+    """One and a half seconds of pieces."""
+    server = serve("app:app", "--timeout", "1", files={"app.py": STREAM})
     client = server.send(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path.encode())
 
     received = b"".join(iter(lambda: client.recv(1 << 16), b""))
@@ -137,60 +135,32 @@ def test_each_piece_that_the_application_hands_over_is_progress(
 
 
 def test_a_stream_that_stops_is_killed_and_the_log_says_both_times(serve: Serve) -> None:
-    server = serve("app:app", "--timeout", "2", files={"app.py": STREAM})
+    server = serve("app:app", "--timeout", "1", files={"app.py": STREAM})
     mark = server.mark()
 
     with pytest.raises((OSError, http.client.IncompleteRead)):
         server.get("/wedge")
 
     (killed,) = server.await_line(
-        r"killed: no progress for (2\.\d) s \(--timeout 2\), serving GET /wedge for ([\d.]+) s", since=mark
+        r"killed: no progress for (1\.\d) s \(--timeout 1\), serving GET /wedge for ([\d.]+) s", since=mark
     )
-    assert float(killed[2]) >= 12 * 0.25 + 2.0
+    assert float(killed[2]) >= 12 * 0.125 + 1.0
 
 
 def test_a_block_that_is_empty_hands_nothing_over(serve: Serve) -> None:
     server = serve("app:app", "--timeout", "1", files={"app.py": STREAM})
     mark = server.mark()
 
-    ask_in_vain(server, "/empty")
+    get_nothing(server, "/empty")
 
     server.await_line(r"killed: no progress for .* serving GET /empty", since=mark)
-
-
-def test_a_wait_for_a_slow_reader_is_not_the_applications(serve: Serve) -> None:
-    """Without a spool the application waits for its reader, who makes a pause of three times the limit."""
-    server = serve("app:app", "--timeout", "1", "--limit-spool", "0", files={"app.py": STREAM})
-    client = server.send(b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-
-    began = time.monotonic()
-    await_fact(lambda: time.monotonic() > began + 3.0, "three times the limit is over")
-    received = 0
-    while data := client.recv(1 << 20):
-        received += len(data)
-
-    assert received > 12 << 20
-    assert "killed" not in server.log
-    client.close()
-
-
-def test_a_reader_that_takes_nothing_is_given_up_after_the_write_timeout(serve: Serve) -> None:
-    server = serve(
-        *("app:app", "--timeout", "1", "--write-timeout", "2", "--limit-spool", "0"), files={"app.py": STREAM}
-    )
-    client = server.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
-
-    await_fact(lambda: '"GET /big HTTP/1.1" 499 ' in server.access_log, "it is given up")
-    assert server.get("/").text == "end"
-    assert "killed" not in server.log
-    client.close()
 
 
 def test_a_blocked_event_loop_is_killed_with_its_stack(serve: Serve) -> None:
     server = serve("app:app", "--timeout", "1", files={"app.py": STUCK_ASGI})
     mark = server.mark()
 
-    ask_in_vain(server, "/block")
+    get_nothing(server, "/block")
 
     server.await_line(READY, since=mark)
     (record,) = server.find(r"killed: no progress for .*GET /block.*\n((?:    .*\n)+)", mark)
@@ -208,7 +178,7 @@ def test_others_are_served_while_one_is_stuck(serve: Serve) -> None:
     server = serve("app:app", "-w", "2", "--timeout", "1", files={"app.py": STUCK})
     server.await_ready(2)
     mark = server.mark()
-    victim = threading.Thread(target=ask_in_vain, args=(server, "/sleep"))
+    victim = threading.Thread(target=get_nothing, args=(server, "/sleep"))
     victim.start()
     # Before that, its worker takes others in, who would go with it.
     await_fact((server.folder / "begun").exists, "the request is being served")
@@ -228,30 +198,30 @@ def test_idle_workers_are_not_stuck(serve: Serve) -> None:
     client = server.send(b"GET / HTTP")
 
     began = time.monotonic()
-    await_fact(lambda: time.monotonic() > began + 3.0, "three times the limit is over")
+    await_fact(lambda: time.monotonic() > began + 2.0, "twice the limit is over")
 
     assert set(server.worker_pids()) == set(workers.values())
     client.close()
 
 
 def test_a_master_that_was_paused_kills_no_worker(serve: Serve) -> None:
-    server = serve("app:app", "-w", "2", "--timeout", "2")
+    server = serve("app:app", "-w", "2", "--timeout", "1")
     workers = server.await_ready(2)
-    everybody = [server.pid, *workers.values()]
+    processes = [server.pid, *workers.values()]
 
-    # A frozen container: the clock goes on, and nobody can do anything.
-    for pid in everybody:
+    # A frozen container: the clock goes on, and no process runs.
+    for pid in processes:
         kill(pid, signal.SIGSTOP)
-    await_fact(lambda: all(stat_of(pid)[0] == "T" for pid in everybody), "everybody stands still")
+    await_fact(lambda: all(stat_of(pid)[0] == "T" for pid in processes), "all are stopped")
     began = time.monotonic()
-    await_fact(lambda: time.monotonic() > began + 4.0, "twice the limit is over")
-    for pid in everybody:
+    await_fact(lambda: time.monotonic() > began + 2.0, "twice the limit is over")
+    for pid in processes:
         kill(pid, signal.SIGCONT)
 
-    server.await_line(r"the master was paused for [34]\.\d s: not counted against --timeout")
+    server.await_line(r"the master was paused for [1-4]\.\d s: not counted against --timeout")
     assert server.get().status == 200
     began = time.monotonic()
-    await_fact(lambda: time.monotonic() > began + 1.0, "the master has looked at everybody")
+    await_fact(lambda: time.monotonic() > began + 1.0, "the master has checked its workers")
     assert set(server.worker_pids()) == set(workers.values())
     assert "killed" not in server.log
 
@@ -268,7 +238,7 @@ def test_a_stopped_worker_is_stuck(serve: Serve) -> None:
 
 
 def test_a_timeout_of_0_is_none(serve: Serve) -> None:
-    source = STUCK.replace("600", "2")
+    source = STUCK.replace("600", "1.5")
     server = serve("app:app", "--timeout", "0", files={"app.py": source})
 
     assert server.get("/sleep").text == "fine"
@@ -278,7 +248,7 @@ def test_a_timeout_of_0_is_none(serve: Serve) -> None:
 def test_at_the_end_of_the_graceful_timeout_stuck_workers_are_killed_with_their_stack(serve: Serve) -> None:
     server = serve("app:app", "-w", "2", "--graceful-timeout", "1", files={"app.py": STUCK})
     server.await_ready(2)
-    victim = threading.Thread(target=ask_in_vain, args=(server, "/sleep"))
+    victim = threading.Thread(target=get_nothing, args=(server, "/sleep"))
     victim.start()
     await_fact((server.folder / "begun").exists, "the request is being served")
 
@@ -295,7 +265,7 @@ def test_at_the_end_of_the_graceful_timeout_stuck_workers_are_killed_with_their_
 
 def test_a_reload_kills_a_stuck_worker_when_its_time_is_over(serve: Serve) -> None:
     server = serve("app:app", "--graceful-timeout", "1", files={"app.py": STUCK})
-    victim = threading.Thread(target=ask_in_vain, args=(server, "/sleep"))
+    victim = threading.Thread(target=get_nothing, args=(server, "/sleep"))
     victim.start()
     await_fact((server.folder / "begun").exists, "the request is being served")
     (server.folder / "app.py").write_text(HELLO)
