@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds that only a failure waits."""
 
 STEP = "line" if sys.version_info[:2] == (3, 12) else "opcode"
@@ -68,11 +68,11 @@ class Schedule:
         for thread in threads:
             thread.start()
         self._pass_on()
-        assert self._over.wait(PATIENCE), "somebody waits for something that the schedule does not know of"
+        assert self._over.wait(TIMEOUT), "somebody waits for something that the schedule does not know of"
         for actor in self._actors:
             actor.turn.release()  # after a failure they are left where they are, and fail in turn
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         if self._failure is not None:
             raise self._failure
 

@@ -16,16 +16,16 @@ def answer(path: str, **more: Any) -> tuple[str, dict[str, str], str]:
     """Status, header fields and body, from a caller that checks PEP 3333 on both sides."""
     environ: dict[str, Any] = {"SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": "", **more}
     setup_testing_defaults(environ)
-    told: list[Any] = []
+    reported: list[Any] = []
 
     def start_response(status: str, fields: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        told.append((status, dict(fields)))
+        reported.append((status, dict(fields)))
         return lambda data: None
 
     response = validator(demo.app)(environ, start_response)
     body = b"".join(response)
     response.close()  # type: ignore[attr-defined]  # the validator's own iterator has it
-    status, fields = told[-1]
+    status, fields = reported[-1]
     if "Content-Length" in fields:
         assert int(fields["Content-Length"]) == len(body)
     return status, fields, body.decode()

@@ -22,7 +22,7 @@ from tests.certificates import certificates
 from tests.net.tls_visit import serving
 
 #: Seconds that any fact may take on a busy machine.
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class LoopServer:
@@ -83,7 +83,7 @@ class LoopServer:
 
 async def until(fact: Any, what: str) -> None:
     """Until `fact()` is true."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE
+    deadline = asyncio.get_running_loop().time() + TIMEOUT
     while not fact():
         assert asyncio.get_running_loop().time() < deadline, f"did not come true: {what}"
         await asyncio.sleep(0.002)
@@ -154,10 +154,10 @@ class AsyncClient:
     # ── bytes as they are ──
 
     async def send_raw(self, data: bytes) -> None:
-        await asyncio.wait_for(self._loop.sock_sendall(self.socket, data), PATIENCE)
+        await asyncio.wait_for(self._loop.sock_sendall(self.socket, data), TIMEOUT)
 
     async def receive_raw(self) -> bytes:
-        return await asyncio.wait_for(self._loop.sock_recv(self.socket, 65536), PATIENCE)
+        return await asyncio.wait_for(self._loop.sock_recv(self.socket, 65536), TIMEOUT)
 
     async def until_closed(self) -> None:
         """Until the other side has closed, in whatever way, and without a word."""

@@ -1311,14 +1311,14 @@ async def test_only_idle_connections_are_closed_as_idle() -> None:
 
 @on_both_loops
 async def test_only_streams_get_a_disconnect_when_the_server_stops() -> None:
-    told = []
+    reported = []
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
         if scope["path"] == "/stream":
             await send(start())
             await send(part(b"x", True))
-        told.append((scope["path"], (await receive())["type"]))
+        reported.append((scope["path"], (await receive())["type"]))
 
     scene = Scene(application)
     clients = []
@@ -1330,7 +1330,7 @@ async def test_only_streams_get_a_disconnect_when_the_server_stops() -> None:
         protocol_of(client).send_disconnect()
     await turns()
 
-    assert told == [("/stream", "http.disconnect")]
+    assert reported == [("/stream", "http.disconnect")]
 
 
 @on_both_loops

@@ -76,7 +76,7 @@ def test_client_and_scheme_are_those_of_the_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "told", "host", "server"),
+    ("own", "reported", "host", "server"),
     [
         (b"upstream:8000", {b"host": b"shop.example"}, b"shop.example", ("shop.example", 80)),
         (
@@ -95,10 +95,10 @@ def test_client_and_scheme_are_those_of_the_fields() -> None:
     ],
 )
 def test_a_forwarded_host_or_port_replaces_the_one_that_was_sent(
-    own: bytes | None, told: dict[bytes, bytes], host: bytes | None, server: tuple[str, int]
+    own: bytes | None, reported: dict[bytes, bytes], host: bytes | None, server: tuple[str, int]
 ) -> None:
     fields = [(b"accept", b"*/*"), *([(b"host", own)] if own is not None else [])]
-    fields += [(b"x-forwarded-" + name, value) for name, value in told.items()]
+    fields += [(b"x-forwarded-" + name, value) for name, value in reported.items()]
     scope = amended("/", *fields)
 
     if own is not None:
@@ -174,8 +174,8 @@ async def test_a_contradiction_is_refused_and_logged_as_a_request(body: bytes) -
         )
     )
     client = scene.connect()
-    told = ["X-Forwarded-Proto: http", "X-Forwarded-Proto: https", f"Content-Length: {len(body)}"]
-    client.feed(request(*told) + body[:3])
+    reported = ["X-Forwarded-Proto: http", "X-Forwarded-Proto: https", f"Content-Length: {len(body)}"]
+    client.feed(request(*reported) + body[:3])
     await turns()
     client.feed(body[3:])
     client.feed_eof()

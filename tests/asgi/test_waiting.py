@@ -15,7 +15,7 @@ from tests.asgi.fakes import FakeTransport, Scene, on_both_loops, turns
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-PATIENCE = Timeouts(first=10, idle=20, head=30, body=40, body_rate=100, write=50)
+TIMEOUT = Timeouts(first=10, idle=20, head=30, body=40, body_rate=100, write=50)
 FOR_EVER = Timeouts(first=0, idle=0, head=0, body=0, body_rate=0, write=0)
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -65,7 +65,7 @@ def statuses(scene: Scene) -> list[str]:
 
 @on_both_loops
 async def test_a_new_connection_that_says_nothing_is_closed_without_a_word() -> None:
-    scene = Scene(hello, timeouts=PATIENCE)
+    scene = Scene(hello, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     await clock.run(11)
     assert not client.closing
@@ -79,7 +79,7 @@ async def test_a_new_connection_that_says_nothing_is_closed_without_a_word() -> 
 
 @on_both_loops
 async def test_between_requests_a_connection_may_be_silent_for_a_time_of_its_own() -> None:
-    scene = Scene(hello, timeouts=PATIENCE)
+    scene = Scene(hello, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     await clock.run(9)
     client.feed(GET)
@@ -93,7 +93,7 @@ async def test_between_requests_a_connection_may_be_silent_for_a_time_of_its_own
 
 @on_both_loops
 async def test_a_head_is_due_as_a_whole_however_it_trickles() -> None:
-    scene = Scene(hello, timeouts=PATIENCE)
+    scene = Scene(hello, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     letters = iter(b"GET /" + b"a" * 100)
     await clock.run(30, lambda: bytes([next(letters)]))
@@ -118,21 +118,21 @@ async def receives(scope: Any, receive: Receive, send: Send) -> None:
 
 @on_both_loops
 async def test_a_body_that_does_not_come_is_answered_408_and_the_application_gets_a_disconnect() -> None:
-    told = []
+    reported = []
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
-        told.append(await receive())
+        reported.append(await receive())
         await send(start())
 
-    scene = Scene(application, timeouts=PATIENCE)
+    scene = Scene(application, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     client.feed(post(100_000) + b"x")
     await clock.run(41)
-    assert told == []
+    assert reported == []
 
     await clock.run(2)
-    assert told == [{"type": "http.disconnect"}]
+    assert reported == [{"type": "http.disconnect"}]
     assert client.sent.startswith(b"HTTP/1.1 408 ")
     assert client.sent.endswith(b"408 no data of the request body for 40 s (--body-timeout)\n")
     assert statuses(scene) == ["408"]
@@ -144,7 +144,7 @@ async def test_a_body_before_its_100_continue_has_no_timeout() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await asyncio.Event().wait()
 
-    clock = Clock(client := Scene(application, timeouts=PATIENCE).connect())
+    clock = Clock(client := Scene(application, timeouts=TIMEOUT).connect())
     client.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
     await clock.run(100)
 
@@ -154,7 +154,7 @@ async def test_a_body_before_its_100_continue_has_no_timeout() -> None:
 
 @on_both_loops
 async def test_a_body_that_comes_too_slowly_is_answered_408() -> None:
-    scene = Scene(receives, timeouts=PATIENCE)
+    scene = Scene(receives, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     client.feed(post(100_000))
     await clock.run(38, lambda: b"x" * 10)
@@ -171,7 +171,7 @@ async def test_a_body_that_comes_too_slowly_is_answered_408() -> None:
 
 @on_both_loops
 async def test_a_body_that_comes_quickly_enough_may_take_its_time() -> None:
-    scene = Scene(receives, timeouts=PATIENCE)
+    scene = Scene(receives, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     client.feed(post(200 * 150))
     await clock.run(150, lambda: b"x" * 200)
@@ -181,22 +181,22 @@ async def test_a_body_that_comes_quickly_enough_may_take_its_time() -> None:
 
 @on_both_loops
 async def test_a_slow_body_after_a_response_began_is_a_disconnect_for_the_application() -> None:
-    told = []
+    reported = []
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await send(start())
         await send(part(b"one ", True))
         while (message := await receive())["type"] != "http.disconnect":
             pass
-        told.append(message)
+        reported.append(message)
         await send(part(b"two"))
 
-    scene = Scene(application, timeouts=PATIENCE)
+    scene = Scene(application, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     client.feed(post(100_000))
     await clock.run(45, lambda: b"x" * 10)
 
-    assert told == [{"type": "http.disconnect"}]
+    assert reported == [{"type": "http.disconnect"}]
     assert client.sent.endswith(b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
     assert client.ended
     assert statuses(scene) == ["200"]
@@ -204,7 +204,7 @@ async def test_a_slow_body_after_a_response_began_is_a_disconnect_for_the_applic
 
 @on_both_loops
 async def test_a_silent_body_is_not_waited_for_when_the_response_is_complete() -> None:
-    scene = Scene(hello, timeouts=PATIENCE)
+    scene = Scene(hello, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     client.feed(post(DISCARD_BOUND - 1) + b"x")
     await clock.run(41)
@@ -227,7 +227,7 @@ async def test_the_time_in_which_the_application_does_not_receive_is_never_the_c
         await gate.wait()
         await receives(scope, receive, send)
 
-    scene = Scene(application, timeouts=PATIENCE)
+    scene = Scene(application, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     client.feed(post(3 * READ_BOUND) + b"x" * size)
     await clock.run(500)
@@ -251,7 +251,7 @@ async def test_an_application_that_pauses_between_parts_is_waited_for() -> None:
         await hello(scope, receive, send)
 
     pause = asyncio.Event()
-    scene = Scene(application, timeouts=PATIENCE)
+    scene = Scene(application, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     client.feed(post(2_000_000))
     for _ in range(19):
@@ -271,7 +271,7 @@ async def test_a_client_that_reads_nothing_is_aborted_and_recorded_as_left() -> 
         while True:
             await send(part(b"x" * 65536, True))
 
-    scene = Scene(application, timeouts=PATIENCE)
+    scene = Scene(application, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     await clock.run(51)
@@ -291,7 +291,7 @@ async def test_a_client_that_takes_too_little_to_make_room_is_waited_for() -> No
         while True:
             await send(part(b"x" * 65536, True))
 
-    scene = Scene(application, timeouts=PATIENCE)
+    scene = Scene(application, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     await clock.run(40)
@@ -311,7 +311,7 @@ async def last_of(scope: Any, receive: Receive, send: Send) -> None:
 
 @on_both_loops
 async def test_the_last_response_of_a_connection_may_be_read_as_slowly_as_any_other() -> None:
-    scene = Scene(last_of, timeouts=PATIENCE)
+    scene = Scene(last_of, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     for _ in range(10):
@@ -331,7 +331,7 @@ async def test_the_last_response_of_a_connection_may_be_read_as_slowly_as_any_ot
 
 @on_both_loops
 async def test_a_client_that_takes_nothing_of_the_last_response_is_reset() -> None:
-    scene = Scene(last_of, timeouts=PATIENCE)
+    scene = Scene(last_of, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     await clock.run(30)
@@ -395,7 +395,7 @@ async def test_without_limits_nothing_ends() -> None:
 @pytest.mark.parametrize("data", [b"", GET, GET[:5]], ids=["first", "idle", "head"])
 @on_both_loops
 async def test_unread_bytes_keep_a_connection_from_expiring(data: bytes) -> None:
-    scene = Scene(hello, timeouts=PATIENCE)
+    scene = Scene(hello, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect())
     if data:
         client.feed(data)
@@ -416,7 +416,7 @@ async def test_progress_that_the_loop_did_not_see_keeps_a_connection_from_expiri
         while True:
             await send(part(b"x" * 65536, True))
 
-    scene = Scene(application, timeouts=PATIENCE)
+    scene = Scene(application, timeouts=TIMEOUT)
     clock = Clock(client := scene.connect(holds=True))
     client.feed(GET)
     await turns()

@@ -142,9 +142,9 @@ def test_a_fault_of_ours_exits_71_with_its_traceback(master: Master, capsys: pyt
 def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The lines on standard error, without the first if it only counts."""
     assert run(arguments) == 5
-    told = capsys.readouterr()
-    assert told.out == ""
-    return told.err.splitlines()
+    reported = capsys.readouterr()
+    assert reported.out == ""
+    return reported.err.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -250,12 +250,14 @@ def test_check_config_prints_what_it_checked(
     monkeypatch.setenv("APPSERVE_WROKERS", "2")
 
     assert run(["--check-config", "main:app", "-b", ":1"]) == 0
-    told = capsys.readouterr()
-    assert told.out.splitlines() == [
+    reported = capsys.readouterr()
+    assert reported.out.splitlines() == [
         "the settings are good (2 from command line, 2 from appserve.toml, the rest are defaults)",
         "not tried: importing main:app, listening on :1",
     ]
-    assert told.err.startswith("appserve: warning: environment variable APPSERVE_WROKERS is not a setting")
+    assert reported.err.startswith(
+        "appserve: warning: environment variable APPSERVE_WROKERS is not a setting"
+    )
     assert master.started == []
 
 

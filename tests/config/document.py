@@ -101,8 +101,8 @@ def _section(row: Row) -> str:
         ("a change", _WHEN[row.applies]),
     ]
     table = "\n".join(f"| {name} | {text.replace('|', chr(92) + '|')} |" for name, text in facts)
-    told = "\n\n".join(text for text in (row.help, row.more) if text)
-    return f"### `{row.name}`\n\n{told}\n\n| | |\n|---|---|\n{table}\n"
+    reported = "\n\n".join(text for text in (row.help, row.more) if text)
+    return f"### `{row.name}`\n\n{reported}\n\n| | |\n|---|---|\n{table}\n"
 
 
 def _with_value(flag: str, row: Row) -> str:
@@ -131,9 +131,9 @@ def example_file() -> str:
 
 
 def _entry(row: Row) -> str:
-    told = f"{row.help} {row.more}".strip().replace("`", "")
+    reported = f"{row.help} {row.more}".strip().replace("`", "")
     default = f"Default: {row.default_shown}."
-    lines = [f"# {line}" for text in (told, default) for line in textwrap.wrap(text, 106)]
+    lines = [f"# {line}" for text in (reported, default) for line in textwrap.wrap(text, 106)]
     return "\n".join([*lines, f"#{_line(row)}", ""])
 
 

@@ -5,7 +5,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds that an answer may take on a busy machine; only failures wait so long."""
 
 
@@ -38,7 +38,7 @@ class Address:
         connection = socket.socket(socket.AF_UNIX if isinstance(self.place, str) else socket.AF_INET)
         if small:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT)
         connection.connect(self.place)
         if not isinstance(self.place, str):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

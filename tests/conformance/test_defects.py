@@ -392,7 +392,7 @@ def test_what_is_found_is_printed_as_a_case(
 
     assert fuzz.main() == 1
 
-    told = capsys.readouterr().out
-    assert told.startswith("seed 1\n")
-    assert "as a case" in told
-    assert "b'POST / HTTP/1.1" in told or 'b"POST / HTTP/1.1' in told
+    reported = capsys.readouterr().out
+    assert reported.startswith("seed 1\n")
+    assert "as a case" in reported
+    assert "b'POST / HTTP/1.1" in reported or 'b"POST / HTTP/1.1' in reported

@@ -12,16 +12,16 @@ def test_nothing_is_reported_of_cases_that_hold():
 
 def test_every_case_is_tried_and_every_fault_reported():
     tried = []
-    with pytest.raises(AssertionError) as told, Faults() as faults:
+    with pytest.raises(AssertionError) as reported, Faults() as faults:
         for name in ("a", "b", "c"):
             with faults.of(name):
                 tried.append(name)
                 assert name == "b", f"{name} does not hold"
 
     assert tried == ["a", "b", "c"]
-    assert "a does not hold" in str(told.value)
-    assert "c does not hold" in str(told.value)
-    assert "── b" not in str(told.value)
+    assert "a does not hold" in str(reported.value)
+    assert "c does not hold" in str(reported.value)
+    assert "── b" not in str(reported.value)
 
 
 def test_after_many_faults_the_rest_is_not_tried():

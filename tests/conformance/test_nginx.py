@@ -25,7 +25,7 @@ from tests.conformance.reference import Framed, read_requests
 from tests.conformance.served import PROJECT, WORKERS
 from tests.conformance.tee import Tee
 from tests.integration.peers import Port, await_port, find_program, nginx
-from tests.integration.server import PATIENCE, Server, command
+from tests.integration.server import TIMEOUT, Server, command
 from tests.soak import rounds
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(rounds(120, 1200))]
@@ -146,7 +146,7 @@ async def _send_all(ports: list[int]) -> None:
                 writer.write(data)
                 if ends:
                     writer.write_eof()
-                await asyncio.wait_for(reader.read(), PATIENCE)
+                await asyncio.wait_for(reader.read(), TIMEOUT)
             except OSError:  # Nginx has closed: reset, broken pipe, or no longer connected (shutdown(2))
                 pass
             finally:
@@ -195,7 +195,9 @@ def test_every_connection_is_framed_as_nginx_framed_it(kind: str, runs: dict[str
     for port, sent in run.sent:
         requests = [request for request in read_requests(bytes(sent)) if request.complete]
         taken = [request for request in requests if id_of(request) in seen]
-        assert [told(request, port) for request in taken] == [saw(seen[id_of(request)]) for request in taken]
+        assert [reported(request, port) for request in taken] == [
+            saw(seen[id_of(request)]) for request in taken
+        ]
         assert [when[id_of(request)] for request in taken] == sorted(
             when[id_of(request)] for request in taken
         )
@@ -211,7 +213,7 @@ def id_of(request: Framed) -> str:
     return name.decode()
 
 
-def told(request: Framed, port: int) -> dict[str, object]:
+def reported(request: Framed, port: int) -> dict[str, object]:
     """What the ledger is to say of a request that was sent from this port."""
     path, _, query = request.target.decode("latin-1").partition("?")
     return {

@@ -272,10 +272,10 @@ def test_an_unknown_scheme_is_400(proto: str):
     ],
 )
 def test_of_several_schemes_that_of_the_hop_counts(nodes: str, protos: str, scheme: str):
-    told = said(f"for: {nodes}", f"proto: {protos}")
+    reported = said(f"for: {nodes}", f"proto: {protos}")
 
-    assert told is not None
-    assert told[1].scheme == scheme
+    assert reported is not None
+    assert reported[1].scheme == scheme
 
 
 @pytest.mark.parametrize(
@@ -314,10 +314,10 @@ def test_schemes_that_belong_to_no_hop_and_differ_are_a_contradiction(nodes: str
     ],
 )
 def test_a_port_joins_the_host_unless_it_goes_without_saying(lines: list[str], host: str, port: int):
-    told = said(*lines)
+    reported = said(*lines)
 
-    assert told is not None
-    assert (told[1].host, told[1].port) == (host, port)
+    assert reported is not None
+    assert (reported[1].host, reported[1].port) == (host, port)
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "+80", "8_0", "http", "80 81", "000080", "\xb2", "80,"])
@@ -359,9 +359,9 @@ def test_hosts_and_ports_that_differ_are_a_contradiction(lines: list[str]):
     ],
 )
 def test_a_prefix_is_a_path_without_its_last_slash(sent: str, prefix: str):
-    told = said("for: 192.0.2.1", f"prefix: {sent}")
+    reported = said("for: 192.0.2.1", f"prefix: {sent}")
 
-    assert told == origin(("192.0.2.1", 0), prefix=prefix)
+    assert reported == origin(("192.0.2.1", 0), prefix=prefix)
 
 
 UNFIT_PREFIXES = r"""
@@ -468,8 +468,8 @@ def test_where_every_proxy_adds_both_the_scheme_is_never_the_client_s_choice(lef
     nodes = [*(node for node, _ in left), "192.0.2.1", "10.0.0.2"]
     protos = [*(proto for _, proto in left), "http", "https"]
 
-    told = said("for: " + ",".join(nodes), "proto: " + ",".join(protos))
-    assert told == origin(("192.0.2.1", 0), "http")
+    reported = said("for: " + ",".join(nodes), "proto: " + ",".join(protos))
+    assert reported == origin(("192.0.2.1", 0), "http")
 
 
 # ── what is remembered ──

@@ -310,10 +310,10 @@ def test_limits_hold_at_once_and_byte_by_byte(sent: bytes, status: int):
     whole.receive_data(sent)
     for byte in sent:
         pieces.receive_data(bytes([byte]))
-        if (told := seen(pieces)) != [Event.NEED_DATA]:
+        if (reported := seen(pieces)) != [Event.NEED_DATA]:
             break
 
-    assert seen(whole) == told == [status]
+    assert seen(whole) == reported == [status]
 
 
 NARROW = Limits(request_line=40, fields=3, field_size=40, body=10)
@@ -496,13 +496,13 @@ HEADS = {
 
 def account(connection: PlainConnection) -> tuple[object, ...]:
     """All that there is to say about one request and its answer, which is given."""
-    told: list[object] = []
+    reported: list[object] = []
     for event in events(connection):
         if isinstance(event, (bytes, Event, int)):
-            told.append(event)
+            reported.append(event)
         else:
             line = event.line
-            told += [
+            reported += [
                 line.method,
                 line.target,
                 line.version,
@@ -511,10 +511,10 @@ def account(connection: PlainConnection) -> tuple[object, ...]:
                 event.fields,
                 event.rules,
             ]
-    if isinstance(told[-1], int):
-        return (*told, connection.response.reject(told[-1], "no"), connection.keeps_alive)
+    if isinstance(reported[-1], int):
+        return (*reported, connection.response.reject(reported[-1], "no"), connection.keeps_alive)
     return (
-        *told,
+        *reported,
         connection.response.respond(200, [(b"Content-Type", b"text/plain")], b"ok"),
         connection.keeps_alive,
         connection.may_send_more,
@@ -580,10 +580,10 @@ def test_a_repeated_head_is_recognised_only_when_it_is_alone_and_whole():
     connection = connect()
     for sent in (GET, GET + GET, GET[:10], GET[10:] + b"GET", GET[3:]):
         connection.receive_data(sent)
-        while (told := seen(connection)) == ["GET", Event.END, Event.PAUSED]:
+        while (reported := seen(connection)) == ["GET", Event.END, Event.PAUSED]:
             answer(connection)
 
-        assert told == [Event.NEED_DATA]
+        assert reported == [Event.NEED_DATA]
     assert connection.cycle == 5
     assert connection.is_idle
 

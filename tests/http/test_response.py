@@ -286,12 +286,12 @@ def test_nothing_is_written_when_a_field_is_wrong():
     "field", [(b"Set-Cookie", b"secret\0"), (b"a c", b"secret"), (b"Content-Length", b"five")]
 )
 def test_the_error_of_a_wrong_field_names_the_mistake_and_nothing_else(field: tuple[bytes, bytes]):
-    with pytest.raises(AppMistake) as told:
+    with pytest.raises(AppMistake) as reported:
         after(GET).response.start_response(200, [field])
 
-    text = "".join(traceback.format_exception(told.value))
+    text = "".join(traceback.format_exception(reported.value))
     assert "KeyError" not in text and "secret" not in text
-    assert " b'" not in str(told.value), "the application gave a str"
+    assert " b'" not in str(reported.value), "the application gave a str"
 
 
 @pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 1000, -200])

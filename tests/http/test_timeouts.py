@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from appserve.http.timeouts import LINGER_LONGEST, LINGER_SILENCE, Timeouts, WaitFor, WaitTimer
 
-PATIENCE = Timeouts(first=20, idle=75, head=30, body=60, body_rate=0, write=50)
+TIMEOUT = Timeouts(first=20, idle=75, head=30, body=60, body_rate=0, write=50)
 LIMITS = {WaitFor.FIRST: 20, WaitFor.IDLE: 75, WaitFor.HEAD: 30, WaitFor.BODY: 60, WaitFor.READER: 50}
 
 every_wait = pytest.mark.parametrize("waiting", list(LIMITS))
@@ -17,33 +17,33 @@ every_wait = pytest.mark.parametrize("waiting", list(LIMITS))
 def test_a_wait_may_last_as_long_as_it_is_allowed(waiting: WaitFor):
     watch = WaitTimer()
 
-    assert not watch.expired(waiting, 0, 100.0, PATIENCE)
-    assert not watch.expired(waiting, 0, 100.0 + LIMITS[waiting], PATIENCE)
-    assert watch.expired(waiting, 0, 100.1 + LIMITS[waiting], PATIENCE)
+    assert not watch.expired(waiting, 0, 100.0, TIMEOUT)
+    assert not watch.expired(waiting, 0, 100.0 + LIMITS[waiting], TIMEOUT)
+    assert watch.expired(waiting, 0, 100.1 + LIMITS[waiting], TIMEOUT)
 
 
 @every_wait
 def test_progress_begins_it_anew(waiting: WaitFor):
     watch = WaitTimer()
-    assert not watch.expired(waiting, 0, 0.0, PATIENCE)
+    assert not watch.expired(waiting, 0, 0.0, TIMEOUT)
 
-    assert not watch.expired(waiting, 1, 1000.0, PATIENCE)
-    assert not watch.expired(waiting, 1, 1000.0 + LIMITS[waiting], PATIENCE)
-    assert watch.expired(waiting, 1, 1001.0 + LIMITS[waiting], PATIENCE)
+    assert not watch.expired(waiting, 1, 1000.0, TIMEOUT)
+    assert not watch.expired(waiting, 1, 1000.0 + LIMITS[waiting], TIMEOUT)
+    assert watch.expired(waiting, 1, 1001.0 + LIMITS[waiting], TIMEOUT)
 
 
 def test_another_wait_begins_anew_with_the_same_mark():
     watch = WaitTimer()
-    assert not watch.expired(WaitFor.IDLE, 0, 0.0, PATIENCE)
+    assert not watch.expired(WaitFor.IDLE, 0, 0.0, TIMEOUT)
 
-    assert not watch.expired(WaitFor.HEAD, 0, 1000.0, PATIENCE)
-    assert watch.expired(WaitFor.HEAD, 0, 1031.0, PATIENCE)
+    assert not watch.expired(WaitFor.HEAD, 0, 1000.0, TIMEOUT)
+    assert watch.expired(WaitFor.HEAD, 0, 1031.0, TIMEOUT)
 
 
 def test_time_in_the_application_is_never_the_peers_fault():
     watch = WaitTimer()
 
-    assert not any(watch.expired(WaitFor.APPLICATION, 0, now, PATIENCE) for now in (0.0, 1e6))
+    assert not any(watch.expired(WaitFor.APPLICATION, 0, now, TIMEOUT) for now in (0.0, 1e6))
 
 
 @every_wait
@@ -55,17 +55,17 @@ def test_0_disables_a_timeout(waiting: WaitFor):
 
 def test_a_peer_that_was_sent_our_last_response_and_is_silent_is_not_waited_for():
     watch = WaitTimer()
-    assert not watch.expired(WaitFor.END, 0, 0.0, PATIENCE)
-    assert not watch.expired(WaitFor.END, 5, 1.0, PATIENCE)
+    assert not watch.expired(WaitFor.END, 0, 0.0, TIMEOUT)
+    assert not watch.expired(WaitFor.END, 5, 1.0, TIMEOUT)
 
-    assert not watch.expired(WaitFor.END, 5, 1.0 + LINGER_SILENCE, PATIENCE)
-    assert watch.expired(WaitFor.END, 5, 1.1 + LINGER_SILENCE, PATIENCE)
+    assert not watch.expired(WaitFor.END, 5, 1.0 + LINGER_SILENCE, TIMEOUT)
+    assert watch.expired(WaitFor.END, 5, 1.1 + LINGER_SILENCE, TIMEOUT)
 
 
 def test_the_time_to_send_after_the_last_response_is_bounded():
     watch = WaitTimer()
 
-    sent = [watch.expired(WaitFor.END, second, float(second), PATIENCE) for second in range(60)]
+    sent = [watch.expired(WaitFor.END, second, float(second), TIMEOUT) for second in range(60)]
 
     assert sent.index(True) == LINGER_LONGEST + 1
 
@@ -168,15 +168,15 @@ def test_what_is_answered_names_the_wait_that_was_too_long_and_its_setting():
 
 def test_since_is_the_time_of_the_last_progress():
     watch = WaitTimer()
-    watch.expired(WaitFor.IDLE, 0, 5.0, PATIENCE)
-    watch.expired(WaitFor.IDLE, 0, 9.0, PATIENCE)
+    watch.expired(WaitFor.IDLE, 0, 5.0, TIMEOUT)
+    watch.expired(WaitFor.IDLE, 0, 9.0, TIMEOUT)
 
     assert watch.since == 5.0
 
 
 def test_a_wait_has_been_seen_when_it_was_looked_at_as_it_is():
     watch = WaitTimer()
-    watch.expired(WaitFor.IDLE, 3, 5.0, PATIENCE)
+    watch.expired(WaitFor.IDLE, 3, 5.0, TIMEOUT)
 
     assert watch.has_seen(WaitFor.IDLE, 3)
     assert not watch.has_seen(WaitFor.IDLE, 4)
@@ -186,11 +186,11 @@ def test_a_wait_has_been_seen_when_it_was_looked_at_as_it_is():
 @every_wait
 def test_it_need_not_be_looked_at_before_it_is_due(waiting: WaitFor):
     watch = WaitTimer()
-    watch.expired(waiting, 0, 100.0, PATIENCE)
+    watch.expired(waiting, 0, 100.0, TIMEOUT)
     now, looks = 100.0, 0
-    while not watch.expired(waiting, 0, now, PATIENCE):
-        assert now < watch.due(now, PATIENCE) <= 100.0 + LIMITS[waiting]
-        now = watch.due(now, PATIENCE) + 0.001
+    while not watch.expired(waiting, 0, now, TIMEOUT):
+        assert now < watch.due(now, TIMEOUT) <= 100.0 + LIMITS[waiting]
+        now = watch.due(now, TIMEOUT) + 0.001
         looks += 1
 
     assert now <= 100.01 + LIMITS[waiting]
@@ -199,6 +199,6 @@ def test_it_need_not_be_looked_at_before_it_is_due(waiting: WaitFor):
 
 def test_without_a_limit_it_is_never_due():
     watch = WaitTimer()
-    assert watch.due(5.0, PATIENCE) == math.inf, "the application"
+    assert watch.due(5.0, TIMEOUT) == math.inf, "the application"
     watch.expired(WaitFor.IDLE, 0, 5.0, Timeouts(0, 0, 0, 0, 100, 0))
     assert watch.due(5.0, Timeouts(0, 0, 0, 0, 100, 0)) == math.inf

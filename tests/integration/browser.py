@@ -9,7 +9,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
 
-PATIENCE = 20.0  # seconds
+TIMEOUT = 20.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Browser:
     """One visitor of one site: a connection that is kept open as long as the server does, and its cookies."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+        self.connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
         self.cookies: dict[str, str] = {}
 
     def close(self) -> None:

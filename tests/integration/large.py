@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.integration.server import PATIENCE, Server
+from tests.integration.server import TIMEOUT, Server
 
 PIECE = 1 << 20
 
@@ -81,7 +81,7 @@ def connect(server: Server, *, small: bool = False) -> socket.socket:
     client = socket.socket()
     if small:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    client.settimeout(PATIENCE)
+    client.settimeout(TIMEOUT)
     client.connect(("127.0.0.1", server.port))
     return client
 

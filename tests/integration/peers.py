@@ -29,7 +29,7 @@ import pytest
 from appserve.master.worker_handle import ROWS
 from appserve.observe.scoreboard import Scoreboard
 from tests.certificates import Certificates, certificates
-from tests.integration.server import PATIENCE, Server, await_fact, command, descriptors_of
+from tests.integration.server import TIMEOUT, Server, await_fact, command, descriptors_of
 
 ROOT = Path(__file__).parent.parent.parent
 CONF = ROOT / "conf"
@@ -114,7 +114,7 @@ class Front:
         self.port = port
         self.tls_port = tls_port
 
-    def connect(self, timeout: float = PATIENCE, secure: bool = False) -> http.client.HTTPConnection:
+    def connect(self, timeout: float = TIMEOUT, secure: bool = False) -> http.client.HTTPConnection:
         """A keep-alive connection from CLIENT, to be closed by the caller."""
         if secure:
             return SecureConnection(self.tls_port)
@@ -152,10 +152,10 @@ class SecureConnection(http.client.HTTPSConnection):
 
     def __init__(self, port: int) -> None:
         self._trust = make_certificates().client_context()
-        super().__init__(NAME, port, timeout=PATIENCE, context=self._trust)
+        super().__init__(NAME, port, timeout=TIMEOUT, context=self._trust)
 
     def connect(self) -> None:
-        client = socket.create_connection(("127.0.0.1", self.port), PATIENCE, (CLIENT, 0))
+        client = socket.create_connection(("127.0.0.1", self.port), TIMEOUT, (CLIENT, 0))
         self.sock = self._trust.wrap_socket(client, server_hostname=NAME)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 #: How long any fact may take on a slow, busy machine before the test fails; seconds.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 READY = r"worker (\d+) \(pid (\d+)\) ready in [\d.]+ s, generation (\d+)"
 
@@ -57,7 +57,7 @@ class Threaded(str):
 HELLO_THREADS = Threaded(HELLO)
 
 
-def await_fact(fact: Callable[[], object], what: str, timeouts: float = PATIENCE) -> None:
+def await_fact(fact: Callable[[], object], what: str, timeouts: float = TIMEOUT) -> None:
     """Wait until `fact()` is true."""
     deadline = time.monotonic() + timeouts
     while not fact():
@@ -125,7 +125,7 @@ class Server:
         return list(re.finditer(pattern, self.log[since:], re.MULTILINE))
 
     def await_line(
-        self, pattern: str, count: int = 1, since: int = 0, timeouts: float = PATIENCE
+        self, pattern: str, count: int = 1, since: int = 0, timeouts: float = TIMEOUT
     ) -> list[re.Match[str]]:
         """Wait until the log (after `since`) has `count` matches of `pattern`; gives them."""
         deadline = time.monotonic() + timeouts
@@ -161,11 +161,11 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def connect(self, timeout: float = PATIENCE) -> http.client.HTTPConnection:
+    def connect(self, timeout: float = TIMEOUT) -> http.client.HTTPConnection:
         """A keep-alive connection, to be closed by the caller."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
-    def get(self, path: str = "/", timeout: float = PATIENCE) -> Answer:
+    def get(self, path: str = "/", timeout: float = TIMEOUT) -> Answer:
         """One request on a connection of its own."""
         connection = self.connect(timeout)
         try:
@@ -176,7 +176,7 @@ class Server:
 
     def send(self, data: bytes) -> socket.socket:
         """A raw connection with `data` sent, to be closed by the caller."""
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
         client.sendall(data)
         return client
 
@@ -200,14 +200,14 @@ class Server:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeouts: float = PATIENCE) -> int:
+    def wait(self, timeouts: float = TIMEOUT) -> int:
         """Wait for the end of the master; gives its exit code (negative: a signal)."""
         try:
             return self.process.wait(timeouts)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeouts} s:\n{self.log}") from None
 
-    def stop(self, timeouts: float = PATIENCE) -> int:
+    def stop(self, timeouts: float = TIMEOUT) -> int:
         """SIGTERM, and wait."""
         self.signal(signal.SIGTERM)
         return self.wait(timeouts)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.server import PATIENCE, Server, await_fact, is_alive, kill
+from tests.integration.server import TIMEOUT, Server, await_fact, is_alive, kill
 
 WSGI = """
 import os, time
@@ -243,7 +243,7 @@ def test_the_queue_of_an_only_worker_waits_for_its_successor(serve: Serve, kind:
 
     assert statuses == {200: QUEUED[kind] // 2}
     assert set(workers) - {str(first).encode()}, "none but the worker that was told to leave has served"
-    await_fact(lambda: not is_alive(first), "the worker that was told to leave has left", PATIENCE)
+    await_fact(lambda: not is_alive(first), "the worker that was told to leave has left", TIMEOUT)
 
 
 @every_kind
@@ -269,7 +269,7 @@ def test_a_graceful_stop_ends_though_clients_connect_again_and_again(serve: Serv
     def connect_again_and_again() -> None:
         while not stopping.is_set():
             try:
-                with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+                with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as client:
                     client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                     while client.recv(4096):
                         pass
@@ -284,7 +284,7 @@ def test_a_graceful_stop_ends_though_clients_connect_again_and_again(serve: Serv
         server.signal(signal.SIGTERM)
         assert server.wait(30) == 0
         for client in clients:
-            client.join(PATIENCE)
+            client.join(TIMEOUT)
         assert not any(client.is_alive() for client in clients), "the last connect is refused"
     finally:
         stopping.set()

@@ -161,14 +161,14 @@ def test_the_verdict_is_one_line_with_the_reason(serve: Serve, workers: str) -> 
 def test_an_import_that_does_not_return_is_logged_with_its_stack(serve: Serve) -> None:
     server = serve("app:app", "--timeout", "1", files={"app.py": GATED + HELLO}, wait=False)
 
-    (told,) = server.await_line(
+    (reported,) = server.await_line(
         r"WARNING +worker 1 \(pid \d+\) is not ready after \d+\.\d s: "
         r"it imports app:app or runs its startup\n(    .*\n)+"
     )
 
-    assert re.search(r'app\.py", line [45] in <module>', told[0])
-    assert "in run_worker" in told[0]
-    assert "master.py" not in told[0]
+    assert re.search(r'app\.py", line [45] in <module>', reported[0])
+    assert "in run_worker" in reported[0]
+    assert "master.py" not in reported[0]
     (server.folder / "gate").touch()
     server.await_line("listening on ")
     assert server.get().status == 200
@@ -187,9 +187,9 @@ async def app(scope, receive, send):
 """
     server = serve("app:app", "--timeout", "1", files={"app.py": source}, wait=False)
 
-    (told,) = server.await_line(r"is not ready after .*\n(    .*\n)+")
+    (reported,) = server.await_line(r"is not ready after .*\n(    .*\n)+")
 
-    assert re.search(r'app\.py", line \d+ in app', told[0])
+    assert re.search(r'app\.py", line \d+ in app', reported[0])
     (server.folder / "gate").touch()
     server.await_line("listening on ")
 

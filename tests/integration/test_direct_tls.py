@@ -32,13 +32,13 @@ from tests.integration.peers import (
     make_certificates,
     mirror,
 )
-from tests.integration.server import PATIENCE, Server
+from tests.integration.server import TIMEOUT, Server
 
 
 class Visitors(Front):
     """Clients of the server itself, who check its certificate."""
 
-    def connect(self, timeout: float = PATIENCE, secure: bool = True) -> http.client.HTTPConnection:
+    def connect(self, timeout: float = TIMEOUT, secure: bool = True) -> http.client.HTTPConnection:
         return super().connect(timeout, secure)
 
 
@@ -76,7 +76,7 @@ def shown(server: Server, name: str | None = NAME, context: ssl.SSLContext | Non
     if context is None:
         context = make_certificates().client_context()
         context.check_hostname = False
-    client = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+    client = socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
     return context.wrap_socket(client, server_hostname=name)
 
 

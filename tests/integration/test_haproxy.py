@@ -33,7 +33,7 @@ from tests.integration.peers import (
     make_certificates,
     mirror,
 )
-from tests.integration.server import PATIENCE, await_fact
+from tests.integration.server import TIMEOUT, await_fact
 
 SENDS = "send-proxy-v2-ssl check check-send-proxy inter 5s"
 CHECKS = "option httpchk\n    http-check send meth GET uri / ver HTTP/1.1 hdr Host shop.example\n"
@@ -48,7 +48,7 @@ class Balanced(Site):
     def status(self) -> dict[str, str]:
         """What HAProxy knows about its connection to us."""
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
             client.connect(str(self.stats))
             client.sendall(b"show stat\n")
             text = b"".join(iter(lambda: client.recv(65536), b"")).decode()
@@ -244,7 +244,7 @@ def check_uploads(front: Front, secure: bool, folder: Path) -> None:
 
 def answer_to(source: str, port: int, sent: bytes) -> bytes:
     """What a client from `source` gets, until the server closes."""
-    client = socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0))
+    client = socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0))
     with client, suppress(ConnectionError):
         client.sendall(sent)
         return b"".join(iter(lambda: client.recv(65536), b""))

@@ -15,7 +15,7 @@ import pytest
 
 import appserve
 from tests.certificates import certificates
-from tests.integration.server import HELLO, HELLO_ASGI, PATIENCE, Server, await_fact, command, kill
+from tests.integration.server import HELLO, HELLO_ASGI, TIMEOUT, Server, await_fact, command, kill
 
 Serve = Callable[..., Server]
 
@@ -145,7 +145,7 @@ def imports(server: Server) -> list[tuple[int, str]]:
 
 def talk(server: Server, data: bytes, *, secure: bool = True) -> bytes:
     """What comes back to a client behind a proxy that sends a PROXY header."""
-    client = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT)
     answer = b""
     try:
         client.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.load import small_load
-from tests.integration.server import HELLO, HELLO_ASGI, HELLO_THREADS, PATIENCE, Server, await_fact
+from tests.integration.server import HELLO, HELLO_ASGI, HELLO_THREADS, TIMEOUT, Server, await_fact
 
 Serve = Callable[..., Server]
 
@@ -116,7 +116,7 @@ def test_the_error_log_can_be_a_file_that_is_opened_anew(serve: Serve, source: s
     await_fact(holds(path, f"SIGUSR1 received: reopened {path}"), "the master writes the new file")
     worker = server.worker_pids()[0]
     await_fact(lambda: str(old) not in files_of(worker), "the worker has closed the old file")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     connection.request("GET", "/boom")
     assert connection.getresponse().status == 500
     connection.close()

@@ -13,7 +13,7 @@ import pytest
 
 from appserve.master.worker_handle import ROWS
 from appserve.observe.scoreboard import Scoreboard, Totals
-from tests.integration.server import PATIENCE, Server, Threaded, await_fact, descriptors_of, kill
+from tests.integration.server import TIMEOUT, Server, Threaded, await_fact, descriptors_of, kill
 from tests.observe.latency import latency_bucket
 
 Serve = Callable[..., Server]
@@ -94,7 +94,7 @@ class Meter:
         client = socket.socket()
         if small:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(("127.0.0.1", self.server.port))
         return client
 

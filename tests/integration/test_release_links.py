@@ -94,8 +94,8 @@ def test_a_reload_reads_the_files_that_the_link_leads_to(start: Start, site: Pat
     def shown() -> bytes:
         address = f"127.0.0.1:{server.port}"
         ask = ["openssl", "s_client", "-connect", address, "-servername", "shop.example"]
-        told = subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout
-        return told.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
+        reported = subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout
+        return reported.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
 
     before = shown()
     assert before

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.peers import NAME, Figures, make_certificates, mirror
-from tests.integration.server import PATIENCE, await_fact, descriptors_of
+from tests.integration.server import TIMEOUT, await_fact, descriptors_of
 
 LIMIT = 2
 """Seconds that the server waits for anything."""
@@ -103,7 +103,7 @@ class Crowd:
 
     def linger(self) -> None:
         """Until the server has done with all of them."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not self.go_on():
             assert time.monotonic() < deadline, f"still there: {self.left()}"
             time.sleep(TICK)
@@ -166,7 +166,7 @@ def test_slow_clients_end_as_they_should_and_delay_no_other(
 
         def connect_raw() -> socket.socket:
             client = socket.socket()
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
             client.connect(address)
             return client

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.server import (
     HELLO,
-    PATIENCE,
+    TIMEOUT,
     Server,
     await_fact,
     command,
@@ -119,7 +119,7 @@ def test_nohup_keeps_it_and_a_later_hup_is_a_reload(cleanup: ExitStack, tmp_path
     master = window.master()
 
     window.close()
-    window.server.process.wait(PATIENCE)
+    window.server.process.wait(TIMEOUT)
     window.await_text("SIGHUP ignored: the terminal was closed")
 
     assert is_alive(master)

@@ -63,15 +63,15 @@ def test_a_stuck_thread_is_logged_and_no_worker_is_killed(serve: Serve) -> None:
     server = serve("app:app", "--timeout", "1", files={"app.py": WAITS})
     pid, asker = begin_to_wait(server)
 
-    told = rf"worker 1 \(pid {pid}\), appserve-thread-\d, "
+    reported = rf"worker 1 \(pid {pid}\), appserve-thread-\d, "
     server.await_line(
-        rf"WARNING +{told}has made no progress for [12]\.\d s \(--timeout 1\), "
+        rf"WARNING +{reported}has made no progress for [12]\.\d s \(--timeout 1\), "
         r"serving GET /wait from 127\.0\.0\.1 for [12]\.\d s"
     )
     assert 'app.py", line 8, in app\n' in server.log
     assert int(server.get().text) == pid
     (server.folder / "gate").touch()
-    server.await_line(rf"{told}returned after [\d.]+ s: GET /wait$")
+    server.await_line(rf"{reported}returned after [\d.]+ s: GET /wait$")
     asker.join()
     assert server.worker_pids() == [pid]
     assert "killed" not in server.log

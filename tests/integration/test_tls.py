@@ -20,7 +20,7 @@ import pytest
 
 from tests.certificates import PASSWORD, Pair, certificates
 from tests.integration.large import read_to_end
-from tests.integration.server import PATIENCE, Answer, Server, await_fact, command, descriptors_of
+from tests.integration.server import TIMEOUT, Answer, Server, await_fact, command, descriptors_of
 
 Serve = Callable[..., Server]
 
@@ -130,7 +130,7 @@ def make_shop(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[S
 @contextmanager
 def connected(server: Server, context: ssl.SSLContext | None = None) -> Iterator[http.client.HTTPSConnection]:
     context = context or certificates().client_context()
-    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=PATIENCE, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=TIMEOUT, context=context)
     try:
         yield connection
     finally:
@@ -153,7 +153,7 @@ def raw_tls(server: Server, name: str, context: ssl.SSLContext | None = None) ->
     """A connection that takes no end for clean that is not."""
     context = context or certificates().client_context()
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as plain,
+        socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as plain,
         context.wrap_socket(plain, server_hostname=name, suppress_ragged_eofs=False) as client,
     ):
         yield client
@@ -305,7 +305,7 @@ class Typist:
         self._seen = self._seen.partition(text.encode())[2]
 
     def wait(self) -> int:
-        return self._client.wait(PATIENCE)
+        return self._client.wait(TIMEOUT)
 
 
 def test_a_client_may_request_new_keys(shop):

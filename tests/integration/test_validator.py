@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.server import PATIENCE, Server, command
+from tests.integration.server import TIMEOUT, Server, command
 
 APPS = Path(__file__).parent.parent / "apps"
 BODY = b"".join(random.Random(3).randbytes(50) + b"\n" for _ in range(10_000))
@@ -42,14 +42,14 @@ class Client(http.client.HTTPConnection):
     """A client of either family."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__("a.example", timeout=PATIENCE)
+        super().__init__("a.example", timeout=TIMEOUT)
         path = server.folder / "socket"
         if path.exists():
             self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.settimeout(PATIENCE)
+            self.sock.settimeout(TIMEOUT)
             self.sock.connect(str(path))
         else:
-            self.sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+            self.sock = socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
 
     def ask(self, method: str, path: str, body: object = None, **fields: str) -> tuple[int, bytes]:
         headers = {name.replace("_", "-"): value for name, value in fields.items()}

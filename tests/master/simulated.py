@@ -37,7 +37,7 @@ from appserve.workers.channel import RetireOrder
 #: How often each step from one state to another was taken.
 Steps = Counter[tuple[object, object]]
 
-PATIENCE = RosterTimeouts(give_up=60.0, outage_reminder=20.0)
+TIMEOUT = RosterTimeouts(give_up=60.0, outage_reminder=20.0)
 
 
 class Broken(AssertionError):
@@ -58,7 +58,7 @@ class Process:
     ready: bool = False
     ready_at: float = math.inf
     gone: bool = False
-    told: bool = False  # spawned() was said
+    reported: bool = False  # spawned() was said
     told_ready: bool = False
     told_gone: bool = False
     how: Exit = field(default_factory=lambda: Exit(0))
@@ -107,7 +107,7 @@ class WorkerHandles:
         self.bound = self.most_working()
         self.drainable = workers
         self.total_bound = self.bound + workers
-        self.roster = roster_type(self.plan, self.now, PATIENCE, steps)
+        self.roster = roster_type(self.plan, self.now, TIMEOUT, steps)
         self.processes: list[Process] = []
         self.committed = 1
         self.candidate = 0
@@ -131,11 +131,11 @@ class WorkerHandles:
 
     def living(self) -> list[Process]:
         """Everybody that the roster has to reckon with: a death counts when its pid is known to be ours."""
-        return [process for process in self.processes if not (process.told and process.told_gone)]
+        return [process for process in self.processes if not (process.reported and process.told_gone)]
 
     def ready(self) -> list[Process]:
         """READY as the roster was told, and not asked to leave."""
-        return [one for one in self.living() if one.told_ready and one.told and not one.leaving]
+        return [one for one in self.living() if one.told_ready and one.reported and not one.leaving]
 
     def working(self) -> list[Process]:
         """Those that boot or serve."""
@@ -146,7 +146,7 @@ class WorkerHandles:
 
     def by_pid(self, pid: int) -> Process:
         for process in self.processes:
-            if process.pid == pid and process.told and not process.told_gone:
+            if process.pid == pid and process.reported and not process.told_gone:
                 return process
         raise Broken(f"a decision about pid {pid}, which is none of the living")
 
@@ -213,7 +213,7 @@ class WorkerHandles:
             self.tell_spawned(process)
 
     def tell_spawned(self, process: Process) -> None:
-        process.told = True
+        process.reported = True
         # What was said of the pid before counts from here: first READY, then the exit.
         if process.told_ready:
             process.ready_at = self.now
@@ -231,7 +231,7 @@ class WorkerHandles:
 
     def tell_one(self) -> None:
         """Something that happened becomes known."""
-        untold = [process for process in self.processes if process.pid and not process.told]
+        untold = [process for process in self.processes if process.pid and not process.reported]
         if untold and self.random.random() < 0.3:
             self.tell_spawned(self.random.choice(untold))
             return
@@ -245,7 +245,7 @@ class WorkerHandles:
         process.ready = True
         process.told_ready = True
         process.ready_at = self.now
-        self.ever_ready = self.ever_ready or (process.told and not self.stops)
+        self.ever_ready = self.ever_ready or (process.reported and not self.stops)
         self.take(self.roster.ready(process.pid, self.now))
 
     def die_one(self) -> None:
@@ -266,7 +266,7 @@ class WorkerHandles:
         process.gone = True
         process.told_gone = True
         process.how = how
-        if process.told:
+        if process.reported:
             self.account_exit(process)
             self.processes.remove(process)
         self.take(self.roster.exited(process.pid, how, self.now))
@@ -282,7 +282,7 @@ class WorkerHandles:
         ready = process.told_ready
         if not ready or (
             not (process.how.served or process.how.orderly)
-            and self.now - process.ready_at < PATIENCE.min_uptime
+            and self.now - process.ready_at < TIMEOUT.min_uptime
         ):
             self.count_failure(process.slot)
         else:
@@ -295,7 +295,7 @@ class WorkerHandles:
         self.not_before[slot] = self.now + delay
 
     def obey_one(self) -> None:
-        leaving = [one for one in self.processes if one.pid and one.told and (one.leaving or one.killed)]
+        leaving = [one for one in self.processes if one.pid and one.reported and (one.leaving or one.killed)]
         if not leaving:
             return
         process = self.random.choice(leaving)
@@ -316,7 +316,7 @@ class WorkerHandles:
                 self.take(self.roster.tick(self.now))
 
     def stall_one(self) -> None:
-        ready = [one for one in self.living() if one.told and one.told_ready and not one.killed]
+        ready = [one for one in self.living() if one.reported and one.told_ready and not one.killed]
         if ready:
             self.take(self.roster.stalled(self.random.choice(ready).pid, "no progress", self.now))
 
@@ -368,8 +368,10 @@ class WorkerHandles:
         decisions = self.roster.stop(self.now, graceful=graceful)
         self.take(decisions)
         if before == 0:
-            told = [one for one in self.processes if one.told and not one.told_gone]
-            check(all(one.leaving or one.dumped_at < math.inf for one in told), "a stop is obeyed at once")
+            reported = [one for one in self.processes if one.reported and not one.told_gone]
+            check(
+                all(one.leaving or one.dumped_at < math.inf for one in reported), "a stop is obeyed at once"
+            )
 
     # ── what the roster decides ──
 
@@ -460,8 +462,8 @@ class WorkerHandles:
             check(self.now >= self.not_before.get(spawn.slot, -math.inf) - 1e-6, "back-off is kept")
             if self.failures[spawn.slot]:
                 self.failed_spawns.append(self.now)
-                recent = [at for at in self.failed_spawns if at > self.now - PATIENCE.budget_period]
-                most = max(plan.workers for plan in self.plans.values()) + PATIENCE.budget_spare
+                recent = [at for at in self.failed_spawns if at > self.now - TIMEOUT.budget_period]
+                most = max(plan.workers for plan in self.plans.values()) + TIMEOUT.budget_spare
                 check(len(recent) <= 2 * most, "the fork budget is kept")
         self.processes.append(Process(spawn.ticket, spawn.slot, spawn.generation))
 
@@ -490,7 +492,7 @@ class WorkerHandles:
             self.check_slots(living)
         for one in living:
             if one.leaving or one.dumped_at < math.inf:
-                check(one.killed or wake < self.now + 60.0 or not one.told, "who leaves has a deadline")
+                check(one.killed or wake < self.now + 60.0 or not one.reported, "who leaves has a deadline")
 
     def check_slots(self, living: list[Process]) -> None:
         """Who served is replaced at once, if there is room; who failed as soon as its delay is over."""
@@ -509,8 +511,8 @@ class WorkerHandles:
                 check(not late or self.budget_may_be_spent(), "who failed is tried again when it is time")
 
     def budget_may_be_spent(self) -> bool:
-        recent = sum(at > self.now - PATIENCE.budget_period for at in self.failed_spawns)
-        return recent >= min(plan.workers for plan in self.plans.values()) + PATIENCE.budget_spare
+        recent = sum(at > self.now - TIMEOUT.budget_period for at in self.failed_spawns)
+        return recent >= min(plan.workers for plan in self.plans.values()) + TIMEOUT.budget_spare
 
     def check_halt(self, halt: Halt) -> None:
         if halt.code == 0:
@@ -528,7 +530,7 @@ class WorkerHandles:
             if self.halted is not None:
                 return
             for process in list(self.processes):
-                if process.pid and not process.told:
+                if process.pid and not process.reported:
                     self.tell_spawned(process)
             waiting = [one for one in self.processes if not one.pid]
             if waiting:

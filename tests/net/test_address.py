@@ -27,7 +27,7 @@ def test_an_address_is_read_as_it_is_written(text: str, expected: TcpAddress | U
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("", "expected an address"),
         ("   ", "expected an address"),
@@ -57,11 +57,11 @@ def test_an_address_is_read_as_it_is_written(text: str, expected: TcpAddress | U
         ("a\x1b[31m:80", r"a\x1b[31m"),
     ],
 )
-def test_a_mistake_is_answered_with_what_to_write(text: str, told: str) -> None:
+def test_a_mistake_is_answered_with_what_to_write(text: str, reported: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_bind(text)
     message = str(caught.value)
-    assert told in message
+    assert reported in message
     assert message.isprintable()
 
 

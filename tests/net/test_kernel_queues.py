@@ -26,10 +26,10 @@ def listener() -> Iterator[socket.socket]:
 
 def await_growth(client: socket.socket, beyond: int) -> int:
     end = time.monotonic() + LIMIT
-    while (told := silent_for(client)) <= beyond:
+    while (reported := silent_for(client)) <= beyond:
         assert time.monotonic() < end
         time.sleep(0.01)
-    return told
+    return reported
 
 
 def fill(writer: socket.socket) -> None:

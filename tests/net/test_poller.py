@@ -73,9 +73,9 @@ def test_a_one_shot_watch_is_reported_once_whatever_else_happens(poller: Poller,
             ours.recv(1)
     assert poller.wait(0) == []
     poller.watch_once(ours.fileno(), READ)
-    ((fd, _),) = told(poller, 5)
+    ((fd, _),) = reported(poller, 5)
     assert fd == ours.fileno()
-    assert told(poller, 0) == []
+    assert reported(poller, 0) == []
 
 
 def test_one_that_was_removed_can_be_watched_once_again(poller: Poller, pair: Pair) -> None:
@@ -84,9 +84,9 @@ def test_one_that_was_removed_can_be_watched_once_again(poller: Poller, pair: Pa
     poller.add_once(ours.fileno())
     client.send(b"hello")
     poller.remove(ours.fileno())
-    assert told(poller, 0) == []
+    assert reported(poller, 0) == []
     poller.add_once(ours.fileno(), READ | WRITE)
-    assert told(poller, 5) == [(ours.fileno(), READ | WRITE)]
+    assert reported(poller, 5) == [(ours.fileno(), READ | WRITE)]
 
 
 def test_a_watch_armed_by_another_thread_is_reported_to_the_waiting_thread(
@@ -96,9 +96,9 @@ def test_a_watch_armed_by_another_thread_is_reported_to_the_waiting_thread(
     poller.hang_bell()
     poller.add_once(ours.fileno())
     client.send(b"hello")
-    assert told(poller, 5) == [(ours.fileno(), READ)]
+    assert reported(poller, 5) == [(ours.fileno(), READ)]
     found: list[tuple[int, int]] = []
-    waiting = threading.Thread(target=lambda: found.extend(told(poller, 30)))
+    waiting = threading.Thread(target=lambda: found.extend(reported(poller, 30)))
     waiting.start()
     poller.watch_once(ours.fileno(), READ)
     waiting.join()
@@ -133,11 +133,11 @@ def test_a_descriptor_closed_by_another_thread_is_not_reported(poller: Poller, p
     poller.remove(number)
     ours.close()
 
-    assert told(poller, 0) == []
-    assert told(poller, 0) == []
+    assert reported(poller, 0) == []
+    assert reported(poller, 0) == []
 
 
-def told(poller: Poller, seconds: float) -> list[tuple[int, int]]:
+def reported(poller: Poller, seconds: float) -> list[tuple[int, int]]:
     """What is told of sockets until something is, or for so long: a ring may come before it."""
     end = time.monotonic() + seconds
     while True:

@@ -20,9 +20,9 @@ def refusal(files: TlsFiles) -> str:
 
 
 def warnings(pair: Pair, **settings: str) -> list[str]:
-    told: list[str] = []
-    make_context(TlsFiles(pair.both, **settings), told.append)
-    return told
+    reported: list[str] = []
+    make_context(TlsFiles(pair.both, **settings), reported.append)
+    return reported
 
 
 # ── what is spoken ──
@@ -95,29 +95,29 @@ def test_a_password_that_is_not_needed_does_no_harm():
 def test_an_encrypted_key_without_a_password_is_refused_without_a_prompt():
     shop = certificates().shop
 
-    told = refusal(TlsFiles(shop.certfile, shop.locked_keyfile))
+    reported = refusal(TlsFiles(shop.certfile, shop.locked_keyfile))
 
     seen = "the private key is encrypted: give its password with keyfile_password"
-    assert told == f'keyfile "{shop.locked_keyfile}": {seen}'
+    assert reported == f'keyfile "{shop.locked_keyfile}": {seen}'
 
 
 @pytest.mark.parametrize("password", ["open says me", "x" * 2000])
 def test_the_error_of_a_wrong_password_does_not_contain_it(password):
     shop = certificates().shop
 
-    told = refusal(TlsFiles(shop.certfile, shop.locked_keyfile, password))
+    reported = refusal(TlsFiles(shop.certfile, shop.locked_keyfile, password))
 
-    assert f'keyfile "{shop.locked_keyfile}"' in told
-    assert "password" in told
-    assert password not in told
+    assert f'keyfile "{shop.locked_keyfile}"' in reported
+    assert "password" in reported
+    assert password not in reported
 
 
 def test_a_key_of_another_certificate_is_refused():
     made = certificates()
 
-    told = refusal(TlsFiles(made.shop.certfile, made.market.keyfile))
+    reported = refusal(TlsFiles(made.shop.certfile, made.market.keyfile))
 
-    assert told == (
+    assert reported == (
         f'keyfile "{made.market.keyfile}": the private key is not that of certfile "{made.shop.certfile}"'
     )
 
@@ -127,9 +127,9 @@ def test_a_key_of_another_type_than_the_certificate_is_the_same_error(tmp_path):
     keyfile = str(tmp_path / "rsa.key")
     openssl(tmp_path, "genrsa", "-out", keyfile, "2048")
 
-    told = refusal(TlsFiles(made.shop.certfile, keyfile))
+    reported = refusal(TlsFiles(made.shop.certfile, keyfile))
 
-    assert told == f'keyfile "{keyfile}": the private key is not that of certfile "{made.shop.certfile}"'
+    assert reported == f'keyfile "{keyfile}": the private key is not that of certfile "{made.shop.certfile}"'
 
 
 def test_a_certificate_that_was_cut_is_refused(tmp_path):
@@ -137,9 +137,9 @@ def test_a_certificate_that_was_cut_is_refused(tmp_path):
     cut = tmp_path / "cut.pem"
     cut.write_text(Path(made.shop.certfile).read_text()[:300])
 
-    told = refusal(TlsFiles(str(cut), made.shop.keyfile))
+    reported = refusal(TlsFiles(str(cut), made.shop.keyfile))
 
-    assert told.startswith(
+    assert reported.startswith(
         f'certfile "{cut}" with keyfile "{made.shop.keyfile}": OpenSSL refuses it: it is damaged'
     )
 
@@ -171,12 +171,12 @@ def test_a_file_that_cannot_be_used_is_named_with_its_setting(tmp_path, setting,
     paths = {"certfile": shop.certfile, "keyfile": shop.keyfile, "ca_certs": certificates().authority}
     paths[setting] = str(path)
 
-    told = refusal(
+    reported = refusal(
         TlsFiles(paths["certfile"], paths["keyfile"], cert_reqs="optional", ca_certs=paths["ca_certs"])
     )
 
-    assert told.startswith(f'{setting} "{path}"')
-    assert seen in told
+    assert reported.startswith(f'{setting} "{path}"')
+    assert seen in reported
 
 
 def test_a_file_without_read_permission_is_an_error(tmp_path):
@@ -199,33 +199,33 @@ def test_damaged_pem_is_refused(tmp_path, setting):
     path.write_text("\n".join([text[0], text[1][:20], *text[2:]]))
     paths[setting] = str(path)
 
-    told = refusal(
+    reported = refusal(
         TlsFiles(paths["certfile"], paths["keyfile"], cert_reqs="required", ca_certs=paths["ca_certs"])
     )
 
-    assert f'"{path}"' in told
+    assert f'"{path}"' in reported
 
 
 def test_a_certificate_without_a_key_says_where_it_is_looked_for():
     shop = certificates().shop
 
-    told = refusal(TlsFiles(shop.certfile))
+    reported = refusal(TlsFiles(shop.certfile))
 
-    assert told.startswith(f'certfile "{shop.certfile}" holds no private key')
-    assert "keyfile" in told
+    assert reported.startswith(f'certfile "{shop.certfile}" holds no private key')
+    assert "keyfile" in reported
 
 
 def test_ciphers_that_are_none_are_refused():
-    told = refusal(TlsFiles(certificates().shop.both, ciphers="ROT13"))
+    reported = refusal(TlsFiles(certificates().shop.both, ciphers="ROT13"))
 
-    assert told.startswith('ciphers "ROT13": OpenSSL supports none')
+    assert reported.startswith('ciphers "ROT13": OpenSSL supports none')
 
 
 @pytest.mark.parametrize("demand", ["optional", "required"])
 def test_client_certificates_need_a_certificate_authority(demand):
-    told = refusal(TlsFiles(certificates().shop.both, cert_reqs=demand))
+    reported = refusal(TlsFiles(certificates().shop.both, cert_reqs=demand))
 
-    assert told.startswith(f'cert_reqs "{demand}" needs ca_certs')
+    assert reported.startswith(f'cert_reqs "{demand}" needs ca_certs')
 
 
 # ── what works and is odd ──
@@ -248,12 +248,12 @@ def test_wrong_dates_are_a_warning_and_the_certificate_is_used():
 
 
 def test_ciphers_without_effect_are_a_warning():
-    (told,) = warnings(certificates().shop, ciphers="ECDHE+AESGCM", version="1.3")
+    (reported,) = warnings(certificates().shop, ciphers="ECDHE+AESGCM", version="1.3")
 
-    assert "ciphers has no effect" in told
+    assert "ciphers has no effect" in reported
 
 
 def test_unused_certificate_authorities_are_a_warning():
-    (told,) = warnings(certificates().shop, ca_certs=certificates().authority)
+    (reported,) = warnings(certificates().shop, ca_certs=certificates().authority)
 
-    assert "ca_certs has no effect" in told
+    assert "ca_certs has no effect" in reported

@@ -179,8 +179,8 @@ def test_a_stopped_reader_loses_lines_and_hears_how_many(pipe: Pipe) -> None:
     while text := read(pipe):
         lines += text.splitlines()
         access.flush()
-    told = lines[-1]
-    assert told == (
+    reported = lines[-1]
+    assert reported == (
         f"# appserve [{os.getpid()}]: {total - len(lines) + 1} access log lines lost:"
         " its reader was too slow, or the disk full"
     )

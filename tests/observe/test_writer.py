@@ -116,9 +116,9 @@ def test_lost_lines_are_counted_and_reported_in_one_line_when_the_reader_reads_a
     for line in lines:
         writer.write(line)
     found = drained(writer, pipe.read).splitlines(keepends=True)
-    kept, told = found[:-1], found[-1]
+    kept, reported = found[:-1], found[-1]
     assert kept == lines[: len(kept)]
-    assert told == b"%d lost\n" % (1000 - len(kept))
+    assert reported == b"%d lost\n" % (1000 - len(kept))
     writer.write(b"and on it goes\n")
     assert pipe.read() == b"and on it goes\n"
     assert writer.dropped == 0

@@ -28,7 +28,7 @@ from appserve.workers.application import Application
 from appserve.workers.channel import Channel, ChannelMessage, Listening, Ready, make_channel_pair
 from tests.conformance.wire import Response, read_response
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds that only a failure waits."""
 
 MASTER_ENDS: "weakref.WeakSet[Channel]" = weakref.WeakSet()
@@ -39,7 +39,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
 def until(look: Callable[[], T]) -> T:
     """What `look` gives as soon as that is true; a fact of the system that nothing else announces."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not (found := look()):
         assert time.monotonic() < deadline, f"did not come true: {look}"
         time.sleep(0.002)
@@ -54,7 +54,7 @@ class Client:
         self.socket = socket.socket(family)
         if small:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT)
         self.socket.connect(address)
         self._received = b""
 

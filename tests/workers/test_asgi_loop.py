@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.certificates import certificates
-from tests.integration.server import PATIENCE, Server, await_fact, command, is_alive
+from tests.integration.server import TIMEOUT, Server, await_fact, command, is_alive
 
 pytestmark = pytest.mark.integration
 
@@ -82,7 +82,7 @@ def send_all_that_fits(client: socket.socket) -> int:
             sent += client.send(b"x" * 65536)
     except TimeoutError:
         pass
-    client.settimeout(PATIENCE)
+    client.settimeout(TIMEOUT)
     return sent
 
 
@@ -169,7 +169,7 @@ def test_a_client_that_does_not_read_holds_its_own_response_up_only(start: Start
     server = start()
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    client.settimeout(PATIENCE)
+    client.settimeout(TIMEOUT)
     client.connect(("127.0.0.1", server.port))
     client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     await_fact(lambda: notes(server), "the response has begun")
@@ -211,7 +211,7 @@ def test_a_unix_socket_is_a_server_without_a_client_address(start: Start, tmp_pa
     path = tmp_path / "s"
     start(bind=f"unix:{path}")
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(str(path))
         client.sendall(b"GET /scope HTTP/1.0\r\n\r\n")
         shown = json.loads(read_to_end(client).partition(b"\r\n\r\n")[2])
@@ -289,7 +289,7 @@ def test_no_more_connections_are_accepted_than_a_worker_may_hold(start: Start) -
 
     reset(first)
 
-    third.settimeout(PATIENCE)
+    third.settimeout(TIMEOUT)
     assert third.recv(65536).endswith(b"hello")
     second.close()
     third.close()
@@ -448,7 +448,7 @@ def test_a_child_of_the_application_does_not_hold_tls_connections_open(start: St
     client.sendall(b"GET /fork HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert read_to_end(client).endswith(b"\r\n\r\nforked")
     with socket.socket(fileno=client.detach()) as below:
-        below.settimeout(PATIENCE)
+        below.settimeout(TIMEOUT)
         assert below.recv(1) == b"", "not only TLS has ended"
 
 

@@ -70,9 +70,9 @@ def test_what_a_module_makes_at_import_belongs_to_the_loop_that_serves(
     flags = ("--loop", loop, "--worker-class", worker_class)
     server = serve("app:app", *flags, files={"app.py": MADE_AT_IMPORT})
 
-    told = server.get().text
-    assert told.startswith("True ran ")
-    assert told.split()[2].startswith(loop)
+    reported = server.get().text
+    assert reported.startswith("True ran ")
+    assert reported.split()[2].startswith(loop)
     assert server.stop() == 0
     assert "Traceback" not in server.log
 

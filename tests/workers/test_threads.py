@@ -111,12 +111,12 @@ def test_without_a_number_there_are_eight(serve: Serve, gate: Gate, reached: Gat
     gate.open(8)
 
 
-@pytest.mark.parametrize(("threads", "told"), [(1, b"False"), (2, b"True")])
-def test_thread_names_and_wsgi_multithread_are_right(serve: Serve, threads: int, told: bytes):
+@pytest.mark.parametrize(("threads", "reported"), [(1, b"False"), (2, b"True")])
+def test_thread_names_and_wsgi_multithread_are_right(serve: Serve, threads: int, reported: bytes):
     name, multithread = serve(report, threads=threads).ask().body.split()
 
     assert re.fullmatch(rb"appserve-thread-[12]", name)
-    assert multithread == told
+    assert multithread == reported
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.005, 0.001), (0.02, 0.02)])

@@ -24,7 +24,7 @@ from appserve.wsgi.service import KeepAlive, WsgiService
 from appserve.wsgi.spool import Quota
 from tests.conformance.wire import Response, read_response
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds that only a failure waits."""
 
 Environ = dict[str, Any]
@@ -91,7 +91,7 @@ class Talk:
         )
         self.client, server = socket.socketpair()
         server.setblocking(False)
-        self.client.settimeout(PATIENCE)
+        self.client.settimeout(TIMEOUT)
         if small:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         self.connection = WsgiConnection(self.service, server, peer, server.getsockname())
@@ -151,7 +151,7 @@ class Talk:
                 break
             if self.turn() is not READ:
                 break
-        self.client.settimeout(PATIENCE)
+        self.client.settimeout(TIMEOUT)
         return self.needed
 
     def end(self) -> Next:
@@ -179,7 +179,7 @@ class Talk:
             pass
         except ConnectionResetError:
             self._ended = True
-        self.client.settimeout(PATIENCE)
+        self.client.settimeout(TIMEOUT)
         received, self._received = self._received, b""
         return received
 

@@ -44,7 +44,7 @@ class Told(Talk):
         start_response("200 OK", [("Content-Length", "0")])
         return []
 
-    def told(self, *fields: str, target: str = "/", host: str = "a.example") -> Environ:
+    def reported(self, *fields: str, target: str = "/", host: str = "a.example") -> Environ:
         """The environ of a request with these fields."""
         self.ask(head(f"GET {target} HTTP/1.1", f"Host: {host}", *fields))
         return self.environs[-1]
@@ -141,9 +141,9 @@ def test_an_environ_has_the_origin_of_a_trusted_proxy(
 ):
     talk = visit()
 
-    plain = talk.told()
-    assert differences(talk.told(*fields), plain) == changed
-    assert differences(talk.told(), plain) == {}, "what was said of a request is not said of the next"
+    plain = talk.reported()
+    assert differences(talk.reported(*fields), plain) == changed
+    assert differences(talk.reported(), plain) == {}, "what was said of a request is not said of the next"
 
 
 def test_forwarded_is_applied_where_it_was_chosen(visit: Visit):
@@ -153,13 +153,13 @@ def test_forwarded_is_applied_where_it_was_chosen(visit: Visit):
         "Forwarded: for=6.6.6.6;host=evil.example",
         'Forwarded: for="[2001:db8::7]:99";proto=https;host=b',
     )
-    environ = talk.told(*lines, "X-Forwarded-For: 6.6.6.6", "X-Forwarded-Host: evil.example")
+    environ = talk.reported(*lines, "X-Forwarded-For: 6.6.6.6", "X-Forwarded-Host: evil.example")
     assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("2001:db8::7", "99")
     assert (environ["wsgi.url_scheme"], environ["HTTP_HOST"]) == ("https", "b")
 
 
 def test_the_fields_of_a_trusted_proxy_stay_as_they_were_sent(visit: Visit):
-    environ = visit().told(
+    environ = visit().reported(
         "X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: HTTPS"
     )
 
@@ -168,7 +168,7 @@ def test_the_fields_of_a_trusted_proxy_stay_as_they_were_sent(visit: Visit):
 
 
 def test_a_port_does_not_take_the_place_of_one_that_the_client_called(visit: Visit):
-    environ = visit().told("X-Forwarded-Port: 443", host="a.example:8443")
+    environ = visit().reported("X-Forwarded-Port: 443", host="a.example:8443")
 
     assert environ["HTTP_HOST"] == "a.example:8443"
 
@@ -195,7 +195,7 @@ def test_a_prefix_goes_before_the_root_path_and_both_off_the_path(
     talk = visit(root_path=root_path)
 
     for _ in range(2):
-        environ = talk.told(f"X-Forwarded-Prefix: {prefix}", target=target)
+        environ = talk.reported(f"X-Forwarded-Prefix: {prefix}", target=target)
         assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script_name, path_info)
         assert environ["REQUEST_URI"] == target
 
@@ -226,18 +226,18 @@ def test_nothing_is_applied_from_a_peer_that_is_not_trusted(
 ):
     talk = visit(peer, trust=("10.0.0.0/8",), headers=headers)
 
-    plain = talk.told()
-    environ = talk.told(*SPOOFED)
+    plain = talk.reported()
+    environ = talk.reported(*SPOOFED)
     assert differences(environ, plain) == {}
     assert environ["HTTP_X_FORWARDED_FOR"] == "6.6.6.6", "an application may look at it"
-    assert talk.told("X-Forwarded-Proto: gopher", "Forwarded: garbage")
+    assert talk.reported("X-Forwarded-Proto: gopher", "Forwarded: garbage")
 
 
 def test_a_name_with_underscores_speaks_for_no_proxy(visit: Visit):
     talk = visit()
 
-    environ = talk.told("X_Forwarded_For: 6.6.6.6", "X-Forwarded_Proto: https")
-    assert differences(environ, talk.told()) == {}
+    environ = talk.reported("X_Forwarded_For: 6.6.6.6", "X-Forwarded_Proto: https")
+    assert differences(environ, talk.reported()) == {}
     assert "HTTP_X_FORWARDED_FOR" not in environ
 
 
@@ -251,8 +251,8 @@ def test_trust_of_an_untrusted_peer_is_checked_once_and_its_fields_are_not_read(
     monkeypatch.setattr(Forwarding, "read", None)
 
     talk = visit(CLIENT)
-    talk.told(*SPOOFED)
-    talk.told(*SPOOFED)
+    talk.reported(*SPOOFED)
+    talk.reported(*SPOOFED)
     assert asked == [CLIENT[0]]
 
 
@@ -265,13 +265,13 @@ def test_trust_of_a_trusted_peer_is_checked_once(visit: Visit, monkeypatch: pyte
     )
 
     talk = visit()
-    talk.told("X-Forwarded-For: 192.0.2.7")
-    talk.told("X-Forwarded-For: 192.0.2.7")
+    talk.reported("X-Forwarded-For: 192.0.2.7")
+    talk.reported("X-Forwarded-For: 192.0.2.7")
     assert asked == [PROXY[0]]
 
 
 def test_a_request_without_a_chosen_field_is_its_peer_s(visit: Visit):
-    assert visit().told("X-Real-Ip: 6.6.6.6")["REMOTE_ADDR"] == PROXY[0]
+    assert visit().reported("X-Real-Ip: 6.6.6.6")["REMOTE_ADDR"] == PROXY[0]
 
 
 # ── a contradiction ──
@@ -281,7 +281,7 @@ BAD = "X-Forwarded-Proto: gopher"
 
 def test_what_contradicts_itself_is_400_and_never_reaches_the_application(visit: Visit):
     talk = visit()
-    talk.told("X-Forwarded-For: 192.0.2.7")
+    talk.reported("X-Forwarded-For: 192.0.2.7")
 
     answer = talk.ask(head("GET /a HTTP/1.1", "Host: a.example", "X-Forwarded-For: 192.0.2.7", BAD))
 
@@ -337,6 +337,6 @@ def test_the_access_log_shows_the_client_of_a_request_whose_body_does_not_come(v
 def test_the_access_log_shows_the_peer_of_what_is_no_request(visit: Visit):
     talk = visit()
 
-    talk.told("X-Forwarded-For: 192.0.2.7")
+    talk.reported("X-Forwarded-For: 192.0.2.7")
     talk.send(b"GET / HTTP/9.9\r\n\r\n")
     assert talk.lines[-1].startswith(PROXY[0] + " ")

@@ -18,7 +18,7 @@ from appserve.wsgi import outbox as module
 from appserve.wsgi.file_wrapper import find_part
 from appserve.wsgi.outbox import BURST, FILE_PIECE, MEMORY, PIECE, Outbox
 from appserve.wsgi.spool import UNCOUNTED, Quota, Share, Spool
-from tests.wsgi.talk import PATIENCE, open_descriptors
+from tests.wsgi.talk import TIMEOUT, open_descriptors
 
 BIG = os.urandom(3 * 1024 * 1024)
 
@@ -30,7 +30,7 @@ class Client:
         self.socket, self._server = socket.socketpair()
         self._server.setblocking(False)
         self._server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT)
         self.quota = quota or Quota(1 << 30)
         self.row = Scoreboard(bytearray(size_for(1)), 1).row(0)
         self.counters = Counters(self.row)
@@ -48,7 +48,7 @@ class Client:
     def deliver(self) -> None:
         """Send all that waits to somebody who reads."""
         while not self.outbox.flush():
-            select.select([], [self._server], [], PATIENCE)
+            select.select([], [self._server], [], TIMEOUT)
 
     def has_something(self) -> bool:
         poll = select.poll()
@@ -195,7 +195,7 @@ def test_one_response_leaves_room_for_others():
     with pytest.raises(ClientDisconnected, match="reads nothing"):
         client.outbox.write(BIG)
     client.close()
-    client = Client(quota, stall=PATIENCE)
+    client = Client(quota, stall=TIMEOUT)
     received: list[bytes] = []
     reader = read_slowly(client, len(BIG), received)
     lefts: list[int] = []
@@ -209,7 +209,7 @@ def test_one_response_leaves_room_for_others():
         patch.setattr(Outbox, "_store", lambda outbox, piece: store(piece))
         client.outbox.write(BIG)
     client.deliver()
-    reader.join(PATIENCE)
+    reader.join(TIMEOUT)
 
     assert min(lefts) >= (SHARES - 1) * 5 * PIECE
     client.close()
@@ -230,7 +230,7 @@ def read_slowly(client: Client, size: int, into: list[bytes]) -> threading.Threa
 
 @pytest.mark.parametrize("room", [0, SHARES * UNCOUNTED, SHARES * MEMORY, SHARES * (3 * PIECE + 1)])
 def test_without_room_the_reader_sets_the_pace(room: int):
-    client = Client(Quota(room), stall=PATIENCE)
+    client = Client(Quota(room), stall=TIMEOUT)
     received: list[bytes] = []
     reader = read_slowly(client, 2 * len(BIG), received)
 
@@ -238,7 +238,7 @@ def test_without_room_the_reader_sets_the_pace(room: int):
     for start in range(0, len(BIG), 70_000):
         client.outbox.write(BIG[start : start + 70_000])
     client.deliver()
-    reader.join(PATIENCE)
+    reader.join(TIMEOUT)
 
     assert b"".join(received) == BIG + BIG
     assert client.quota._left == room
@@ -252,12 +252,12 @@ def test_what_others_have_taken_is_waited_for_in_memory():
         while other.take(100):
             pass
     left = quota._left
-    client = Client(quota, stall=PATIENCE)
+    client = Client(quota, stall=TIMEOUT)
     received: list[bytes] = []
     reader = read_slowly(client, len(BIG), received)
     client.outbox.write(BIG)
     client.deliver()
-    reader.join(PATIENCE)
+    reader.join(TIMEOUT)
 
     assert b"".join(received) == BIG
     assert quota._left == left
@@ -281,13 +281,13 @@ def test_a_full_disk_is_like_a_full_quota(room: int, monkeypatch: pytest.MonkeyP
     pwrite, shut = os.pwrite, os.close
     monkeypatch.setattr(os, "pwrite", fill)
     monkeypatch.setattr(os, "close", close)
-    client = Client(stall=PATIENCE)
+    client = Client(stall=TIMEOUT)
     received: list[bytes] = []
     reader = read_slowly(client, 2 * len(BIG), received)
     for _ in range(2):
         client.outbox.write(BIG)
     client.deliver()
-    reader.join(PATIENCE)
+    reader.join(TIMEOUT)
 
     assert b"".join(received) == BIG + BIG
     client.close()
@@ -334,7 +334,7 @@ def test_a_reader_that_takes_nothing_is_given_up():
 
 
 def test_a_client_that_leaves_while_it_is_waited_for_is_lost():
-    client = Client(Quota(0), stall=PATIENCE)
+    client = Client(Quota(0), stall=TIMEOUT)
     timer = threading.Timer(0.01, client.socket.shutdown, [socket.SHUT_RDWR])
     timer.start()
     with pytest.raises(ClientDisconnected):
@@ -348,7 +348,7 @@ def test_a_client_that_leaves_while_it_is_waited_for_is_lost():
 @pytest.mark.pure
 def test_a_wait_for_the_reader_is_progress_of_the_application(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "BEAT", 0.001)
-    client = Client(Quota(0), stall=PATIENCE)
+    client = Client(Quota(0), stall=TIMEOUT)
     seen: list[int] = []
     received: list[bytes] = []
     readers: list[threading.Thread] = []
@@ -369,7 +369,7 @@ def test_a_wait_for_the_reader_is_progress_of_the_application(monkeypatch: pytes
     assert sorted(set(seen)) == seen, "else the master would take it for a call that never returns"
     assert client.row.words[BUSY_SINCE_NS] == began, "the request has been running all the time"
     client.deliver()
-    readers[0].join(PATIENCE)
+    readers[0].join(TIMEOUT)
     assert b"".join(received) == BIG
     client.close()
 

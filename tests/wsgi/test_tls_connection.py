@@ -16,7 +16,7 @@ from appserve.observe.log import Level
 from appserve.wsgi.connection import AGAIN, CLOSE, PIPELINED, READ, WRITE
 from tests.certificates import certificates
 from tests.net.tls_visit import serving
-from tests.wsgi.talk import GET, PATIENCE, Application, Environ, Talk, echo, head, hello, post
+from tests.wsgi.talk import GET, TIMEOUT, Application, Environ, Talk, echo, head, hello, post
 from tests.wsgi.test_preamble_socket import drain, fill
 
 QUIET = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -124,12 +124,12 @@ BIG = b"".join(bytes([number]) * 30_000 for number in range(100))
 
 
 def test_a_request_over_tls_is_answered_and_the_application_sees_tls(talk_tls):
-    told = Told()
-    talk = talk_tls(told)
+    reported = Told()
+    talk = talk_tls(reported)
 
     assert talk.ask().body == b"hello"
 
-    environ = told.environ
+    environ = reported.environ
     assert environ["wsgi.url_scheme"] == "https"
     assert environ["HTTPS"] == "on"
     assert environ["SERVER_PORT"] == "443"  # of a unix socket, which has none
@@ -138,12 +138,12 @@ def test_a_request_over_tls_is_answered_and_the_application_sees_tls(talk_tls):
 
 
 def test_connections_do_not_see_the_facts_of_others(talk_tls):
-    made, told = certificates(), Told()
+    made, reported = certificates(), Told()
     context = serving(cert_reqs="optional", ca_certs=made.authority)
-    talk_tls(told, context=context, client=made.client_context(made.ann)).ask()
-    talk_tls(told, context=context).ask()
+    talk_tls(reported, context=context, client=made.client_context(made.ann)).ask()
+    talk_tls(reported, context=context).ask()
 
-    assert "SSL_CLIENT_S_DN" not in told.environ
+    assert "SSL_CLIENT_S_DN" not in reported.environ
 
 
 @pytest.mark.parametrize("size", [1, RECORD - 1, RECORD, RECORD + 1, 4 * RECORD, 65536 + 1])
@@ -361,7 +361,7 @@ def test_a_client_that_is_gone_costs_one_line_and_no_descriptor(talk_tls):
 
 def test_more_requests_than_a_turn_is_long_go_on_by_themselves(talk_tls):
     talk = talk_tls(hello)
-    talk.client.settimeout(PATIENCE)
+    talk.client.settimeout(TIMEOUT)
     talk.client.sendall(GET * (PIPELINED + 1))
 
     assert talk.connection.on_readable() is AGAIN
