@@ -65,8 +65,9 @@ What is different:
 - The worker class follows from the application. `gthread` is another name of `threads`; Uvicorn's worker
   classes for Gunicorn are other names of `asgi`. gevent, eventlet, tornado and classes of your own are
   refused.
-- Settings files are TOML (`appserve.toml`): a `gunicorn.conf.py` is not read.
-  [docs/settings.md](settings.md) has every setting.
+- A `gunicorn.conf.py` in the current folder, or named with `-c`, is read: its settings that appserve has
+  work, the others and its hooks are named in the log. `user`, `group` and `umask` are errors, because the
+  application would run with other rights. [settings.md](settings.md) has every setting.
 - Logs go to standard output (requests) and standard error (events). The access log is on.
 
 The tables have the flags that appserve does not share.

@@ -46,6 +46,24 @@ def test_hup_brings_new_code_and_loses_nothing(serve: Serve) -> None:
     assert "killed" not in server.log
 
 
+def test_a_settings_file_that_is_a_program_is_run_again_and_one_that_fails_changes_nothing(
+    serve: Serve,
+) -> None:
+    conf = "import threading\nthreading.Thread(target=input, daemon=True).start()\nworkers = %s\n"
+    server = serve("app:app", files={"app.py": VERSION % 1, "gunicorn.conf.py": conf % 1})
+    server.await_ready(1)
+
+    (server.folder / "gunicorn.conf.py").write_text(conf % 2)
+    server.signal(signal.SIGHUP)
+    server.await_line("generation 2 serves with 2 workers")
+
+    (server.folder / "gunicorn.conf.py").write_text(conf % "1 / 0")
+    server.signal(signal.SIGHUP)
+    server.await_line(r"gunicorn\.conf\.py: ZeroDivisionError: division by zero \(line 3\)")
+    assert server.get().text == "version 1"
+    server.await_ready(2, generation=2)
+
+
 def test_a_new_worker_is_ready_before_an_old_one_leaves(serve: Serve) -> None:
     server = serve("app:app", "-w", "2")
     server.await_ready(2)

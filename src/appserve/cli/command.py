@@ -6,7 +6,7 @@ a mistake in a flag, in the environment and in the file are all reported at once
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -91,6 +91,7 @@ def run(arguments: Sequence[str]) -> int:
             problems=typed.problems,
             warnings=typed.warnings,
             application_needed=asked != {"print_config"},
+            call=_call,
         )
     except ConfigError as error:
         _report_problems(error.problems, typed)
@@ -110,12 +111,18 @@ def _serve(resolved: Resolved, typed: _CommandLine, environ: Mapping[str, str], 
     from appserve.master import master
 
     try:
-        return master.run(resolved, lambda: resolve(typed.arguments, environ, cwd))
+        return master.run(resolved, lambda: resolve(typed.arguments, environ, cwd, call=_call))
     except StartupError as error:
         if error.detail:
             print(error.detail, file=sys.stderr)
         print(f"appserve: {error.message}", file=sys.stderr)
         return error.exit_code
+
+
+def _call(run: Callable[[], bytes], seconds: float) -> bytes:
+    from appserve.master.process import call  # only a settings file that is a program pays for it
+
+    return call(run, seconds)
 
 
 def _columns() -> int:

@@ -364,3 +364,53 @@ def _rows() -> Iterator[ForeignFlag]:
 
 
 FOREIGN: tuple[ForeignFlag, ...] = tuple(_rows())
+
+
+# ── Gunicorn's settings files ──
+
+HOOKS = frozenset(
+    "on_starting on_reload when_ready pre_fork post_fork post_worker_init worker_int worker_abort pre_exec"
+    " pre_request post_request child_exit worker_exit nworkers_changed on_exit ssl_context".split()
+)
+"""Functions that Gunicorn calls."""
+
+GUNICORN_NAMES = {
+    "accesslog": "access_logfile",
+    "errorlog": "error_logfile",
+    "keepalive": "keep_alive",
+    "loglevel": "log_level",
+    "proc_name": "name",
+    "proxy_allow_ips": "proxy_allow_from",
+    "wsgi_app": "application",
+}
+"""Settings of Gunicorn that are ours by another name. Others have our name, or the name of a flag."""
+
+_GUNICORN_FLAGS = {
+    "access_log_format": "--access-logformat",
+    "dirty_apps": "--dirty-app",
+    "logconfig": "--log-config",
+    "logconfig_dict": "--log-config",
+    "logconfig_json": "--log-config-json",
+    "pidfile": "--pid",
+    "preload_app": "--preload",
+    "raw_env": "--env",
+    "raw_paste_global_conf": "--paste-global",
+    "reload_extra_files": "--reload-extra-file",
+    "secure_scheme_headers": "--forwarder-headers",
+    "syslog": "--log-syslog",
+    "syslog_addr": "--log-syslog-to",
+    "uwsgi_allow_ips": "--uwsgi-allow-from",
+}
+
+_SECURITY = frozenset({"--user", "--group", "--umask"})
+"""Of these none is left out with a warning: the application would run with other rights."""
+
+
+def answer_gunicorn(name: str) -> tuple[str, bool]:
+    """What to say of a setting of Gunicorn's that has no effect here, and whether that prevents the start;
+    an empty text if it is none: files have names of their own."""
+    flag = _GUNICORN_FLAGS.get(name, "--" + name.replace("_", "-"))
+    for row in FOREIGN:
+        if flag in row.flags and "Gunicorn" in row.servers:
+            return row.says, flag in _SECURITY
+    return "", False

@@ -433,13 +433,17 @@ class Settings(Value):
 
     config: str = setting(
         "",
-        "Read settings from this TOML file.",
+        "Read settings from this file: TOML, or a Python program (.py), also one written for Gunicorn.",
         Text("FILE", "a path"),
-        more="Default: `appserve.toml` in the current folder, if it exists. A file that is named must exist.",
+        more="Default: the first of `appserve.toml`, `pyproject.toml` with a table `[tool.appserve]`, and "
+        "`gunicorn.conf.py` in the current folder. A file that is named must exist. A Python file runs in a "
+        "process of its own, at each start and reload; texts, numbers and lists under the names of settings, "
+        "or under Gunicorn's, are its settings. Those that only Gunicorn has are named in the log with "
+        "what to use instead, as are hooks. `python:package.module` imports a module instead.",
         applies=Applies.RESTART,
         short="-c",
         in_file=False,
-        empty="appserve.toml, if it exists",
+        empty="the first that exists of appserve.toml, pyproject.toml and gunicorn.conf.py",
         group="Settings",
     )
 

@@ -23,7 +23,17 @@ from appserve.http.messages import SHARES
 
 DEFAULT = "default"
 COMMAND_LINE = "command line"
-SETTINGS_FILE = "appserve.toml"
+SETTINGS_FILE, PROJECT_FILE, GUNICORN_FILE = "appserve.toml", "pyproject.toml", "gunicorn.conf.py"
+
+FILES = (SETTINGS_FILE, PROJECT_FILE, GUNICORN_FILE)
+"""The files that are looked for in the current folder. The first one counts, pyproject.toml if it has a table
+[tool.appserve]."""
+
+MODULE = "python:"
+"""Before the name of a module that is imported in the place of a file, as Gunicorn has it."""
+
+FILE_SECONDS = 30.0
+"""A settings file that is a program may run for this long."""
 
 _PREFIX = "APPSERVE_"
 
@@ -41,6 +51,9 @@ NO_APPLICATION = (
     "(`appserve appserve.demo:app` serves a page to try the server with)"
 )
 
+# Calls a function in another process, for so many seconds at most.
+_Call = Callable[[Callable[[], bytes], float], bytes]
+
 # What one source gives: the value of a setting by its name, with what to call the source.
 _Given = dict[str, tuple[Any, str]]
 
@@ -53,14 +66,16 @@ def resolve(
     problems: Sequence[str] = (),
     warnings: Sequence[str] = (),
     application_needed: bool = True,
+    call: _Call | None = None,
 ) -> Resolved:
     """The settings that all sources give together.
 
     `arguments` are the raw texts of the command line by the setting's name, in their order. Relative paths
     are meant from `cwd`; when it is empty they stay as they are. `problems` and `warnings` are those
-    of the command line. Raises ConfigError with every problem there is.
+    of the command line. `call` is process.call, for a file that is a Python program. Raises ConfigError with
+    every problem there is.
     """
-    reader = _Reader(problems, warnings)
+    reader = _Reader(problems, warnings, call)
     flags = reader.read_flags(arguments)
     variables = reader.read_environment(environ)
     named, source = flags.get("config") or variables.get("config") or ("", DEFAULT)
@@ -90,9 +105,10 @@ def resolve(
 class _Reader:
     """The sources, one method each, with the problems and warnings that all of them have given."""
 
-    def __init__(self, problems: Sequence[str], warnings: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], warnings: Sequence[str], call: _Call | None) -> None:
         self.problems = list(problems)
         self.warnings = list(warnings)
+        self._call = call
 
     def read_flags(self, arguments: Mapping[str, Sequence[str]]) -> _Given:
         given: _Given = {}
@@ -131,29 +147,65 @@ class _Reader:
         return stands
 
     def read_file(self, cwd: str, named: str, source: str) -> _Given:
-        """The values of the settings file: `named`, which must exist, or appserve.toml, which may not."""
-        path = named or SETTINGS_FILE
+        """The values of the settings file: `named`, which must exist, or the first of those that may."""
+        path = named or _find_file(cwd)
         try:
-            with open(os.path.join(cwd, path), "rb") as file:
-                content = file.read()
+            if path.startswith(MODULE):
+                return self._read_program(cwd, path)
+            if path.endswith(".py"):
+                with open(os.path.join(cwd, path), "rb"):
+                    return self._read_program(cwd, path)
+            table = _read_toml(cwd, path) if path else {}
         except OSError as error:
-            if named or not isinstance(error, FileNotFoundError):
-                where = _place(source, "config", path) if named else path
-                text = error.strerror or type(error).__name__
-                self.problems.append(f"{where}: cannot be read: {_uncapitalized(text)}")
-            return {}
-
-        import tomllib  # imported only if there is a file
-
-        try:
-            table = tomllib.loads(content.decode("utf-8-sig"))  # Windows editors begin a file with a mark
-        except UnicodeDecodeError as error:
-            self.problems.append(f"{path}: not UTF-8 (byte {error.start})")
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            self.problems.append(f"{path}: {_uncapitalized(str(error))}")
+            where = _place(source, "config", path) if named else path
+            text = error.strerror or type(error).__name__
+            self.problems.append(f"{where}: cannot be read: {_uncapitalized(text)}")
+        except ValueError as error:
+            self.problems.append(f"{path}: {error}")
         else:
-            return self._read_table(path, table)
+            return self._read_table(path, _of_project(table) if path == PROJECT_FILE else table)
         return {}
+
+    def _read_program(self, cwd: str, path: str) -> _Given:
+        """The values of a Python file with the names of our settings or of Gunicorn's. It may have others."""
+        from appserve.config.evaluate import evaluate, read_evaluated  # imported only if there is such a file
+        from appserve.config.foreign import GUNICORN_NAMES, HOOKS, answer_gunicorn
+
+        assert self._call is not None
+        try:
+            found = read_evaluated(self._call(lambda: evaluate(path, cwd), FILE_SECONDS))
+        except TimeoutError:
+            self.problems.append(f"{path}: it ran for longer than {FILE_SECONDS:.0f} s, and was stopped")
+            return {}
+        if found.problem:
+            self.problems.append(f"{path}: {found.problem}")
+        given: _Given = {}
+        for name, value in found.values.items():
+            row = BY_NAME.get(GUNICORN_NAMES.get(name, name))
+            if row is not None and row.in_file:
+                self._take_plain(given, row, path, value)
+            elif value:
+                says, prevents = answer_gunicorn(name)
+                if prevents:
+                    self.problems.append(f"{path}: {name}: {says}")
+                elif says:
+                    self.warnings.append(f"{path}: {name} has no effect: {says}")
+        for name in found.callables:
+            if name in HOOKS:
+                self.warnings.append(f"{path}: {name}() is not called: hooks are not supported yet")
+            elif name in BY_NAME:
+                self.problems.append(f"{path}: {name} is not a text or a number")
+        return given
+
+    def _take_plain(self, given: _Given, row: Row, path: str, value: Any) -> None:
+        """Put a value of a program into `given`: a text, a number, or a list of them; None is the default."""
+        if isinstance(value, bool) and row.name == "proxy_protocol":
+            value = "auto" if value else "off"
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                text = str(one).lower() if isinstance(one, bool) else str(one)
+                earlier, _ = given.get(row.name, ((), path))
+                self._take(given, row, path, text, partial(row.read_flag, earlier))
 
     def _read_table(self, path: str, table: Mapping[str, object]) -> _Given:
         given: _Given = {}
@@ -223,6 +275,43 @@ class _Reader:
                 f"{allowed} is more than a quarter of limit_spool ({spool}): sync and threads workers store "
                 f"a body until it is complete, and answer 413 to a body longer than {spool // SHARES} bytes"
             )
+
+
+def _find_file(cwd: str) -> str:
+    """The first settings file in this folder; "" if there is none."""
+    for path in FILES:
+        if os.path.lexists(os.path.join(cwd, path)) and (path != PROJECT_FILE or _is_ours(cwd, path)):
+            return path
+    return ""
+
+
+def _is_ours(cwd: str, path: str) -> bool:
+    try:
+        return bool(_of_project(_read_toml(cwd, path)))
+    except (OSError, ValueError):
+        return False  # it is another program's to report
+
+
+def _read_toml(cwd: str, path: str) -> Mapping[str, object]:
+    """Raises OSError, and ValueError for what is no TOML."""
+    with open(os.path.join(cwd, path), "rb") as file:
+        content = file.read()
+
+    import tomllib  # imported only if there is a file
+
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))  # Windows editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 (byte {error.start})") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(_uncapitalized(str(error))) from error
+
+
+def _of_project(table: Mapping[str, object]) -> Mapping[str, object]:
+    """The table [tool.appserve] of a pyproject.toml."""
+    tools = table.get("tool")
+    ours = tools.get("appserve") if isinstance(tools, dict) else None
+    return ours if isinstance(ours, dict) else {}
 
 
 def _trim(text: str, *, is_secret: bool = False) -> str:
