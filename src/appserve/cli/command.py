@@ -73,45 +73,11 @@ def version_text() -> str:
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says; gives the exit code."""
     typed = _read(arguments)
-    if "help" in typed.actions:
-        print(help_text(_columns()))
-        return ExitCode.CLEAN
-    if "version" in typed.actions:
-        print(version_text())
-        return ExitCode.CLEAN
     try:
-        # Read once: a reload reads the same arguments and environment again, and the file anew.
-        environ = dict(os.environ)
-        cwd = _current_folder(environ)
-        asked = typed.actions & {"check_config", "print_config"}
-        resolved = resolve(
-            typed.arguments,
-            environ,
-            cwd,
-            problems=typed.problems,
-            warnings=typed.warnings,
-            application_needed=asked != {"print_config"},
-            call=_call,
-        )
+        return _act(typed)
     except ConfigError as error:
         _report_problems(error.problems, typed)
         return ExitCode.CONFIG
-    if asked:
-        for warning in resolved.warnings:
-            _warn(warning)
-        if "print_config" in asked:
-            print(settings_text(resolved))
-        if "check_config" in asked:
-            return _check(resolved)
-        return ExitCode.CLEAN
-    return _serve(resolved, typed, environ, cwd)
-
-
-def _serve(resolved: Resolved, typed: _CommandLine, environ: Mapping[str, str], cwd: str) -> int:
-    from appserve.master import master
-
-    try:
-        return master.run(resolved, lambda: resolve(typed.arguments, environ, cwd, call=_call))
     except StartupError as error:
         if error.detail:
             print(error.detail, file=sys.stderr)
@@ -119,16 +85,48 @@ def _serve(resolved: Resolved, typed: _CommandLine, environ: Mapping[str, str], 
         return error.exit_code
 
 
+def _act(typed: _CommandLine) -> int:
+    if "help" in typed.actions:
+        from shutil import get_terminal_size  # only help pays for it
+
+        print(help_text(get_terminal_size().columns))
+        return ExitCode.CLEAN
+    if "version" in typed.actions:
+        print(version_text())
+        return ExitCode.CLEAN
+    # Read once: a reload reads the same arguments and environment again, and the file anew.
+    environ = dict(os.environ)
+    cwd = _current_folder(environ)
+    needed = typed.actions != {"print_config"}
+    resolved = resolve(
+        typed.arguments,
+        environ,
+        cwd,
+        problems=typed.problems,
+        warnings=typed.warnings,
+        application_needed=needed,
+        call=_call,
+    )
+    if not typed.actions:
+        from appserve.master import master
+
+        return master.run(resolved, lambda: resolve(typed.arguments, environ, cwd, call=_call))
+    for warning in resolved.warnings:
+        _warn(warning)
+    if "print_config" in typed.actions:
+        print(settings_text(resolved))
+    if "check_config" in typed.actions:
+        from appserve.config.derive import make_tls
+
+        make_tls(resolved.settings, _warn)
+        print(_checked_text(resolved))
+    return ExitCode.CLEAN
+
+
 def _call(run: Callable[[], bytes], seconds: float) -> bytes:
     from appserve.master.process import call  # only a settings file that is a program pays for it
 
     return call(run, seconds)
-
-
-def _columns() -> int:
-    from shutil import get_terminal_size  # only help pays for it
-
-    return get_terminal_size().columns
 
 
 def _current_folder(environ: Mapping[str, str]) -> str:
@@ -285,19 +283,6 @@ def settings_text(resolved: Resolved) -> str:
 
 def _warn(text: str) -> None:
     print(f"appserve: warning: {text}", file=sys.stderr)
-
-
-def _check(resolved: Resolved) -> int:
-    """What can be found out without serving; gives the exit code."""
-    from appserve.config.derive import make_tls
-
-    try:
-        make_tls(resolved.settings, _warn)
-    except StartupError as error:
-        print(f"appserve: {error.message}", file=sys.stderr)
-        return error.exit_code
-    print(_checked_text(resolved))
-    return ExitCode.CLEAN
 
 
 def _checked_text(resolved: Resolved) -> str:

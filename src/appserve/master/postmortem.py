@@ -28,10 +28,7 @@ class Record(Value):
     block: str = ""
 
     def write(self, log: Log) -> None:
-        if self.block:
-            log.block(self.level, self.text, self.block)
-        else:
-            log.record(self.level, self.text)
+        log.block(self.level, self.text, self.block)
 
 
 def killing(handle: WorkerHandle, why: str, now: float) -> Record:

@@ -73,10 +73,7 @@ class SignalQueue:
         """What came in since the last time, in order."""
         while self._wakeup.read():
             pass
-        taken = []
-        while self._queue:
-            taken.append(signal.Signals(self._queue.popleft()))
-        return taken
+        return [signal.Signals(self._queue.popleft()) for _ in range(len(self._queue))]
 
     def _enqueue(self, number: int, frame: FrameType | None) -> None:
         self._queue.append(number)

@@ -43,12 +43,6 @@ def arm(fd: int) -> None:
     faulthandler.register(DUMP_SIGNAL, file=fd, all_threads=True, chain=False)
 
 
-def disarm() -> None:
-    """Undo `arm`, as a process must that goes on without the box."""
-    faulthandler.disable()
-    faulthandler.unregister(DUMP_SIGNAL)
-
-
 def read(fd: int) -> str:
     """The stacks, "" when there are none. The worker may be alive, or write while we read."""
     # pread: the position belongs to the writer, which shares it.
