@@ -74,6 +74,7 @@ class MasterLink:
         self._pending = ""
         self.listening = False
         self.stage = Phase.SERVING
+        self.leaving = False  # whether any stage but SERVING was reached; the loop looks at it once a turn
         self.orphaned = False
         #: When idle connections are closed, and when everything is; monotonic.
         self.linger_until = math.inf
@@ -84,11 +85,6 @@ class MasterLink:
         self._wakeup.arm()
         self.wakeup_fd = self._wakeup.fileno()
         signal.signal(signal.SIGTERM, self._on_term)
-
-    @property
-    def leaving(self) -> bool:
-        """Whether the worker is on its way out, in whichever way."""
-        return self.stage is not Phase.SERVING
 
     @property
     def channel_open(self) -> bool:
@@ -184,7 +180,7 @@ class MasterLink:
         now = self._clock()
         if self.stage is Phase.SERVING:
             self._context.row.enter(WorkerState.DRAINING, time.monotonic_ns())
-        self.stage = max(self.stage, stage)
+        self.stage, self.leaving = max(self.stage, stage), True
         self.linger_until = min(self.linger_until, now + linger)
         if now + deadline < self.deadline:
             self.deadline = now + deadline
