@@ -10,7 +10,7 @@
     market    market.example, *.market.example, another key
     depot     depot.example; its chain has an authority in between, which clients do not know
     ann       a client: CN=Ann, O=Shop, C=DE
-    stranger  a client whom another authority vouches for
+    stranger  a client with a certificate of another authority
     expired, early    shop.example, of the past and of the future
 
 The keys are on elliptic curves, which are quick to make.

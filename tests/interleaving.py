@@ -6,7 +6,7 @@ found again.
     schedule.run()
 
 One of them runs at a time. What waits for another (a lock, a queue) has to be of the kinds below, which let
-the schedule go on. A schedule in which nobody can go on is a deadlock, and fails.
+the schedule go on. A schedule in which no thread can go on is a deadlock, and fails.
 """
 
 import random
@@ -26,7 +26,7 @@ threads are traced by byte code (seen with 3.12.1): there it is lines, and fewer
 
 
 class Deadlock(Exception):
-    """Everybody waits."""
+    """All threads wait."""
 
 
 class _Actor:
@@ -68,7 +68,7 @@ class Schedule:
         for thread in threads:
             thread.start()
         self._pass_on()
-        assert self._over.wait(TIMEOUT), "somebody waits for something that the schedule does not know of"
+        assert self._over.wait(TIMEOUT), "a thread waits for something that the schedule does not know of"
         for actor in self._actors:
             actor.turn.release()  # after a failure they are left where they are, and fail in turn
         for thread in threads:
@@ -88,7 +88,7 @@ class Schedule:
             actor.waits_for = None
 
     def pause(self, pressure: float = 0.0) -> None:
-        """Let somebody else go on, perhaps."""
+        """Let another thread go on, perhaps."""
         actor = self._current
         if actor is None or self._over.is_set() or self.random.random() >= (pressure or self._pressure):
             return
@@ -117,7 +117,7 @@ class Schedule:
     def _await_turn(self, actor: _Actor) -> None:
         actor.turn.acquire()
         if self._over.is_set():
-            raise SystemExit  # somebody has failed
+            raise SystemExit  # a thread has failed
 
     def _live(self, actor: _Actor) -> None:
         actor.turn.acquire()
@@ -152,7 +152,7 @@ class Schedule:
 
 
 class Lock:
-    """As threading.RLock, and therefore also as threading.Lock where nobody takes it twice."""
+    """As threading.RLock, and therefore also as threading.Lock where no thread takes it twice."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule

@@ -90,7 +90,7 @@ def called_name(call: ast.Call) -> str:
 
 
 def resident(name: str) -> str:
-    """Who in FLOORS owns the dotted name `appserve.…`; a name of the root package is `__init__`."""
+    """The part in FLOORS that has the dotted name `appserve.…`; a name of the root package is `__init__`."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 and any(parts[1] in floor for floor in FLOORS) else "__init__"
 
@@ -221,7 +221,7 @@ def shapeless_names(sources: Sources) -> Iterable[str]:
 
 
 def types_of_one_name(sources: Sources) -> Iterable[str]:
-    """One word, one meaning: a reader who knows one of them would take the other for it."""
+    """One word, one meaning: a reader that knows one of them would take the other for it."""
     places: dict[str, list[str]] = {}
     for path, source in sources.items():
         for node in ast.parse(source).body:

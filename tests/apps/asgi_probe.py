@@ -1,4 +1,4 @@
-"""An ASGI application that does what its path says, and remembers what it saw: GET /notes tells."""
+"""An ASGI application that does what its path says, and remembers what it saw: GET /notes shows it."""
 
 import asyncio
 import json

@@ -12,12 +12,12 @@ def make_gate(path: str) -> None:
 
 
 def wait_at(path: str) -> None:
-    """Returns when someone opens the gate; at once if someone waits to open it."""
+    """Returns when the gate is opened; at once if another waits to open it."""
     with open(path, "rb"):
         pass
 
 
 def open_gate(path: str) -> None:
-    """Returns when someone has come to the gate."""
+    """Returns when another waits at the gate."""
     with open(path, "wb"):
         pass

@@ -1,8 +1,8 @@
-"""One application in both interfaces that tells what reached it: for servers that stand behind others.
+"""One application in both interfaces that shows what reached it: for servers that stand behind others.
 
-/whoami     who asks for what, as the application sees it, in JSON
+/whoami     the client and its request, as the application sees them, in JSON
 /raw        the length and the SHA-256 of the body, and how it was framed
-/download   `size` bytes of a pattern that tells its own places; `length=no` does not announce how many
+/download   `size` bytes of a pattern in which no two places are alike; `length=no` does not announce how many
 /stream     a line, then another one once the gate has been opened
 /slow       takes `seconds`, and notes each time it is called in the file `notes`
 anything    the pid of the worker

@@ -91,7 +91,7 @@ class FakeTransport(asyncio.Transport):
         self.aborted = False
         self.ended = False
         self.lost = False
-        # For those who set options on it, and look whether it can be read or written.
+        # For code that sets options on it, and looks whether it can be read or written.
         ours, self.peer = socket.socketpair()
         self.peer.setblocking(False)
         _given_back.get().callback(ours.close)
@@ -162,7 +162,7 @@ class FakeTransport(asyncio.Transport):
 
     @property
     def over(self) -> bool:
-        """Whether our side has ended, so that the client can tell. It is closed when the client has ended its
+        """Whether our side has ended, so that the client sees it. It is closed when the client has ended its
         own, if that was not before."""
         return self.ended or self.closing
 
@@ -258,7 +258,7 @@ class Scene:
 
 
 def _fill(sending: socket.socket) -> None:
-    """Nobody reads at the other end."""
+    """The other end does not read."""
     sending.setblocking(False)
     try:
         while True:

@@ -456,7 +456,7 @@ async def test_no_100_continue_to_a_client_that_did_not_wait_for_it() -> None:
     assert client.sent.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-# ── bodies that nobody receives ──
+# ── bodies that are not received ──
 
 
 @pytest.mark.parametrize(
@@ -1355,7 +1355,7 @@ async def test_a_request_that_is_cut_is_answered_503() -> None:
 
 
 async def start_with(headers: object) -> tuple[bytes, list[Exception]]:
-    """What an application with these headers sends, and what it is told."""
+    """What an application with these headers sends, and the error that it gets."""
     raised: list[Exception] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:

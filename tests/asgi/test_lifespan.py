@@ -140,7 +140,7 @@ async def test_a_failed_startup_without_a_message_is_an_error_as_well() -> None:
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed"})
-        raise RuntimeError("frameworks raise it after they have told")
+        raise RuntimeError("frameworks raise it after the message")
 
     log = MemoryLog()
     with pytest.raises(AppStartError, match="the application failed to start"):

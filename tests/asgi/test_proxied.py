@@ -18,7 +18,7 @@ FAMILY = [name for name in ALL_HEADERS if name != "forwarded"]
 def amended(
     path: str, *fields: tuple[bytes, bytes], root_path: str = "", scheme: str = "http"
 ) -> dict[str, Any]:
-    """The scope of a request of a proxy that is believed."""
+    """The scope of a request of a trusted proxy."""
     scope = make_template(scheme, ("192.0.2.7", 4711), ("192.0.2.1", 8000), root_path)
     scope["path"] = path
     scope["raw_path"] = path.encode()
@@ -61,7 +61,7 @@ def test_path_is_the_whole_path_whether_a_proxy_strips_it_or_not(
     assert scope["raw_path"] == received.encode(), "as received"
 
 
-# ── what is told ──
+# ── what the fields say ──
 
 
 def test_client_and_scheme_are_those_of_the_fields() -> None:

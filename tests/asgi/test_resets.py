@@ -1,4 +1,4 @@
-"""A client may leave in any phase, in any way: nothing of it is left behind, and the logs tell what happened.
+"""A client may leave in any phase, in any way: nothing of it is left behind, and the logs have what happened.
 
 Real sockets, on both event loops, plain and over TLS.
 """
@@ -62,7 +62,7 @@ class Phase:
     reached: int
     reads: bytes | None
     lines: tuple[str, str]
-    floods: bool = False  # it then sends until nobody takes more
+    floods: bool = False  # it then sends until the server takes no more
     fills: bool = False  # it reads nothing until the server can write no more
     after_close: tuple[str, ...] = ()  # what else may be in the access log when it closes
 

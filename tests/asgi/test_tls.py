@@ -137,7 +137,7 @@ async def test_a_body_cut_short_is_never_passed_as_complete(way: str) -> None:
         client.end_sending()
     else:
         await client.send_close_notify()
-    await until(lambda: messages[-1]["type"] == "http.disconnect", "it is told")
+    await until(lambda: messages[-1]["type"] == "http.disconnect", "it gets the disconnect")
 
     assert not any(message.get("more_body") is False for message in messages)
     assert [line.split('" ')[1].split()[0] for line in server.scene.access_lines] == ["400"]
@@ -175,7 +175,7 @@ async def test_lingering_is_bounded_in_time() -> None:
     await leave(server, client)
 
 
-# ── who does not speak TLS, or not well ──
+# ── clients that speak no TLS, or not well ──
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ async def test_a_full_worker_closes_the_longest_idle_connection_for_a_waiting_on
     late = await AsyncClient.connect(server, tls=tls)
     server.acceptor.relieve()
 
-    assert await clients[1].read_to_end() == b"", "it is told in good order"
+    assert await clients[1].read_to_end() == b"", "it is closed in good order"
     await late.send(GET)
     await late.read_to(b"hello")
     for client in (clients[0], clients[2], clients[3]):
@@ -121,7 +121,7 @@ async def test_an_incomplete_head_is_closed_for_others_and_a_request_is_not() ->
 
 
 async def _relieve_until_served(server: LoopServer, late: AsyncClient) -> None:
-    """Make room as a worker's tick does, until who waits is answered."""
+    """Make room as a worker's tick does, until the waiting client is answered."""
     reading = asyncio.create_task(late.read_to(b"hello"))
     while not reading.done():
         server.acceptor.relieve()

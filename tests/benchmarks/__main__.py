@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None, suite: Suite = PLAIN) -> int:
     for one in chosen:
         if one.missing:
             print(f"{one.name} is left out: {one.missing}", file=sys.stderr)
-    # An installation brings compiled bytecode; an editable one may be told not to write any, and would
+    # An installation brings compiled bytecode; an editable one may be set not to write any, and would
     # compile every module at each start.
     compileall.compile_dir(Path(appserve.__file__).parent, quiet=1)
     put_load, about = suite.prepare(options.results)

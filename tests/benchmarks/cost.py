@@ -1,6 +1,6 @@
 """What a server costs, read from /proc: the CPU time and the memory of its whole process tree.
 
-CPU time per request is the figure to trust: requests per second also tell of whatever else the machine
+CPU time per request is the figure to trust: requests per second also show whatever else the machine
 was doing.
 """
 

@@ -28,7 +28,7 @@ class Generator:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run; the latencies are seconds, and 0 where the tool does not tell them."""
+    """One run; the latencies are seconds, and 0 where the tool does not report them."""
 
     requests: int
     seconds: float

@@ -3,12 +3,12 @@
 Four workers; fifty kept-alive connections, on each of which a quick request is due every few hundredths of a
 second; and every few seconds, on any of them, one that takes two seconds. Told is how long the quick ones
 took from when they were due, with the new connection that some of them need. Those that are due while one
-waits are counted too: a connection is a proxy's, most likely, and the next request somebody else's.
+waits are counted too: a connection is a proxy's, most likely, and the next request another client's.
 
 A connection that is kept by a worker waits for whatever that worker does. `off` is without the remedy
 (appserve/workers/keepalive_policy.py), `on` is with it; an asgi worker needs none as long as its application
 does not block.
-The second half is told apart: a worker lets its clients go only once it has made some of them wait.
+The second half is reported by itself: a worker lets its clients go only once it has made some of them wait.
 """
 
 import argparse
@@ -85,7 +85,7 @@ class Measured:
     slow_at: float = 0.0
 
     def takes_slow(self) -> bool:
-        """Whether a slow request is due; who asks makes it."""
+        """Whether a slow request is due; the caller makes it."""
         now = time.monotonic()
         if now < self.slow_at:
             return False

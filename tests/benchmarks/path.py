@@ -91,7 +91,7 @@ def calls_of(worker_class: str, folder: Path, varied: bool = False) -> list[tupl
             target, seen = (f"/items?page={number}", number) if varied else ("/items", 0)
             connection.request("GET", target, headers={"Cookie": f"seen={seen}"})
             connection.getresponse().read()
-            time.sleep(PAUSE)  # what is watched is told apart by this wait
+            time.sleep(PAUSE)  # what is watched is recognised by this wait
         await_fact(path.exists, "the calls are written")
         connection.close()
     finally:

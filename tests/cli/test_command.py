@@ -327,17 +327,17 @@ def writing_end(path: Path, process: "subprocess.Popen[str]") -> int:
     while process.poll() is None:
         try:
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # nobody reads yet
+        except OSError:  # no reader yet
             time.sleep(0.005)
     raise AssertionError(process.communicate())
 
 
 def test_an_interrupt_while_settings_are_read_is_quiet(tmp_path: Path):
-    # A settings file that nobody writes: the command reads until the interrupt.
+    # A settings file without a writer: the command reads until the interrupt.
     os.mkfifo(tmp_path / "appserve.toml")
-    # Who starts these tests may ignore the interrupt, as a shell does for what it runs in the background.
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = started("main:app", cwd=tmp_path, preexec_fn=heed)
+    # The parent of these tests may ignore the interrupt, as a shell does for what it runs in the background.
+    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = started("main:app", cwd=tmp_path, preexec_fn=default)
     fd = writing_end(tmp_path / "appserve.toml", process)
     # Python loses the interrupt if it comes just before the system call that waits: then once more.
     while process.poll() is None:

@@ -1,4 +1,4 @@
-"""Where values come from: who wins, what is ignored, and what a mistake in each source looks like."""
+"""Where values come from: which wins, what is ignored, and what a mistake in each source looks like."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Holds what a connection told of against the second reading of what it was sent (reference.py)."""
+"""Compares what a connection reported with the second reading of what it was sent (reference.py)."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def account(sent: bytes, requests: Sequence[Seen], refused: bytes = b"") -> None
 
 
 def check_request(seen: Seen, framed: Framed) -> None:
-    """Assert that the connection told of this request as it was sent."""
+    """Assert that the connection reported this request as it was sent."""
     assert (framed.method.decode(), framed.target) == (seen.method, seen.target)
     assert ("1.0" if framed.minor == 0 else "1.1") == seen.version
     fields = [field for field in framed.fields if b"_" not in field[0]]

@@ -9,7 +9,7 @@ Field = tuple[bytes, bytes]
 
 
 class Mistake(Enum):
-    """Where the application is told that it broke a rule."""
+    """Where the application gets the error that it broke a rule."""
 
     HEAD = "before anything was written: another response may be sent"
     BODY = "inside the response: it is broken off"
@@ -17,7 +17,7 @@ class Mistake(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRule:
-    """Answers that are one thing to whoever writes an application: a row of the table in docs/http.md.
+    """Answers that are one thing to the author of an application: a row of the table in docs/http.md.
 
     what   what the application says
     why    the section of the RFC, or the attack
@@ -41,7 +41,7 @@ class Answer:
     framing   how the client knows where the body ends: none, length, chunked, close
     has       (lower-case name, every value it must have, in order)
     short     bytes announced and not sent
-    mistake   the application is told of a mistake instead
+    mistake   the application gets an error instead
     rule      what it is an instance of
     """
 
@@ -69,7 +69,7 @@ LENGTH_OF_5 = ((b"content-length", b"5"),)
 
 
 def mistaken(name: str, why: str, *fields: Field, status: int = 200) -> Answer:
-    """A response whose head the application is told to be wrong."""
+    """A response whose head is an error for the application."""
     return Answer(name, why, fields, b"hello", status=status, mistake=Mistake.HEAD)
 
 

@@ -85,7 +85,7 @@ def check_report(kind: str, expected: Request, report: dict[str, Any]) -> None:
     assert report["body"] == expected.body.decode("latin-1")
     fields = report["fields"]
     if not kind.startswith("asgi") and expected.length == CHUNKED:
-        # WSGI applications are told how long the body was found to be, and not how it came (RFC 9112 §7.1.3).
+        # WSGI applications see how long the body was found to be, and not how it came (RFC 9112 §7.1.3).
         assert fields.pop("content-length") == str(len(expected.body))
         assert "transfer-encoding" not in fields
         fields["transfer-encoding"] = "chunked"

@@ -19,7 +19,7 @@ DATE_FIELDS = DateFields(1_000_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as the connection told of it. `cut`: its END never came."""
+    """One request as the connection reported it. `cut`: its END never came."""
 
     method: str
     target: bytes
@@ -120,7 +120,7 @@ class Driver:
             again: object = connection.next_event()
         except Rejected as same:
             again = same
-        assert again is rejected, "a refusal is for ever"
+        assert again is rejected, "a refusal is final"
         self.written.append(connection.response.reject(rejected.status, rejected.reason))
         assert not connection.keeps_alive
 
@@ -194,7 +194,7 @@ def check(case: Case, outcome: Outcome) -> None:
 
 
 def check_request(expected: Request, seen: Seen) -> None:
-    """Assert that the connection told of this request, in full."""
+    """Assert that the connection reported this request, in full."""
     assert (expected.method, expected.target.encode("latin-1"), expected.version) == (
         seen.method,
         seen.target,

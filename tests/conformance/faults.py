@@ -1,4 +1,4 @@
-"""Many cases in one test: all are tried, and all that do not hold are told."""
+"""Many cases in one test: all are tried, and all that do not hold are reported."""
 
 import traceback
 from collections.abc import Iterator

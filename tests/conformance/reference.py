@@ -2,7 +2,7 @@
 
 It is made from the grammar by regular expressions, shares nothing with the server, remembers nothing and
 knows no limits. What it finds ambiguous or malformed ends it, so it may find fewer requests than were sent;
-a server that sees one that is not here has seen one that nobody sent.
+a server that sees one that is not here has seen one that was not sent.
 """
 
 import re

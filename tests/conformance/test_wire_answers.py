@@ -1,7 +1,7 @@
 """The response side of the corpus from real applications, on every worker class and transport.
 
 What a client reads is what test_responses.py says, where the interface lets an application say it. A mistake
-that could be told before anything was sent is a 500 here, and one that could not is a connection that ends.
+that could be reported before anything was sent is a 500 here, and another is a connection that ends.
 """
 
 from collections.abc import Iterator

@@ -61,7 +61,7 @@ def read_response(
     if b"upgrade" in known and b"upgrade" not in options:
         raise Malformed("Upgrade without its connection option (RFC 9110 §7.8)")
     if version == "1.0" and status >= 200 and b"close" not in options and b"keep-alive" not in options:
-        raise Malformed("an HTTP/1.0 client is not told what becomes of the connection")
+        raise Malformed("an HTTP/1.0 client cannot know whether the connection stays open")
     framing, body = "none", b""
     if method == "HEAD" or status < 200 or status in {204, 304}:
         pass

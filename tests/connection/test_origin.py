@@ -1,4 +1,4 @@
-"""Between whom a connection is, and which host a client called."""
+"""The two ends of a connection, and which host a client called."""
 
 import pytest
 

@@ -13,14 +13,14 @@ from tests.http.proxy_headers import CALLED, CLIENT, LOCAL, UNKNOWN, block, line
 from tests.net.tls_visit import Visit, serving
 
 SOCKETS = Endpoints(("10.0.0.1", 4711), ("10.0.0.2", 80))
-TOLD = Endpoints(CLIENT, CALLED)
-NOBODY = Endpoints(SOCKETS.client, SOCKETS.server, is_announced=False)
+HEADER = Endpoints(CLIENT, CALLED)
+NO_CLIENT = Endpoints(SOCKETS.client, SOCKETS.server, is_announced=False)
 HEADERS = [
-    (line(), TOLD),
-    (block(), TOLD),
+    (line(), HEADER),
+    (block(), HEADER),
     (block(vectors=tls()), Endpoints(CLIENT, CALLED, over_tls=True)),
-    (LOCAL, NOBODY),
-    (UNKNOWN, NOBODY),
+    (LOCAL, NO_CLIENT),
+    (UNKNOWN, NO_CLIENT),
 ]
 GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
 CLIENT_HELLO = bytes.fromhex("16 03 01 00 c4 01 00 00 c0 03 03") + bytes(189)
@@ -92,7 +92,7 @@ def test_tls_may_come_in_one_piece_with_the_header():
     visit.shake()
 
     assert visit.send(GET) == GET
-    assert preamble.endpoints == TOLD
+    assert preamble.endpoints == HEADER
     assert preamble.session.facts()["HTTPS"] == "on"
 
 

@@ -89,7 +89,7 @@ def test_a_request_begins_with_the_first_byte_of_its_head(client: Client):
     assert client.read_head() == 1001
     client.answer()
     client.send(GET, at=1009)
-    assert client.read_head() == 1009, "the time between two requests is nobody's"
+    assert client.read_head() == 1009, "the time between two requests is no request's"
 
 
 def test_requests_that_came_together_began_together(client: Client):

@@ -41,7 +41,7 @@ POST_CHUNKED = head_bytes("POST / HTTP/1.1", "Host: a.example", "Transfer-Encodi
 
 
 def events(connection: PlainConnection) -> Iterator[PlainHead | bytes | Event | int]:
-    """What the connection says until it waits; a refusal is told by its status."""
+    """What the connection says until it waits; a refusal is its status."""
     while True:
         try:
             event = connection.next_event()

@@ -1,6 +1,6 @@
 """What proxies say, with the fields that they really send.
 
-192.0.2.* and 198.51.100.* are clients, 10.* are our proxies, 6.6.6.6 is who somebody wants to be.
+192.0.2.* and 198.51.100.* are clients, 10.* are our proxies, 6.6.6.6 is a forged address.
 """
 
 from collections.abc import Iterable
@@ -192,7 +192,7 @@ def test_a_forwarded_that_cannot_be_right_is_400(elements: str):
     refused("forwarded: " + elements, reader=forwarding("forwarded"))
 
 
-# ── who is believed, and in what ──
+# ── which peers are trusted, and in what ──
 
 
 def test_a_peer_that_is_not_trusted_is_recognised():

@@ -102,10 +102,10 @@ def test_an_empty_entry_is_no_peer_of_a_unix_socket():
 
 
 def test_where_every_peer_is_trusted_the_leftmost_hop_is_the_client():
-    everybody = TrustList(["*"])
+    all_of_them = TrustList(["*"])
 
-    assert walk([b"6.6.6.6", b"192.0.2.1", b"10.0.0.2"], everybody) == (("6.6.6.6", 0), 0)
-    assert walk([b"6.6.6.6", b"garbage", b"10.0.0.2"], everybody) == (("10.0.0.2", 0), 1)
+    assert walk([b"6.6.6.6", b"192.0.2.1", b"10.0.0.2"], all_of_them) == (("6.6.6.6", 0), 0)
+    assert walk([b"6.6.6.6", b"garbage", b"10.0.0.2"], all_of_them) == (("10.0.0.2", 0), 1)
 
 
 NODES = (

@@ -33,7 +33,7 @@ Verdict = tuple[ProxyHeader, int] | str | None
 """What is said of some bytes: a header and its size, the reason of a refusal, None while more has to come."""
 
 NOTHING_TOLD = ProxyHeader(None, None)
-TOLD = ProxyHeader(CLIENT, CALLED)
+HEADER = ProxyHeader(CLIENT, CALLED)
 TOLD_OVER_TLS = ProxyHeader(CLIENT, CALLED, over_tls=True)
 
 V6: tuple[Address, Address] = (("2001:db8::7", 1), ("fe80::1", 65535))
@@ -59,30 +59,30 @@ ACCEPTED: list[tuple[bytes, ProxyHeader]] = [
     ),
     (b"PROXY TCP6 2001:DB8:0:0:0:0:0:7 fe80::1 1 65535\r\n", ProxyHeader(*V6)),
     (b"PROXY TCP6 :: ::1 0 1\r\n", ProxyHeader(("::", 0), ("::1", 1))),
-    (b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:c633:6401 56324 443\r\n", TOLD),
+    (b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:c633:6401 56324 443\r\n", HEADER),
     (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n", ProxyHeader(("192.0.2.7", 1), ("::1", 2))),
     (LONGEST_TCP6, ProxyHeader((":".join(["ffff"] * 8), 65535), (":".join(["ffff"] * 8), 65535))),
     (UNKNOWN, NOTHING_TOLD),
     (b"PROXY UNKNOWN \r\n", NOTHING_TOLD),
     (b"PROXY UNKNOWN \x00 anything \xff\r\n", NOTHING_TOLD),
     (b"PROXY UNKNOWN " + b"x" * (LONGEST_LINE - 16) + b"\r\n", NOTHING_TOLD),
-    (line(), TOLD),
-    (block(), TOLD),
+    (line(), HEADER),
+    (block(), HEADER),
     (block(*V6), ProxyHeader(*V6)),
-    (block(("::ffff:192.0.2.7", 56324), ("::ffff:198.51.100.1", 443)), TOLD),
+    (block(("::ffff:192.0.2.7", 56324), ("::ffff:198.51.100.1", 443)), HEADER),
     (unix_block(), ProxyHeader("", "")),
     (unix_block(tls()), ProxyHeader("", "", over_tls=True)),
-    (block(vectors=vector(NOOP, b"") + vector(NOOP, b"12")), TOLD),
-    (block(vectors=vector(0x02, b"shop.example") + vector(0xEA, b"\x01vpce") + vector(0x77, b"?")), TOLD),
-    (block(vectors=vector(NOOP, b"a") * 2), TOLD),
+    (block(vectors=vector(NOOP, b"") + vector(NOOP, b"12")), HEADER),
+    (block(vectors=vector(0x02, b"shop.example") + vector(0xEA, b"\x01vpce") + vector(0x77, b"?")), HEADER),
+    (block(vectors=vector(NOOP, b"a") * 2), HEADER),
     (block(vectors=tls()), TOLD_OVER_TLS),
     (block(*V6, vectors=tls(0xFF)), ProxyHeader(*V6, over_tls=True)),
     (block(vectors=tls(1, vector(0x21, b"TLSv1.3") + vector(0x22, b"shop"))), TOLD_OVER_TLS),
-    (block(vectors=tls(0x06)), TOLD),
-    (block(vectors=vector(0x02, tls())), TOLD),
+    (block(vectors=tls(0x06)), HEADER),
+    (block(vectors=vector(0x02, tls())), HEADER),
     (block(vectors=vector(0x03, bytes(4)) + tls()), TOLD_OVER_TLS),  # a checksum is skipped
     (HAPROXY, ProxyHeader(("127.0.0.1", 46782), ("127.0.0.1", 7203), over_tls=True)),
-    (block(vectors=vector(NOOP, bytes(LONGEST - len(block()) - 3))), TOLD),
+    (block(vectors=vector(NOOP, bytes(LONGEST - len(block()) - 3))), HEADER),
     (raw_block(b"", 0x00), NOTHING_TOLD),
     (raw_block(b"no vectors, no addresses", 0x00), NOTHING_TOLD),
     (LOCAL, NOTHING_TOLD),

@@ -9,7 +9,7 @@ ADDRESSES = st.ip_addresses().map(str)
 
 
 @pytest.mark.parametrize(
-    ("entry", "believed", "others"),
+    ("entry", "trusted", "others"),
     [
         ("10.0.0.7", ["10.0.0.7", "::ffff:10.0.0.7", "::FFFF:0a00:0007"], ["10.0.0.8", "10.0.0.70", ""]),
         ("10.0.0.0/8", ["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"], ["9.255.255.255", "11.0.0.0"]),
@@ -33,10 +33,10 @@ ADDRESSES = st.ip_addresses().map(str)
         ("*", ["", "10.0.0.7", "::1", "unix", "a socket of another kind"], []),
     ],
 )
-def test_an_entry_trusts_what_it_names_and_nothing_else(entry: str, believed: list[str], others: list[str]):
+def test_an_entry_trusts_what_it_names_and_nothing_else(entry: str, trusted: list[str], others: list[str]):
     trust = TrustList([entry])
 
-    assert [host for host in believed if not trust.trusts(host)] == []
+    assert [host for host in trusted if not trust.trusts(host)] == []
     assert [host for host in others if trust.trusts(host)] == []
 
 

@@ -77,7 +77,7 @@ class Download:
 
 
 def connect(server: Server, *, small: bool = False) -> socket.socket:
-    """`small`: the kernel takes little for this client, who so is slow as soon as it does not read."""
+    """`small`: the kernel takes little for this client, which so is slow as soon as it does not read."""
     client = socket.socket()
     if small:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

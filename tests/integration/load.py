@@ -15,7 +15,7 @@ class Load:
 
     complaints   what went wrong on a connection to a worker that lived, as far as the client can know
     victims      the last answer on each connection that broke
-    refused      how many clients found nobody listening
+    refused      how many clients found no listener
     """
 
     def __init__(self, server: Server | Front, clients: int, method: str) -> None:
@@ -59,7 +59,7 @@ class Load:
             time.sleep(0.002)
 
     def await_answers(self) -> None:
-        """Wait until every client was answered twice more: by whoever serves now."""
+        """Wait until every client was answered twice more: by the workers that serve now."""
         wanted = [(number, count + 2) for number, count in enumerate(self.asked)]
         await_fact(lambda: all(self.asked[number] >= count for number, count in wanted), "all are served")
 

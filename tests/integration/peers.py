@@ -56,7 +56,7 @@ FORGED = {
     "Forwarded": "for=203.0.113.6;host=forged.example",
     "X_Forwarded_For": "203.0.113.6",
 }
-"""What a client sends that wants to be somebody else."""
+"""What a client sends to forge its origin."""
 
 NGINX = """
 {user}
@@ -90,9 +90,9 @@ def find_program(name: str) -> str:
 
 
 class Port:
-    """A port of 127.0.0.1 that nobody else is given while a test runs.
+    """A port of 127.0.0.1 that no other process is given while a test runs.
 
-    It is bound and does not listen: the program that is told its number can bind it as well, because both
+    It is bound and does not listen: the program that gets its number can bind it as well, because both
     set SO_REUSEADDR.
     """
 

@@ -191,7 +191,7 @@ class Server:
             return False
         return False
 
-    # ── who it is ──
+    # ── its processes ──
 
     def worker_pids(self) -> list[int]:
         """The children of the master, dead ones that were not reaped included."""

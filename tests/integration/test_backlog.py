@@ -145,7 +145,7 @@ def test_at_a_graceful_stop_all_workers_serve_the_queue(serve: Serve, kind: str)
 
 @every_kind
 def test_a_stop_of_the_whole_process_group_loses_no_connection_in_the_queue(serve: Serve, kind: str) -> None:
-    """As systemd stops a service unless it is told otherwise: TERM to the workers as well."""
+    """As systemd stops a service by default: TERM to the workers as well."""
     server = start(serve, kind, "--graceful-timeout", "30")
     clients = queue(server, QUEUED[kind])
     for pid in (*server.worker_pids(), server.pid):
@@ -242,8 +242,8 @@ def test_the_queue_of_an_only_worker_waits_for_its_successor(serve: Serve, kind:
     statuses, workers = outcomes(clients)
 
     assert statuses == {200: QUEUED[kind] // 2}
-    assert set(workers) - {str(first).encode()}, "none but the worker that was told to leave has served"
-    await_fact(lambda: not is_alive(first), "the worker that was told to leave has left", TIMEOUT)
+    assert set(workers) - {str(first).encode()}, "none but the retired worker has served"
+    await_fact(lambda: not is_alive(first), "the retired worker has exited", TIMEOUT)
 
 
 @every_kind

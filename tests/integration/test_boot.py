@@ -101,7 +101,7 @@ def test_connections_are_refused_until_the_first_worker_is_ready(serve: Serve) -
 
 
 def test_a_worker_that_is_slow_to_import_does_not_keep_others_from_serving(serve: Serve) -> None:
-    # Who comes first takes the file away and imports at once; the others wait for another one.
+    # The first takes the file away and imports at once; the others wait for another one.
     source = """
 import pathlib, time
 try:
@@ -138,10 +138,10 @@ def test_a_first_boot_that_fails_ends_the_server_with_the_reason_last(serve: Ser
     assert reason in log.rpartition(f"exit {code}: ")[2], log
     assert log.count("Traceback (most recent call last)") <= 1
     assert "quick stop" not in log
-    assert "exit code" not in log, "it is told once"
+    assert "exit code" not in log, "it is logged once"
     assert len(server.find("CRITICAL|ERROR")) == 1, "one line says it, with the reason"
     assert log.count("\n") - log.rpartition(f"exit {code}: ")[2].count("\n") <= 8
-    await_fact(lambda: not processes_of_session(server.pid), "everybody is gone")
+    await_fact(lambda: not processes_of_session(server.pid), "all processes are gone")
 
 
 @pytest.mark.parametrize("workers", ["1", "4"])

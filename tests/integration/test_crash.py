@@ -78,7 +78,7 @@ def test_kills_under_load_cost_only_connections_of_the_killed(serve: Serve, sour
 
     assert load.complaints == []
     assert load.refused == 0
-    # A connection that broke before its first answer may have been accepted by whoever was killed.
+    # A connection that broke before its first answer may have been accepted by the worker that was killed.
     assert set(load.victims) <= killed | {""}
 
 
@@ -187,7 +187,7 @@ master.run = lambda resolved, reread: inner(resolved, reread, RosterTimeouts(giv
 
 
 def test_a_storm_of_kills_leaves_a_server_that_serves(serve: Serve) -> None:
-    """Whoever served is replaced at once, however often."""
+    """A worker that served is replaced at once, however often."""
     server = serve("app:app", "-w", "3")
     server.await_ready(3)
     for _ in range(15):

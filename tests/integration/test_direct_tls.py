@@ -1,4 +1,4 @@
-"""HTTPS without anybody in front, as docs/tls.md and conf/appserve-tls.toml say it, for real clients."""
+"""HTTPS without a proxy in front, as docs/tls.md and conf/appserve-tls.toml say it, for real clients."""
 
 import hashlib
 import http.client
@@ -36,7 +36,7 @@ from tests.integration.server import TIMEOUT, Server
 
 
 class Visitors(Front):
-    """Clients of the server itself, who check its certificate."""
+    """Clients of the server itself, which check its certificate."""
 
     def connect(self, timeout: float = TIMEOUT, secure: bool = True) -> http.client.HTTPConnection:
         return super().connect(timeout, secure)

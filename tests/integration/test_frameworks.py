@@ -383,7 +383,7 @@ def test_a_listener_that_left_is_noticed(starlette: Site) -> None:
         thread.start()
         # Starlette learns it from a send that fails, and the first one after the end may still succeed.
         while not noticed.wait(0.05):
-            assert publisher.post("/publish?topic=left", b"is anybody there?").status == 204
+            assert publisher.post("/publish?topic=left", b"into the void").status == 204
         thread.join()
     assert answers == ["gone"]
 

@@ -85,7 +85,7 @@ def test_a_download_costs_no_memory(start: Start, worker_class: str, path: str):
     with connect(server, small=True) as slow, connect(server) as quick:
         paused, flowing = Download(slow, path), Download(quick, path)
         flowing.read_all()
-        assert server.get("/").text == "quick", "nobody waits for a reader that does not read"
+        assert server.get("/").text == "quick", "no request waits for a reader that does not read"
         paused.read_all()
         assert [(one.status, one.received, one.crc) for one in (flowing, paused)] == [
             (200, SIZE, crc_of(path))

@@ -136,12 +136,12 @@ def test_static_files_are_served_by_nginx(behind: Site) -> None:
 
 KEEPS = {"location / {": "location /shop/ {"}
 STRIPS = {**KEEPS, "proxy_pass http://shop;": "proxy_pass http://shop/;"}
-TELLS = {**STRIPS, 'X-Forwarded-Prefix "";': "X-Forwarded-Prefix /shop;"}
+FORWARDS = {**STRIPS, 'X-Forwarded-Prefix "";': "X-Forwarded-Prefix /shop;"}
 WAYS = {
     "the path is kept": (KEEPS, ("--root-path", "/shop")),
     "the path is stripped": (STRIPS, ("--root-path", "/shop")),
-    "the path is stripped and told": (
-        TELLS,
+    "the path is stripped and forwarded": (
+        FORWARDS,
         ("--forwarded-headers", "x-forwarded-for,x-forwarded-proto,x-forwarded-prefix"),
     ),
 }
@@ -169,7 +169,7 @@ def test_an_upload_arrives_whole(behind: Site, chunked: bool, secure: bool) -> N
         )
     else:
         seen = behind.front.json("POST", "/raw", UPLOAD, secure=secure)
-    # Nginx has the whole body before it asks, so it knows the length. (Only ASGI tells of chunks.)
+    # Nginx has the whole body before it asks, so it knows the length. (Only ASGI shows chunks.)
     assert not seen.pop("chunked", False)
     assert seen == UPLOADED
 

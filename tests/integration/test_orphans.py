@@ -31,7 +31,7 @@ def kill_master(server: Server) -> float:
 
 def await_nobody(server: Server, timeouts: float = 30.0) -> None:
     await_fact(
-        lambda: not any(map(is_alive, processes_of_session(server.pid))), "everybody is gone", timeouts
+        lambda: not any(map(is_alive, processes_of_session(server.pid))), "all processes are gone", timeouts
     )
 
 

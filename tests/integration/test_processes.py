@@ -128,12 +128,12 @@ def test_workers_share_the_listener_and_nothing_else(serve: Serve, source: str) 
     it."""
     server = serve("app:app", "-w", "3", files={"app.py": source})
     workers = list(server.await_ready(3).values())
-    everybody = [server.pid, *workers]
+    all_of_them = [server.pid, *workers]
     shared = listening_sockets(server)
 
     assert len(shared) == 1
-    for one in everybody:
-        for other in everybody:
+    for one in all_of_them:
+        for other in all_of_them:
             if one < other:
                 assert sockets_of(one) & sockets_of(other) == shared
     for worker in workers:
@@ -242,7 +242,7 @@ def app(environ, start_response):
 
 
 def test_without_a_reader_of_its_logs_it_serves(serve: Serve) -> None:
-    """Both logs go to a pipe that nobody reads, and that fills up."""
+    """Both logs go to a pipe that is not read, and fills up."""
     prefix = ("sh", "-c", 'exec "$@" 2>&1 | sleep 600', "sh")
     server = serve("app:app", "--bind", "unix:app.sock", bind=False, wait=False, prefix=prefix)
 

@@ -1,4 +1,4 @@
-"""SIGHUP: a new generation takes over, or the old one goes on; nobody who asks notices."""
+"""SIGHUP: a new generation takes over, or the old one goes on; no client notices."""
 
 import os
 import signal

@@ -102,7 +102,7 @@ def test_term_under_load_loses_nothing_on_established_connections(serve: Serve, 
         load.expects_breaks = True
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
-        await_fact(lambda: load.refused == 8, "everybody was refused in the end")
+        await_fact(lambda: load.refused == 8, "every client was refused in the end")
 
     assert load.complaints == []
     # New connections may be reset in the moment of the last close; one that had an answer may not.

@@ -109,15 +109,15 @@ class Crowd:
             time.sleep(TICK)
 
     def go_on(self) -> bool:
-        """Everybody has a turn. Whether the server has done with all of them."""
+        """Every client has a turn. Whether the server has done with all of them."""
         self.ask()
-        everybody = [slow for kind in self.kinds.values() for slow in kind]
-        for slow in everybody:
+        all_of_them = [slow for kind in self.kinds.values() for slow in kind]
+        for slow in all_of_them:
             slow.drip()
             slow.look()
-        if not any(slow.ended for slow in everybody):
+        if not any(slow.ended for slow in all_of_them):
             self.served_meanwhile = self.served
-        return all(slow.ended for slow in everybody)
+        return all(slow.ended for slow in all_of_them)
 
     def left(self) -> list[str]:
         return [kind for kind, members in self.kinds.items() if not all(slow.ended for slow in members)]

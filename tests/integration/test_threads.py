@@ -1,4 +1,4 @@
-"""Threads workers as a whole: what becomes of threads that are stuck, and who gets new connections."""
+"""Threads workers as a whole: threads that are stuck, and which worker gets new connections."""
 
 import os
 import signal

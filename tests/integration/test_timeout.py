@@ -180,7 +180,7 @@ def test_others_are_served_while_one_is_stuck(serve: Serve) -> None:
     mark = server.mark()
     victim = threading.Thread(target=get_nothing, args=(server, "/sleep"))
     victim.start()
-    # Before that, its worker takes others in, who would go with it.
+    # Before that, its worker accepts others, which would be lost with it.
     await_fact((server.folder / "begun").exists, "the request is being served")
 
     while not server.find("killed: no progress", mark):

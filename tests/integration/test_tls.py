@@ -160,7 +160,7 @@ def raw_tls(server: Server, name: str, context: ssl.SSLContext | None = None) ->
 
 
 def shown(server: Server, name: str) -> tuple[str, ...]:
-    """The names in the certificate that a client gets who asks for this host."""
+    """The names in the certificate that is sent for this host."""
     context = certificates().client_context()
     context.check_hostname = False
     with raw_tls(server, name, context) as client:

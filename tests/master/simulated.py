@@ -1,7 +1,7 @@
 """A simulated family for the roster: processes, a kernel and a clock that a seed drives, and the rules that
 must hold.
 
-The simulation believes nothing that the roster says about itself. It keeps its own books (who lives, who is
+The simulation trusts nothing that the roster says about itself. It keeps its own books (what lives, what is
 READY, how often a slot failed) from the facts it feeds and the decisions it gets, and checks each decision
 against them.
 """
@@ -130,11 +130,11 @@ class WorkerHandles:
     # ── the world ──
 
     def living(self) -> list[Process]:
-        """Everybody that the roster has to reckon with: a death counts when its pid is known to be ours."""
+        """All that the roster has to count: a death counts when its pid is known to be ours."""
         return [process for process in self.processes if not (process.reported and process.told_gone)]
 
     def ready(self) -> list[Process]:
-        """READY as the roster was told, and not asked to leave."""
+        """READY as far as the roster knows, and not retired."""
         return [one for one in self.living() if one.told_ready and one.reported and not one.leaving]
 
     def working(self) -> list[Process]:
@@ -194,7 +194,7 @@ class WorkerHandles:
         self.take(self.roster.tick(self.now))
 
     def boot_one(self) -> None:
-        """A fork answers: a pid or a refusal; the roster may be told of a pid later than of its fate."""
+        """A fork answers: a pid or a refusal; the pid may arrive later than its fate."""
         waiting = [process for process in self.processes if not process.pid]
         if not waiting:
             return
@@ -303,7 +303,7 @@ class WorkerHandles:
             self.end(process, Exit(None, 9) if process.killed else Exit(0, None, True))
 
     def epidemic(self) -> None:
-        """For some seconds everybody dies as soon as it is born: what the budget of forks is for."""
+        """For some seconds every process dies as soon as it is forked: what the budget of forks is for."""
         self.late, until = 0.0, self.now + 8.0
         while self.now < until and self.halted is None:
             for process in list(self.processes):
@@ -331,7 +331,7 @@ class WorkerHandles:
             self.stall_one()
 
     def foreign_exit(self) -> None:
-        """A process that init adopted: its pid means nothing to anybody."""
+        """A process that init adopted: its pid is not ours."""
         self.take(self.roster.exited(self.random.randrange(1, 1000), Exit(3), self.now))
 
     def retire_one(self) -> None:
@@ -378,7 +378,7 @@ class WorkerHandles:
     def take(self, decisions: list[Decision], ghost: Process | None = None) -> None:
         check(self.halted is None or not decisions, "nothing is decided after the end")
         if self.roster.standing in STOPS:
-            # Somebody asked, or the first boot failed, or an outage was too long.
+            # A stop was ordered, or the first boot failed, or an outage was too long.
             self.stops = self.stops or 1
         for decision in decisions:
             self.take_one(decision)
@@ -414,7 +414,7 @@ class WorkerHandles:
                 process.killed = True
             case Note(_, text) if text.endswith("abandoned"):
                 process = self.by_pid(int(text.partition("pid ")[2].partition(")")[0]))
-                check(process.killed, "only who was killed is left behind")
+                check(process.killed, "only what was killed is left behind")
                 process.told_gone = True
                 self.processes.remove(process)
             case Reread():
@@ -446,7 +446,7 @@ class WorkerHandles:
         self.not_before.clear()
 
     def take_spawn(self, spawn: Spawn) -> None:
-        check(not self.stops, "nobody is born during a stop")
+        check(not self.stops, "nothing is forked during a stop")
         check(spawn.generation in (self.committed, self.candidate), "of a generation that is wanted")
         siblings = [
             one
@@ -477,7 +477,7 @@ class WorkerHandles:
         if len(living) <= self.most_working() + self.drainable:
             self.total_bound = self.most_working() + self.drainable
         if self.halted is not None:
-            check(not living, "the end comes when everybody is gone")
+            check(not living, "the end comes when all are gone")
             self.check_halt(self.halted)
             return
         wake = self.roster.next_deadline()
@@ -487,15 +487,18 @@ class WorkerHandles:
         if standing in STOPS:
             check(bool(living), "a stop ends with the last process")
         elif not living:
-            check(wake < self.now + 31.0, "somebody is asked for, or soon will be")
+            check(wake < self.now + 31.0, "a worker is spawned, or soon will be")
         else:
             self.check_slots(living)
         for one in living:
             if one.leaving or one.dumped_at < math.inf:
-                check(one.killed or wake < self.now + 60.0 or not one.reported, "who leaves has a deadline")
+                check(
+                    one.killed or wake < self.now + 60.0 or not one.reported,
+                    "a worker that drains has a deadline",
+                )
 
     def check_slots(self, living: list[Process]) -> None:
-        """Who served is replaced at once, if there is room; who failed as soon as its delay is over."""
+        """After an exit a slot is filled at once, if there is room; after a failure at the end of its delay."""
         most = self.most_working()
         if len(self.working()) >= most or len(living) >= most + self.drainable:
             return
@@ -506,9 +509,12 @@ class WorkerHandles:
         }
         for slot in range(1, self.plan.workers + 1):
             if slot not in filled:
-                check(self.failures[slot] > 0, "who served is replaced at once")
+                check(self.failures[slot] > 0, "a worker that served is replaced at once")
                 late = self.now > self.not_before[slot] + 1e-6
-                check(not late or self.budget_may_be_spent(), "who failed is tried again when it is time")
+                check(
+                    not late or self.budget_may_be_spent(),
+                    "a slot that failed is tried again when it is time",
+                )
 
     def budget_may_be_spent(self) -> bool:
         recent = sum(at > self.now - TIMEOUT.budget_period for at in self.failed_spawns)
@@ -554,8 +560,8 @@ class WorkerHandles:
             return False
         if self.reload_asked or self.stops or len(ready) != self.plan.workers:
             return False
-        check(all(one.generation == self.committed for one in ready), "everybody is of the same generation")
+        check(all(one.generation == self.committed for one in ready), "all are of the same generation")
         check(len({one.slot for one in ready}) == self.plan.workers, "one worker in each slot")
         check(self.roster.ready_count == len(ready), "the roster counts as the world does")
-        check(len(self.living()) == len(ready), "everybody is accounted for")
+        check(len(self.living()) == len(ready), "all are accounted for")
         return True

@@ -266,7 +266,7 @@ def test_a_fork_that_fails_at_the_first_boot_does_not_end_the_server():
     assert only(Spawn, scene.after(0.25)) != []
 
 
-# ── what is told in another order ──
+# ── facts in another order ──
 
 
 def test_an_exit_that_arrives_before_its_pid_counts():
@@ -442,7 +442,7 @@ def test_a_worker_that_says_that_it_retires_when_it_was_ordered_to_changes_nothi
 
 
 def test_workers_that_retire_hear_of_a_graceful_stop():
-    """With nobody else left, what waits may be theirs."""
+    """With no other worker left, what waits may be theirs."""
     scene = Scene(1)
     first = scene.boot()
     scene.spawns += only(Spawn, scene.roster.retiring(first, scene.now))

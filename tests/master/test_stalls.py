@@ -1,4 +1,4 @@
-"""Who makes no progress, judged from rows and a clock."""
+"""Workers that make no progress, found from rows and a clock."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the kernel tells of bytes that are on their way."""
+"""What the kernel reports of bytes that are on their way."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ LIMIT = 20.0
 ENOUGH = 50_000_000
 """Nanoseconds that cannot be mistaken for the kernel's granularity of 4 ms."""
 
-on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux reports it")
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ def test_an_address_that_is_named_twice_is_bound_once(opened: ExitStack) -> None
 
 
 def test_an_address_within_another_of_the_same_command_is_named(opened: ExitStack) -> None:
-    # Held, so that nobody else is given the port; shared, as it does not listen.
+    # Held, so that no other process is given the port; shared, as it does not listen.
     holder = opened.enter_context(socket.socket())
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind(("0.0.0.0", 0))
@@ -265,7 +265,7 @@ def test_a_text_that_is_no_address_is_a_bind_error_too() -> None:
 def test_a_port_that_needs_root_is_an_error() -> None:
     privileged_below = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     if privileged_below.exists() and int(privileged_below.read_text()) < 2:
-        pytest.skip("every port is free for everybody here")
+        pytest.skip("every user may bind every port here")
 
     def as_nobody() -> str:
         os.setgroups([])

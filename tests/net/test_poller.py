@@ -138,7 +138,7 @@ def test_a_descriptor_closed_by_another_thread_is_not_reported(poller: Poller, p
 
 
 def reported(poller: Poller, seconds: float) -> list[tuple[int, int]]:
-    """What is told of sockets until something is, or for so long: a ring may come before it."""
+    """What is reported of sockets, waited for this long: a ring may come before it."""
     end = time.monotonic() + seconds
     while True:
         ready = [one for one in poller.wait(max(0.0, end - time.monotonic())) if not is_bell(one[0])]
@@ -240,7 +240,7 @@ def test_a_listener_is_reported_while_a_connection_waits(poller: Poller) -> None
 
 
 def test_a_socket_that_is_only_bound_is_gone(poller: Poller) -> None:
-    """Why workers watch a listener only when they were told that it listens."""
+    """Why workers watch a listener only after the message that it listens."""
     [listener] = bind_all(["127.0.0.1:0"])
     poller.add_listener(listener.fileno())
     [(_, events)] = poller.wait(5)

@@ -1,4 +1,4 @@
-"""What an application is told about TLS."""
+"""What an application sees of TLS."""
 
 import pytest
 

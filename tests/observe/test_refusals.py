@@ -25,7 +25,7 @@ class Scene:
             self.refusals.add("192.0.2.1", "no such thing (RFC 1)")
 
     def lines(self) -> list[str]:
-        """What was told, without time and pid."""
+        """What was logged, without time and pid."""
         return [line.partition("] ")[2] for line in os.pread(self._fd, 1 << 20, 0).decode().splitlines()]
 
     @property

@@ -315,7 +315,7 @@ def test_a_terminal_that_is_stopped_does_not_stop_the_writer(opened: ExitStack) 
         opened.callback(os.close, fd)
     for portable in (False, True):
         writer = Writer(slave, notice, backlog=100_000, portable=portable)
-        for _ in range(90):  # nobody reads the other side, as after Ctrl-S
+        for _ in range(90):  # the other side is not read, as after Ctrl-S
             writer.write(b"x" * 999 + b"\n")
         assert writer.pending
         assert os.get_blocking(slave)

@@ -17,10 +17,10 @@ from appserve.system.this_process import signal_on_parent_death
 writer = int(sys.argv[1])
 parent = os.getpid()
 if os.fork() == 0:
-    def told(number, frame):
-        os.write(writer, b"told")
+    def received(number, frame):
+        os.write(writer, b"received")
         os._exit(0)
-    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGTERM, received)
     assert signal_on_parent_death(signal.SIGTERM)
     assert os.getppid() == parent
     os.write(1, b"armed\\n")
@@ -41,7 +41,7 @@ def test_a_child_gets_a_signal_when_its_parent_is_killed() -> None:
         assert parent.stdout.readline() == b"armed\n"
         parent.send_signal(signal.SIGKILL)
         with os.fdopen(reader, "rb") as file:
-            assert file.read() == b"told"
+            assert file.read() == b"received"
 
 
 def test_another_system_says_that_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:

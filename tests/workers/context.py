@@ -19,7 +19,7 @@ def make_context(
     listeners: tuple[Listener, ...] = (),
     master_pid: int | None = None,
 ) -> tuple[WorkerContext, Channel]:
-    """Orders whose master is this process's parent unless told; and the master's end of the channel.
+    """A context whose master is by default this process's parent; and the master's end of the channel.
 
     The log is the file `log` in the folder.
     """

@@ -1,8 +1,8 @@
-"""The world of a thread pool, for tests that decide who goes on when: a poller, sockets and connections, no
-kernel. Each connection notices when two threads have it at once.
+"""The world of a thread pool, for tests that decide which thread goes on when: a poller, sockets and
+connections, no kernel. Each connection notices when two threads have it at once.
 
-The poller keeps to epoll's rules: a descriptor that is closed is forgotten, one that was told of is not told
-of again before it is asked for, and a closed number may be the next one's.
+The poller keeps to epoll's rules: a descriptor that is closed is forgotten, one that was reported is not
+reported again before it is watched again, and a closed number may be the next one's.
 """
 
 import sys
@@ -26,7 +26,7 @@ DELICATE = ("", "_work", "_end", "_close", "_pause_or_accept", "_hand_over", "se
 
 
 class Kernel(SimpleNamespace):
-    """Who has which number."""
+    """Which connection has which number."""
 
     def __init__(self) -> None:
         super().__init__(open={LISTENER: None}, backlog=deque(), accepted=0)
@@ -42,7 +42,7 @@ class Kernel(SimpleNamespace):
 
 
 class Client:
-    """Somebody who sends requests, each of them when he likes, and reads when he likes."""
+    """A client that sends requests and reads responses at any time."""
 
     def __init__(self, schedule: Schedule, kernel: Kernel, requests: int) -> None:
         self.schedule, self.kernel = schedule, kernel
@@ -271,7 +271,7 @@ class Fleet:
         while waiting:
             client = random.choice(waiting)
             self.schedule.pause()
-            assert not self.is_shut_for_good, "nobody opens the door again"
+            assert not self.is_shut_for_good, "accepting is never resumed"
             if client.closed or (client.fd >= 0 and not client.to_send and client.reads):
                 waiting.remove(client)
             elif client.fd < 0 and client not in backlog:
@@ -288,7 +288,7 @@ class Fleet:
 
     @property
     def is_shut_for_good(self) -> bool:
-        """Whether the loop sleeps with its door barred although all threads are free, and nobody rings."""
+        """Whether the loop sleeps and accepts nothing although all threads are free, and no bell rings."""
         all_free = cast(Any, self.pool._queue).waiting == len(self.pool.threads)
         sleeps = self.sleeps and not self.wakes
         return sleeps and all_free and not self.pool._busy and PauseReason.NO_THREAD in self.acceptor._bars

@@ -124,7 +124,7 @@ class Worker:
     sweep      seconds between two looks at the clients
     files      how many descriptors it may open, 0 for as many as usual
     prepare    called in the worker's process before it serves
-    settings   fields of Settings; worker_class is sync unless told
+    settings   fields of Settings; worker_class is sync by default
     """
 
     def __init__(
@@ -269,7 +269,7 @@ class Worker:
         os.kill(self.pid, number)
 
     def orphan(self) -> None:
-        """Its master is gone, as far as the channel tells."""
+        """Its master is gone, as far as the channel shows."""
         self.channel.close()
 
     @property

@@ -16,7 +16,7 @@ from appserve.workers.acceptor import Acceptor, PauseReason
 
 
 class Hall:
-    """A door, and who came in by it."""
+    """An acceptor, and the connections that it accepted."""
 
     def __init__(self, folder: Path) -> None:
         self.listener: Listener = bind_all([f"unix:{folder}/socket"])[0]
@@ -42,7 +42,7 @@ class Hall:
         client.connect(self.listener.unix_path)
         return client
 
-    def knocks(self) -> list[int]:
+    def readable(self) -> list[int]:
         return [fd for fd, _ in self.poller.wait(0)]
 
     @property
@@ -67,10 +67,10 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
 
 def test_nothing_is_accepted_before_the_listeners_listen(hall: Hall):
     hall.come()
-    assert hall.knocks() == []
+    assert hall.readable() == []
 
     hall.acceptor.resume(PauseReason.EARLY)
-    assert hall.knocks() == [hall.listener.fileno()]
+    assert hall.readable() == [hall.listener.fileno()]
 
 
 def test_each_readable_event_accepts_one(hall: Hall):
@@ -78,10 +78,10 @@ def test_each_readable_event_accepts_one(hall: Hall):
     for _ in range(2):
         hall.come()
     for count in (1, 2):
-        (fd,) = hall.knocks()
+        (fd,) = hall.readable()
         hall.acceptor.on_readable(fd)
         assert len(hall.inside) == count
-    assert hall.knocks() == []
+    assert hall.readable() == []
 
     hall.acceptor.on_readable(hall.listener.fileno())
     hall.acceptor.on_readable(12345)
@@ -95,13 +95,13 @@ def test_it_accepts_when_nothing_pauses_it(hall: Hall):
     hall.acceptor.pause(PauseReason.NO_THREAD)
     for reason in (PauseReason.EARLY, PauseReason.CROWDED):
         hall.acceptor.resume(reason)
-        assert hall.knocks() == []
+        assert hall.readable() == []
     hall.acceptor.resume(PauseReason.NO_THREAD)
     hall.acceptor.resume(PauseReason.NO_THREAD)
-    assert len(hall.knocks()) == 1
+    assert len(hall.readable()) == 1
 
     hall.acceptor.pause(PauseReason.NO_FILES)
-    assert hall.knocks() == []
+    assert hall.readable() == []
     hall.acceptor.on_readable(hall.listener.fileno())
     assert hall.inside == []
 
@@ -138,10 +138,10 @@ def test_without_descriptors_it_pauses_until_one_may_be_free(hall: Hall, monkeyp
     for _ in range(3):
         hall.acceptor.lacks_descriptors = False
         fail_to_accept(hall, monkeypatch, errno.EMFILE)
-        assert hall.knocks() == [], "it would knock again and again"
+        assert hall.readable() == [], "it would be reported again and again"
         assert hall.acceptor.lacks_descriptors
         hall.acceptor.resume(PauseReason.NO_FILES)
-    (fd,) = hall.knocks()
+    (fd,) = hall.readable()
     hall.acceptor.on_readable(fd)
 
     assert len(hall.inside) == 1
@@ -153,7 +153,7 @@ def test_a_client_that_left_before_the_accept_pauses_nothing(hall: Hall, monkeyp
     hall.come()
     fail_to_accept(hall, monkeypatch, errno.ECONNABORTED)
 
-    assert hall.knocks() == [hall.listener.fileno()]
+    assert hall.readable() == [hall.listener.fileno()]
     assert hall.log == ""
 
 
@@ -190,7 +190,7 @@ def test_it_is_closed_only_when_the_queue_is_empty(hall: Hall):
     hall.come()
     hall.acceptor.close_if_empty()
     assert not hall.acceptor.is_closed
-    (fd,) = hall.knocks()
+    (fd,) = hall.readable()
     hall.acceptor.on_readable(fd)
     hall.acceptor.close_if_empty()
 
@@ -214,7 +214,7 @@ def test_a_connection_that_failed_pauses_nothing_and_costs_no_other(
     hall.come()
     fail_to_accept(hall, monkeypatch, code)
 
-    assert hall.knocks() == [hall.listener.fileno()]
+    assert hall.readable() == [hall.listener.fileno()]
     assert not hall.acceptor.lacks_descriptors
 
 
@@ -229,9 +229,9 @@ def test_without_room_in_epoll_it_is_tried_again(hall: Hall, monkeypatch: pytest
             patch.setattr(EpollPoller, method, refuse)
             hall.acceptor.resume(PauseReason.EARLY)
             hall.acceptor.rearm()
-            assert hall.knocks() == []
+            assert hall.readable() == []
         hall.acceptor.resume(PauseReason.NO_FILES)
-        assert hall.knocks() == [hall.listener.fileno()]
+        assert hall.readable() == [hall.listener.fileno()]
     assert hall.log.count("cannot accept connections: No space left on device (see fs.epoll.") == 1
 
 
@@ -257,7 +257,7 @@ def test_an_accept_that_fails_by_itself_is_left_alone_for_a_while(
     hall.come()
     for failure in (LookupError("our own mistake"), OSError(errno.EINVAL, "shut down")):
         fail_to_accept(hall, monkeypatch, failure)
-        assert hall.knocks() == [], "it would knock again and again"
+        assert hall.readable() == [], "it would be reported again and again"
         assert not hall.acceptor.lacks_descriptors
         hall.acceptor.resume(PauseReason.NO_FILES)
     assert "our own mistake" in hall.log

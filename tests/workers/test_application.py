@@ -1,4 +1,4 @@
-"""Loading: every way to name an application, and what is told when it cannot be had."""
+"""Loading: every way to name an application, and the errors when it cannot be had."""
 
 import os
 import sys

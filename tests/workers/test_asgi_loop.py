@@ -140,7 +140,9 @@ def test_a_task_that_receives_learns_that_its_client_left(
     await_fact(lambda: len(notes(server)) > before, "the application was called")
     leave(client)
 
-    await_fact(lambda: notes(server)[before:] == ["http.request", "http.disconnect"], "it was told", 5)
+    await_fact(
+        lambda: notes(server)[before:] == ["http.request", "http.disconnect"], "it got the disconnect", 5
+    )
 
 
 def test_a_reset_is_noticed_though_the_upload_is_not_read(start: Start) -> None:

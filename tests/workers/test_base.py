@@ -94,7 +94,7 @@ def test_an_import_that_fails_is_sent_to_the_master(tmp_path: Path) -> None:
     assert outcome.failed is not None
     assert outcome.failed.exit_code == 4
     assert "ZeroDivisionError" in outcome.failed.headline + outcome.failed.text
-    assert outcome.log == "", "the master tells it"
+    assert outcome.log == "", "the master logs it"
 
 
 def test_a_loop_that_cannot_start_its_application_says_so(tmp_path: Path) -> None:

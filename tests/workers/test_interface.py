@@ -1,4 +1,4 @@
-"""WSGI and ASGI are told apart by looking: every shape of callable, and the frameworks' own."""
+"""WSGI and ASGI are distinguished by inspection: every shape of callable, and the frameworks' own."""
 
 import functools
 import importlib.util

@@ -73,7 +73,7 @@ class Hall:
             await asyncio.wait_for(self.came.wait(), 10)
 
     def make_room(self) -> int:
-        """The first who came leaves, if there is anybody who would."""
+        """The first connection is closed, if any may be."""
         leaving = [held for held in self.held if self.lets_go][:1]
         for held in leaving:
             held.transport.close()
@@ -269,7 +269,7 @@ async def test_without_descriptors_the_listener_is_left_alone_for_a_while(hall: 
     hall.acceptor.rearm()
     while hall.acceptor.watching:
         await asyncio.sleep(0)
-    assert hall.log.text.count("cannot accept connections") == 1, "it is told once"
+    assert hall.log.text.count("cannot accept connections") == 1, "it is logged once"
     exhausted.error = None
     hall.acceptor.rearm()
 

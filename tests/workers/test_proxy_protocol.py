@@ -20,7 +20,7 @@ Serve = Callable[..., Worker]
 
 
 def app(environ: Environ, start_response: Any) -> list[bytes]:
-    """Says who calls."""
+    """Shows the scheme and the client."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{environ['wsgi.url_scheme']} {environ['REMOTE_ADDR']}".encode()]
 

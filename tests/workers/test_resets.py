@@ -162,7 +162,7 @@ PHASES: list[tuple[Callable[[Scene], None], str, str]] = [
     (inside_body_on_disk, "400", "499"),
     (inside_chunk, "400", "499"),
     (waiting_for_100, "400", "499"),
-    (in_the_application, "200", "499"),  # a FIN does not say that nobody reads the answer
+    (in_the_application, "200", "499"),  # a FIN does not say that the answer is not read
     (reading_from_memory, "499", "499"),
     (reading_from_disk, "499", "499"),
     (reading_from_a_file, "499", "499"),

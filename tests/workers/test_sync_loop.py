@@ -63,7 +63,7 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
 
 
 only_sync = pytest.mark.parametrize("serve", ["sync"], indirect=True)
-only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells since when")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports since when")
 
 
 @pytest.fixture
@@ -403,7 +403,7 @@ def test_it_makes_room_by_closing_those_that_have_been_idle_longest(serve: Serve
     worker.await_sweeps()  # a thread looks at the clock when its client has the answer: others may be first
     for client in (used[1], *used[3:]):
         assert client.ask().status == 200
-    assert not any(client.has_something() for client in held), "closed before anybody needed the room"
+    assert not any(client.has_something() for client in held), "closed before the room was needed"
 
     assert worker.ask().status == 200
     assert (silent.end(), used[0].end(), used[2].end()) == ("end", "end", "end")
@@ -424,7 +424,7 @@ def test_a_new_connection_is_not_closed_before_its_first_request_can_arrive(serv
     assert not late.has_something()
     assert worker.log.count("reached --worker-connections (4); not accepting") == 1
     assert [client.ask().status for client in held] == [200] * 4
-    assert late.response().status == 200, "now there are some who have been served"
+    assert late.response().status == 200, "now there are some that have been served"
 
 
 def test_room_is_made_for_any_number_of_clients_that_stay(serve: Serve):
@@ -476,7 +476,7 @@ def test_a_request_that_waits_for_its_turn_too_long_is_503(serve: Serve, gate: G
         client.send(get("/wait"))
     gate.open()
     first.response()
-    # One of them is in there now, and the other was told of together with it, or is in the queue behind it.
+    # One of them is in there now, and the other was reported together with it, or is in the queue behind it.
     since = until(lambda: (found := worker.row.words[BUSY_SINCE_NS]) != before and found)
     pass_queue_limit(since)
     gate.open(2)
@@ -510,7 +510,7 @@ def test_it_has_waited_since_it_came_in_though_the_worker_was_busy_and_saw_nothi
     busy, kept = worker.connect(), worker.connect()
     kept.ask()
     reach_application(worker, busy)
-    fresh = worker.connect()  # nobody accepts it for now
+    fresh = worker.connect()  # not accepted for now
     for client in (kept, fresh):
         client.send(GET)
     pass_queue_limit(time.monotonic_ns())
@@ -605,7 +605,7 @@ def test_without_descriptors_it_neither_spins_nor_ends(serve: Serve):
     for client in clients[:25]:
         client.close()
     assert [client.ask(b"a", "POST").status for client in clients[25:]] == [200] * 5
-    assert worker.log.count("cannot accept") == 1, "told each time"
+    assert worker.log.count("cannot accept") == 1, "logged each time"
 
 
 def test_without_descriptors_those_that_are_idle_make_room(serve: Serve):
@@ -765,7 +765,7 @@ def test_what_is_in_flight_is_finished(serve: Serve, gate: Gate, order: str):
 
 
 def leave_to_itself(worker: Worker, gate: Gate, order: str) -> list[Client]:
-    """A worker whose only thread is in the application is told to leave, and others wait to be accepted."""
+    """A worker whose only thread is in the application is retired, and others wait to be accepted."""
     busy = worker.connect()
     reach_application(worker, busy)
     waiting = [worker.connect() for _ in range(3)]
@@ -1035,7 +1035,7 @@ def test_a_process_of_the_application_keeps_no_connection_open(serve: Serve, gat
     assert idle.ask().status == 200
     worker.signal(signal.SIGKILL)
     assert worker.exit_code() == -signal.SIGKILL
-    assert idle.end() == "end", "the child holds a connection of somebody else"
+    assert idle.end() == "end", "the child holds a connection of its parent"
     gate.open()
 
 
@@ -1115,7 +1115,7 @@ def test_a_process_of_the_application_writes_nothing_into_a_response_that_waits(
 
 
 def is_over(pid: int) -> bool:
-    """Whether a process has ended; nobody has waited for it."""
+    """Whether a process has ended; it was not reaped."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:

@@ -82,7 +82,7 @@ def begin_to_wait(worker: Worker, reached: Gate, count: int) -> list[Client]:
 
 
 def report(environ: Environ, start_response: Any) -> list[bytes]:
-    """Who serves it, and what it is told of that."""
+    """The thread that serves it, and wsgi.multithread."""
     start_response("200 OK", [])
     return [f"{threading.current_thread().name} {environ['wsgi.multithread']}".encode()]
 
@@ -157,7 +157,7 @@ def test_the_row_shows_the_oldest_request_that_runs(serve: Serve, gate: Gate, re
 
 
 def test_a_request_is_shown_before_it_can_end_its_worker(serve: Serve):
-    """Who has died of its first request must not look like one that never had any."""
+    """A worker that died of its first request must not look like one that never had any."""
 
     def application(environ: Environ, start_response: Any) -> list[bytes]:
         os.kill(os.getpid(), signal.SIGKILL)

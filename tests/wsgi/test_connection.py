@@ -480,7 +480,7 @@ def test_an_application_that_raises_is_a_500_and_logged(talk_to: TalkTo):
 
     assert talk.log.text.count("application error in ") == 3
     assert "ValueError: a mistake" in talk.log.text
-    assert "appserve/wsgi" not in talk.log.text, "our frames say nothing to whoever mends the application"
+    assert "appserve/wsgi" not in talk.log.text, "our frames are of no use to the application's author"
     assert talk.access.text.count(" 500 22 ") == 3
     assert talk.counters.app_errors == 3
 

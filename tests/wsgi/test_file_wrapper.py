@@ -147,7 +147,7 @@ def test_the_application_may_close_its_file(path: Path):
 
 
 class Fake(io.BytesIO):
-    """A file object whose descriptor is somebody else's."""
+    """A file object whose descriptor is that of another."""
 
     def fileno(self) -> int:
         return 0

@@ -1,6 +1,6 @@
 """What proxies say, as an application and the access log see it.
 
-192.0.2.* are clients, 10.* are our proxies, 6.6.6.6 is who somebody wants to be.
+192.0.2.* are clients, 10.* are our proxies, 6.6.6.6 is a forged address.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,10 +20,10 @@ CLIENT = ("192.0.2.1", 5555)
 UNIX = ""
 FAMILY = ALL_HEADERS[:-1]
 
-Visit = Callable[..., "Told"]
+Visit = Callable[..., "ForwardedTalk"]
 
 
-class Told(Talk):
+class ForwardedTalk(Talk):
     """A talk with an application that keeps the environ of each call."""
 
     def __init__(
@@ -56,10 +56,10 @@ class Told(Talk):
 
 @pytest.fixture
 def visit() -> Iterator[Visit]:
-    opened: list[Told] = []
+    opened: list[ForwardedTalk] = []
 
-    def make(*arguments: Any, **more: Any) -> Told:
-        opened.append(Told(*arguments, **more))
+    def make(*arguments: Any, **more: Any) -> ForwardedTalk:
+        opened.append(ForwardedTalk(*arguments, **more))
         return opened[-1]
 
     yield make
@@ -289,7 +289,7 @@ def test_what_contradicts_itself_is_400_and_never_reaches_the_application(visit:
     assert len(talk.environs) == 1
     assert talk.counters.requests == 2
     assert talk.row.stall_reference_ns == 0, "the scoreboard shows an application that was never called"
-    assert talk.lines[-1].startswith(PROXY[0] + " "), "whom it claims to be of is not known"
+    assert talk.lines[-1].startswith(PROXY[0] + " "), "the client that it claims is not known"
     assert '"GET /a HTTP/1.1" 400 ' in talk.lines[-1]
 
 

@@ -46,7 +46,7 @@ class Client:
         return b"".join(parts)
 
     def deliver(self) -> None:
-        """Send all that waits to somebody who reads."""
+        """Send all that waits to a client that reads."""
         while not self.outbox.flush():
             select.select([], [self._server], [], TIMEOUT)
 
@@ -115,7 +115,7 @@ def test_many_small_pieces_cost_no_more_memory_than_few_large_ones(client: Clien
 
 
 def test_what_waits_goes_on_while_more_is_written(client: Client):
-    """The application may be at it for long, and nobody else sends in the meantime."""
+    """The application may take long, and no other thread sends in the meantime."""
     client.outbox.write(BIG)
     received = client.socket.recv(1 << 20)
     client.outbox.write(b"a")
@@ -149,7 +149,7 @@ def test_a_large_piece_goes_on_while_it_is_kept(client: Client, monkeypatch: pyt
 @pytest.mark.pure
 def test_a_large_piece_is_not_held_in_memory_while_it_waits(client: Client):
     data = memoryview(bytearray(BIG))
-    client.outbox.write(data)  # type: ignore[arg-type]  # to see who holds it
+    client.outbox.write(data)  # type: ignore[arg-type]  # to see what holds it
 
     data.release()
 
@@ -310,7 +310,7 @@ def test_a_client_that_could_take_something_and_does_not_is_given_up(monkeypatch
 
 @pytest.mark.pure
 def test_a_reader_is_waited_for_while_it_takes_something_from_the_kernel(monkeypatch: pytest.MonkeyPatch):
-    """Room for more is told of only when it has taken much."""
+    """Room for more is reported only when it has taken much."""
     taken = iter(range(20))
     monkeypatch.setattr(Outbox, "reached", property(lambda outbox: next(taken, 20)))
     client = Client(Quota(0), stall=0.01)

@@ -99,7 +99,7 @@ def test_a_memoryview_is_as_long_as_its_bytes(talk_to: TalkTo):
 
 
 class Sized(Closing):
-    """An iterable that tells how many pieces it has; more of it would have to be cut (PEP 3333 trusts it)."""
+    """An iterable with a length; what exceeds it would have to be cut (PEP 3333 trusts it)."""
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -643,7 +643,7 @@ def test_after_the_first_byte_exc_info_is_raised_again(talk_to: TalkTo):
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Only what nobody refers to is freed."""
+    """Only what has no references is freed."""
     gc.collect()
     gc.disable()
     yield

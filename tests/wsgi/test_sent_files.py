@@ -198,7 +198,7 @@ def test_nothing_is_read_where_there_is_no_body(talk_to: TalkTo):
     assert application.file.reads <= 1
 
 
-# ── what only reading can tell ──
+# ── lengths that only reading shows ──
 
 
 def gzipped(path: Path) -> Any:

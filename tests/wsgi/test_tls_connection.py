@@ -107,7 +107,7 @@ def talk_tls() -> Iterator[Callable[..., TlsTalk]]:
         talk.close()
 
 
-class Told:
+class KeepsEnviron:
     """An application that keeps the environ."""
 
     environ: Environ
@@ -124,7 +124,7 @@ BIG = b"".join(bytes([number]) * 30_000 for number in range(100))
 
 
 def test_a_request_over_tls_is_answered_and_the_application_sees_tls(talk_tls):
-    reported = Told()
+    reported = KeepsEnviron()
     talk = talk_tls(reported)
 
     assert talk.ask().body == b"hello"
@@ -138,7 +138,7 @@ def test_a_request_over_tls_is_answered_and_the_application_sees_tls(talk_tls):
 
 
 def test_connections_do_not_see_the_facts_of_others(talk_tls):
-    made, reported = certificates(), Told()
+    made, reported = certificates(), KeepsEnviron()
     context = serving(cert_reqs="optional", ca_certs=made.authority)
     talk_tls(reported, context=context, client=made.client_context(made.ann)).ask()
     talk_tls(reported, context=context).ask()
@@ -207,7 +207,7 @@ def test_a_response_that_is_cut_does_not_end_with_a_close_notify(talk_tls):
 
 
 def test_an_end_behind_the_last_bytes_is_noticed_at_once(talk_tls):
-    """The record and the close_notify are read in one go: no poll tells of the second."""
+    """The record and the close_notify are read in one go: no poll reports the second."""
     talk = talk_tls(hello)
     request = post(bytes(2 * RECORD))[:RECORD]
     with contextlib.suppress(*QUIET):

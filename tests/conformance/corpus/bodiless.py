@@ -41,7 +41,7 @@ CASES = (
         ),
         Answer(
             "HEAD with a body and no length",
-            "RFC 9110 §9.3.2: GET's length may be told",
+            "RFC 9110 §9.3.2: GET's length may be given",
             (),
             b"hello",
             b"",
@@ -188,7 +188,7 @@ CASES = (
         ),
         Answer(
             "304 with the length of the 200",
-            "RFC 9110 §8.6: may be told",
+            "RFC 9110 §8.6: may be given",
             LENGTH_OF_5,
             b"",
             b"",

@@ -17,7 +17,7 @@ from tests.conformance.case import (
 )
 
 LENGTH = "RFC 9110 §8.6: Content-Length = 1*DIGIT"
-TWICE = "RFC 9112 §6.3: several lengths are refused, or believed if all are equal; we believe none: smuggling"
+TWICE = "RFC 9112 §6.3: several lengths are refused, or taken if all are equal; we take none: smuggling"
 HIDDEN = "smuggling (0.CL, CL.0): one reader takes this line for a length, another does not"
 OVERFLOW = "integer overflow, RFC 9110 §8.6"
 

@@ -91,7 +91,7 @@ CASES = (
         _cut_head("in a request line of HTTP/1.0", b"GET / HTTP/1.0\r\n"),
     ),
     *rule(
-        "the end inside a body: the application is not called, or is told that the client left",
+        "the end inside a body: the application is not called, or gets a disconnect",
         IN_BODY,
         "Content-Length: 5\\r\\n\\r\\nhell",
         _cut_body("instead of a body", post("Content-Length: 5"), seen_post(b"", length=5, cut=True)),

@@ -208,7 +208,7 @@ CASES = (
         refused("an SSH banner", AT_ONCE, b"SSH-2.0-OpenSSH_9.6\r\n", 400),
         refused(
             "a PROXY v1 line",
-            AT_ONCE + "; who may speak PROXY is a setting",
+            AT_ONCE + "; which peers may send PROXY is a setting",
             b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 80\r\n",
             400,
         ),

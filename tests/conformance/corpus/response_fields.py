@@ -1,4 +1,4 @@
-"""The fields of a response: the application's, the server's, and those that nobody may send."""
+"""The fields of a response: the application's, the server's, and those that may not be sent."""
 
 from tests.conformance.answer import LAST, LENGTH_OF_5, OLD, OLD_KEPT, Answer, answers, mistaken
 from tests.conformance.case import CLOSES
@@ -10,7 +10,7 @@ OPTIONS = (
 )
 SPLITTING = "RFC 9112 §11.1: response splitting (CVE-2018-1000164, CVE-2020-7695)"
 NAME = "RFC 9110 §5.1: a field name is a token"
-UPGRADE = "RFC 9110 §7.8: who sends Upgrade sends the connection option too; options are the server's"
+UPGRADE = "RFC 9110 §7.8: a sender of Upgrade sends the connection option too; options are the server's"
 
 CASES = (
     *answers(

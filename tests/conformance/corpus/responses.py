@@ -13,7 +13,7 @@ from tests.conformance.answer import (
 from tests.conformance.case import CLOSES
 
 LONGER = "RFC 9112 §6.3: a longer body would be read as the next response: response desync"
-SHORTER = "RFC 9112 §8: the client waits for the rest, only a close tells it"
+SHORTER = "RFC 9112 §8: the client waits for the rest, only a close shows it"
 CODE = "RFC 9110 §15: three digits; 1xx is no final response"
 
 FRAMING = (
@@ -134,7 +134,7 @@ FRAMING = (
         ),
         Answer(
             "a length to HTTP/1.0 that wants to persist",
-            "RFC 9112 §C.2.2: keep-alive is told",
+            "RFC 9112 §C.2.2: keep-alive is announced",
             LENGTH_OF_5,
             b"hello",
             b"hello",

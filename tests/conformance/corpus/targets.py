@@ -1,4 +1,4 @@
-"""The request target in its four forms, and what the application is told of it."""
+"""The request target in its four forms, and what the application sees of it."""
 
 from tests.conformance.case import CLOSES, HOST, Case, Request, accepted, head, refused, rule
 

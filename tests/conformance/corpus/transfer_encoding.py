@@ -284,7 +284,7 @@ CASES = (
         _bad("gzip between two chunked", TWO, "Transfer-Encoding: chunked, gzip, chunked"),
     ),
     *rule(
-        "a value that somebody might take for `chunked`: parameters, quotes, empty elements, odd blanks",
+        "a value that a parser might take for `chunked`: parameters, quotes, empty elements, odd blanks",
         OBFUSCATED,
         "Transfer-Encoding: xchunked",
         *(
