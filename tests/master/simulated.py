@@ -498,7 +498,7 @@ class WorkerHandles:
                 )
 
     def check_slots(self, living: list[Process]) -> None:
-        """After an exit a slot is filled at once, if there is room; after a failure at the end of its delay."""
+        """After an exit a slot is filled at once, if there is room; after a failure when the delay ends."""
         most = self.most_working()
         if len(self.working()) >= most or len(living) >= most + self.drainable:
             return

@@ -971,7 +971,9 @@ def test_an_unread_request_is_answered_and_recorded_at_the_end(
 
 @pytest.mark.parametrize("order", [RetireOrder(linger=0.0, deadline=0.1), QuitOrder(deadline=0.1)])
 def test_when_its_time_is_up_it_leaves_what_is_unfinished(serve: Serve, order: Any):
-    worker = serve(sweep=10.0)
+    worker = serve(
+        sweep=10.0, threads=1
+    )  # so that an answer to the last client means that the first was served
     reading, half = worker.connect(small=True), worker.connect()
     reading.send(get("/large"))
     until(reading.has_something)
