@@ -16,14 +16,15 @@ _INTRODUCTION = """\
 
 <!-- Written by `python -m tests.config.document` from src/appserve/config/settings.py: do not edit. -->
 
-A setting can be given in four places. Each overrides those above it; a list replaces the whole list:
+A setting can be given in five places. Each overrides those above it; a list replaces the whole list:
 
 1. its default (`PORT`, `WEB_CONCURRENCY` and `FORWARDED_ALLOW_IPS`, which hosting platforms set, replace
    the defaults of `bind`, `workers` and `forwarded_allow_ips`);
 2. `appserve.toml` in the current folder, or the file that `--config` names;
-3. the environment: `APPSERVE_` and the setting's name, such as `APPSERVE_KEEP_ALIVE`; an empty variable
+3. `GUNICORN_CMD_ARGS` and variables such as `UVICORN_PORT`, read as flags ([migrate.md](migrate.md));
+4. the environment: `APPSERVE_` and the setting's name, such as `APPSERVE_KEEP_ALIVE`; an empty variable
    counts as unset;
-4. the command line.
+5. the command line.
 
 `appserve --print-config` prints every setting, its value and its source. `appserve --check-config` and the
 server itself report all problems at once and exit with 5. A name that is not a setting is an error in the

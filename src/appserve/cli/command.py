@@ -7,27 +7,15 @@ a mistake in a flag, in the environment and in the file are all reported at once
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
-from typing import Any
 
-import click
-
-from appserve.config.convert import suggest
+from appserve.cli.arguments import ACTIONS, CommandLine, read_command_line, read_other_servers
 from appserve.config.rows import Row
 from appserve.config.settings import BY_NAME, GROUPS, ROWS, Resolved
 from appserve.config.sources import COMMAND_LINE, DEFAULT, SETTINGS_FILE, resolve
 from appserve.errors import ConfigError, ExitCode, StartupError
 from appserve.version import __version__
-
-_ACTIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "check_config": (("--check-config",), "Check the settings, report all problems, and exit."),
-    "print_config": (
-        ("--print-config",),
-        "Print every setting, its value and where it comes from, and exit.",
-    ),
-    "version": (("-v", "--version"), "Print the version and whether it is compiled, and exit."),
-    "help": (("-h", "--help"), "Print this help and exit."),
-}
 
 _ABOUT = "Serve a WSGI or ASGI application from supervised worker processes."
 
@@ -50,16 +38,6 @@ _EXIT_CODES = (
 )
 
 
-class _CommandLine:
-    """What was typed: raw texts by setting, the actions, and what could not be understood."""
-
-    def __init__(self) -> None:
-        self.arguments: dict[str, tuple[str, ...]] = {}
-        self.actions: set[str] = set()
-        self.warnings: list[str] = []
-        self.problems: list[str] = []
-
-
 def version_text() -> str:
     """The version, whether the request path is compiled, and the Python that runs it."""
     import platform  # only the version pays for it
@@ -72,7 +50,7 @@ def version_text() -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says; gives the exit code."""
-    typed = _read(arguments)
+    typed = read_command_line(arguments)
     try:
         return _act(typed)
     except ConfigError as error:
@@ -85,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
 
 
-def _act(typed: _CommandLine) -> int:
+def _act(typed: CommandLine) -> int:
     if "help" in typed.actions:
         from shutil import get_terminal_size  # only help pays for it
 
@@ -97,20 +75,17 @@ def _act(typed: _CommandLine) -> int:
     # Read once: a reload reads the same arguments and environment again, and the file anew.
     environ = dict(os.environ)
     cwd = _current_folder(environ)
-    needed = typed.actions != {"print_config"}
-    resolved = resolve(
-        typed.arguments,
-        environ,
-        cwd,
-        problems=typed.problems,
-        warnings=typed.warnings,
-        application_needed=needed,
-        call=_call,
+    others = read_other_servers(environ)
+    read = partial(resolve, typed.arguments, environ, cwd, others=others.arguments, call=_call)
+    resolved = read(
+        problems=typed.problems + others.problems,
+        warnings=typed.warnings + others.warnings,
+        application_needed=typed.actions != {"print_config"},
     )
     if not typed.actions:
         from appserve.master import master
 
-        return master.run(resolved, lambda: resolve(typed.arguments, environ, cwd, call=_call))
+        return master.run(resolved, read)
     for warning in resolved.warnings:
         _warn(warning)
     if "print_config" in typed.actions:
@@ -150,118 +125,7 @@ def _current_folder(environ: Mapping[str, str]) -> str:
     return folder if os.access(folder, os.X_OK) else ""
 
 
-def _read(arguments: Sequence[str]) -> _CommandLine:
-    """Split the command line into texts. Parsing goes on after what is not understood."""
-    typed = _CommandLine()
-    left = list(arguments)
-    values = _parse(left, _options(), typed.problems)
-    foreign: dict[str, Sequence[str]] = {}
-    if any(map(_is_flag, values["application"])):
-        values, foreign = _parse_foreign(left, typed.problems)
-    for name, value in values.items():
-        if name in _ACTIONS:
-            typed.actions |= {name} if value else set()
-        elif value is not None and value != ():
-            typed.arguments[name] = (str(value).lower(),) if isinstance(value, bool) else value
-    words = typed.arguments.pop("application", ())
-    if foreign:
-        from appserve.config.foreign import translate
-
-        found = translate(foreign, typed.arguments, os.environ.get("PORT") or "8000")
-        typed.arguments |= found.arguments
-        typed.warnings += found.warnings
-        typed.problems += found.problems
-    for flag in (word.partition("=")[0] for word in words if _is_flag(word)):
-        typed.problems.append(f"{flag}: no such option{suggest(flag, _flags(), cutoff=0.7)}")
-    applications = tuple(word for word in words if not _is_flag(word))
-    # After an unknown flag its value would be taken for an application.
-    if len(applications) > 1 and not typed.problems:
-        first, *others = applications
-        applications = (first,)
-        typed.problems += [
-            f'unexpected argument "{other}": the application is "{first}" already' for other in others
-        ]
-    if applications:
-        typed.arguments["application"] = applications
-    return typed
-
-
-def _parse_foreign(words: list[str], problems: list[str]) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
-    """As _parse(), for a command line that was written for another server or is wrong; and the texts of the
-    flags of other servers, by their first spelling."""
-    from appserve.config.foreign import FOREIGN  # only such a command line pays for it
-
-    rows = {f"foreign_{number}": row for number, row in enumerate(FOREIGN)}
-    known = [_option(row.flags, name, takes_value=bool(row.metavar)) for name, row in rows.items()]
-    values = _parse(words, [*_options(), *known], problems)
-    given = {row.flags[0]: values.pop(name) for name, row in rows.items()}
-    return values, {flag: ("",) if value is True else value for flag, value in given.items() if value}
-
-
-def _parse(words: list[str], options: Sequence[click.Parameter], problems: list[str]) -> dict[str, Any]:
-    """The values by setting and action; unknown flags are among the applications.
-
-    A flag without its value is reported, and taken out of `words`.
-    """
-    # What is unknown is kept, so that all mistakes are reported at once.
-    lenient = {"ignore_unknown_options": True}
-    command = click.Command("appserve", context_settings=lenient, params=[*options], add_help_option=False)
-    while True:
-        try:
-            return command.make_context("appserve", list(words)).params
-        except click.BadOptionUsage as error:
-            flag = error.option_name
-            problems.append(f"{flag}: {_value_expected(flag)}")
-            # A flag without its value is the last word.
-            words.remove(next((word for word in words if word.startswith(f"{flag}=")), words[-1]))
-
-
-def _is_flag(word: str) -> bool:
-    return word.startswith("-") and word != "-"
-
-
-def _options() -> list[click.Parameter]:
-    """The rows as click knows them: every value a list of raw texts."""
-    parameters: list[click.Parameter] = []
-    for row in ROWS:
-        if row.positional:
-            parameters.append(click.Argument([row.name], nargs=-1, type=str))
-        elif row.off_flag:
-            spelling = [f"{flag}/{row.off_flag}" if flag == row.flag else flag for flag in row.flags]
-            parameters.append(click.Option([*spelling, row.name], default=None))
-        else:
-            parameters.append(_option(row.flags, row.name, takes_value=True))
-    parameters += [_option(flags, name, takes_value=False) for name, (flags, _) in _ACTIONS.items()]
-    return parameters
-
-
-def _option(flags: Sequence[str], name: str, *, takes_value: bool) -> click.Option:
-    if takes_value:
-        return click.Option([*flags, name], multiple=True, type=str)
-    return click.Option([*flags, name], is_flag=True)
-
-
-def _flags() -> list[str]:
-    """Every long flag there is."""
-    flags = [flag for row in ROWS for flag in (*row.flags, row.off_flag)]
-    flags += [flag for flags, _ in _ACTIONS.values() for flag in flags]
-    return [flag for flag in flags if flag.startswith("--")]
-
-
-def _value_expected(flag: str) -> str:
-    for row in ROWS:
-        if flag in row.flags and row.kind.metavar:
-            kind = row.repeated.item if row.repeated else row.kind
-            return f"expected a value after it: {kind.explain.replace('`', '')}"
-        if flag in (*row.flags, row.off_flag):
-            return "takes no value"
-    from appserve.config.foreign import FOREIGN
-
-    takes_value = any(flag in row.flags and row.metavar for row in FOREIGN)
-    return "expected a value after it" if takes_value else "takes no value"
-
-
-def _report_problems(problems: Sequence[str], typed: _CommandLine) -> None:
+def _report_problems(problems: Sequence[str], typed: CommandLine) -> None:
     if len(problems) == 1:
         print(f"appserve: {problems[0]}", file=sys.stderr)
     else:
@@ -310,7 +174,7 @@ def help_text(columns: int) -> str:
         for row in ROWS:
             if row.group == group:
                 lines += _entry(_term(row), _definition(row), width)
-    for flags, text in _ACTIONS.values():
+    for flags, text in ACTIONS.values():
         lines += _entry(_spell(flags), text, width)
     for paragraph in (_ENVIRONMENT, f"Exit codes: {_EXIT_CODES}."):
         lines += ["", *_wrap(paragraph, width)]

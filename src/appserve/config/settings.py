@@ -443,7 +443,7 @@ class Settings(Value):
         applies=Applies.RESTART,
         short="-c",
         in_file=False,
-        empty="the first that exists of appserve.toml, pyproject.toml and gunicorn.conf.py",
+        empty="appserve.toml, pyproject.toml or gunicorn.conf.py",
         group="Settings",
     )
 

@@ -1,6 +1,6 @@
 """Where settings come from, and how one value of each is found.
 
-    defaults < appserve.toml < environment < command line
+    defaults < settings file < variables of other servers < environment < command line
 
 A value that wins replaces the others whole: lists are not joined. PORT and WEB_CONCURRENCY, which hosting
 platforms set, stand for the defaults, so that any other source overrides them. An
@@ -28,6 +28,9 @@ SETTINGS_FILE, PROJECT_FILE, GUNICORN_FILE = "appserve.toml", "pyproject.toml", 
 FILES = (SETTINGS_FILE, PROJECT_FILE, GUNICORN_FILE)
 """The files that are looked for in the current folder. The first one counts, pyproject.toml if it has a table
 [tool.appserve]."""
+
+OTHER_SERVERS = frozenset({"GUNICORN_CMD_ARGS", "UVICORN_*", "GRANIAN_*"})
+"""Variables that hold flags of other servers."""
 
 MODULE = "python:"
 """Before the name of a module that is imported in the place of a file, as Gunicorn has it."""
@@ -63,6 +66,7 @@ def resolve(
     environ: Mapping[str, str],
     cwd: str,
     *,
+    others: Mapping[str, tuple[Sequence[str], str]] | None = None,
     problems: Sequence[str] = (),
     warnings: Sequence[str] = (),
     application_needed: bool = True,
@@ -70,17 +74,18 @@ def resolve(
 ) -> Resolved:
     """The settings that all sources give together.
 
-    `arguments` are the raw texts of the command line by the setting's name, in their order. Relative paths
+    `arguments` are the raw texts of the command line by the setting's name, in their order; `others` those of
+    variables of other servers, each with its variable. Relative paths
     are meant from `cwd`; when it is empty they stay as they are. `problems` and `warnings` are those
     of the command line. `call` is process.call, for a file that is a Python program. Raises ConfigError with
     every problem there is.
     """
     reader = _Reader(problems, warnings, call)
-    flags = reader.read_flags(arguments)
+    flags = reader.read_flags({name: (texts, BY_NAME[name].flag) for name, texts in arguments.items()})
     variables = reader.read_environment(environ)
     named, source = flags.get("config") or variables.get("config") or ("", DEFAULT)
     before = len(reader.problems)
-    given = reader.read_file(cwd, named, source) | variables | flags
+    given = reader.read_file(cwd, named, source) | reader.read_flags(others or {}) | variables | flags
     misread = len(reader.problems) > before
     given |= reader.read_platform(environ, given)
     given = {row.name: (row.default, DEFAULT) for row in ROWS} | given
@@ -110,11 +115,12 @@ class _Reader:
         self.warnings = list(warnings)
         self._call = call
 
-    def read_flags(self, arguments: Mapping[str, Sequence[str]]) -> _Given:
+    def read_flags(self, arguments: Mapping[str, tuple[Sequence[str], str]]) -> _Given:
+        """The values of texts by setting, each with its source."""
         given: _Given = {}
-        for name, texts in arguments.items():
+        for name, (texts, source) in arguments.items():
             row = BY_NAME[name]
-            source = COMMAND_LINE if row.positional else row.flag
+            source = COMMAND_LINE if row.positional else source
             # A flag that is given again adds to a list; otherwise the last one counts, as with every command.
             for text in texts if row.repeated else texts[-1:]:
                 earlier, _ = given.get(name, ((), source))
@@ -327,7 +333,7 @@ def _place(source: str, name: str, value: object) -> str:
         return f"{BY_NAME[name].positional} {_show_text(str(value))}"
     if source.startswith("--"):
         return f"{source} {_show_text(str(value))}"
-    if source.isupper():
+    if source.isupper() and source not in OTHER_SERVERS:
         return f"{source}={_show_text(str(value))}"
     return f"{source}: {name} = {_show_value(value)}"
 
