@@ -9,6 +9,7 @@ import pytest
 from appserve.config.settings import ROWS, Resolved, Settings
 from appserve.config.sources import NO_APPLICATION, resolve
 from appserve.errors import ConfigError
+from appserve.system.cpus import count_cpus
 
 APP = {"application": ("main:app",)}
 
@@ -561,3 +562,20 @@ def test_blanks_around_a_variable_are_dropped(
 
 def test_a_file_may_begin_with_a_byte_order_mark(folder: Path) -> None:
     assert resolved(folder, file="\ufeffworkers = 3\n").settings.workers == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "source"),
+    [
+        ({"workers": ("auto",)}, {}, "--workers auto, "),
+        ({}, {"APPSERVE_WORKERS": "AUTO"}, "APPSERVE_WORKERS auto, "),
+        ({}, {"WEB_CONCURRENCY": "auto"}, "WEB_CONCURRENCY auto, "),
+    ],
+)
+def test_auto_is_a_worker_for_each_cpu_and_its_source_says_how_many(
+    folder: Path, arguments: dict[str, tuple[str, ...]], environ: dict[str, str], source: str
+):
+    found = resolve({"application": ("a:b",), **arguments}, environ, str(folder))
+
+    assert found.settings.workers == count_cpus()[0] >= 1
+    assert found.sources["workers"] == source + count_cpus()[1]

@@ -83,7 +83,26 @@ class _WorkerClass(Choice):
         return super().read(text)
 
 
-_WORKERS = Whole(1, 1024)
+class _Workers(Whole):
+    """A number of workers, or AUTO for auto: sources.py puts the number of CPUs in its place."""
+
+    metavar = "NUMBER|auto"
+
+    def __init__(self) -> None:
+        super().__init__(1, 1024)
+        self.explain += ", or `auto`"
+
+    def read(self, text: str) -> int:
+        return AUTO if text.lower() == "auto" else super().read(text)
+
+    def is_text(self, text: str) -> bool:
+        return text.lower() == "auto"
+
+
+AUTO = 0
+"""As many workers as there are CPUs."""
+
+_WORKERS = _Workers()
 _BIND = Text("ADDRESS", "`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`", _refine_bind)
 _FOLDER = Text("FOLDER", "a path")
 _FILE = Text("FILE", "a path", is_path=True)
@@ -156,8 +175,10 @@ class Settings(Value):
 
     workers: int = setting(
         1,
-        "Run this many worker processes.",
+        "Run this many worker processes; auto is one for each CPU.",
         _WORKERS,
+        more="`auto` counts the CPUs in the affinity of the process, at most the quota of its control "
+        "group allows (a container's CPU limit); the log has the number and its reason.",
         short="-w",
         platform=FromPlatform("WEB_CONCURRENCY", _WORKERS.read, "$WEB_CONCURRENCY when that is set"),
         group="Workers",

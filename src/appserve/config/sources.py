@@ -16,10 +16,11 @@ from typing import Any
 
 from appserve.config.convert import suggest
 from appserve.config.rows import Row
-from appserve.config.settings import BY_NAME, ROWS, Resolved, Settings
+from appserve.config.settings import AUTO, BY_NAME, ROWS, Resolved, Settings
 from appserve.errors import ConfigError
 from appserve.http.forwarded import check_headers
 from appserve.http.messages import SHARES
+from appserve.system.cpus import count_cpus
 
 DEFAULT = "default"
 COMMAND_LINE = "command line"
@@ -89,6 +90,7 @@ def resolve(
     misread = len(reader.problems) > before
     given |= reader.read_platform(environ, given)
     given = {row.name: (row.default, DEFAULT) for row in ROWS} | given
+    given["workers"] = _counted(*given["workers"])
     reader.check_folders(given, cwd)
     reader.check_proxies(given)
     reader.check_spool(given)
@@ -281,6 +283,14 @@ class _Reader:
                 f"{allowed} is more than a quarter of limit_spool ({spool}): sync and threads workers store "
                 f"a body until it is complete, and answer 413 to a body longer than {spool // SHARES} bytes"
             )
+
+
+def _counted(workers: int, source: str) -> tuple[int, str]:
+    """The number of workers for auto, and why it is that."""
+    if workers != AUTO:
+        return workers, source
+    number, why = count_cpus()
+    return number, f"{source} auto, {why}"
 
 
 def _find_file(cwd: str) -> str:
