@@ -351,7 +351,7 @@ class WorkerHandles:
             return
         self.rereads -= 1
         if self.random.random() < 0.2:
-            self.take(self.roster.settings_refused(self.now))
+            self.take(self.roster.settings_read(None, self.now))
             return
         workers = self.random.choice([1, 2, 3, 4, 5])
         plan = Plan(workers, self.plan.graceful, self.random.choice([1, 1, 2, 5]))

@@ -604,7 +604,7 @@ def test_settings_that_are_refused_end_the_reload():
     scene.boot_all()
     assert only(Reread, scene.roster.reload(scene.now)) == [Reread()]
 
-    assert scene.roster.settings_refused(scene.now) == []
+    assert scene.roster.settings_read(None, scene.now) == []
     assert scene.roster.roll is Roll.IDLE
 
 

@@ -107,7 +107,7 @@ class Kill(Value):
 
 
 class Reread(Value):
-    """Read the settings again, then call `settings_read(plan)` or `settings_refused()`."""
+    """Read the settings again, then call `settings_read`."""
 
 
 class Commit(Value):

@@ -360,7 +360,7 @@ class Master:
                 if handle is not None:
                     self._press(handle, decision)
             case events.Reread():
-                self._reread()
+                self._carry_out(self._roster.settings_read(self._generations.read(), time.monotonic()))
             case events.Commit():
                 if self._generations.commit():
                     self._send_logs(moved=True)
@@ -389,14 +389,6 @@ class Master:
     def _request_stacks(self, handle: WorkerHandle) -> None:
         blackbox.clear(handle.box)  # of those that were not read
         handle.child.signal(DUMP_SIGNAL)
-
-    def _reread(self) -> None:
-        plan = self._generations.read()
-        now = time.monotonic()
-        if plan is None:
-            self._carry_out(self._roster.settings_refused(now))
-        else:
-            self._carry_out(self._roster.settings_read(plan, now))
 
     def _fork_one(self) -> None:
         if not self._births:

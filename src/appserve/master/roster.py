@@ -188,16 +188,13 @@ class Roster:
             self._out += self._rollout.request(is_starting=self.standing is Standing.STARTING)
         return self._settle(now)
 
-    def settings_read(self, plan: Plan, now: float) -> list[Decision]:
-        """The answer to Reread: what the new generation should be."""
+    def settings_read(self, plan: Plan | None, now: float) -> list[Decision]:
+        """The answer to Reread: what the new generation should be; None if the settings cannot be used."""
         if self.roll is Roll.READING:
-            self._rollout.nominate(plan)
-        return self._settle(now)
-
-    def settings_refused(self, now: float) -> list[Decision]:
-        """The other answer to Reread: the new settings cannot be used."""
-        if self.roll is Roll.READING:
-            self._rollout.rest()
+            if plan is None:
+                self._rollout.rest()
+            else:
+                self._rollout.nominate(plan)
         return self._settle(now)
 
     def stop(self, now: float, *, graceful: bool) -> list[Decision]:
@@ -281,7 +278,7 @@ class Roster:
             self._verdict = Halt(code, reason)  # logged at the end, once
             self._begin_stop(Standing.QUICK, now)
 
-    # ── coming and going ──
+    # ── new workers and retired ones ──
 
     def _commit(self, now: float) -> None:
         """The canary is READY: from now on everything is of its generation."""
