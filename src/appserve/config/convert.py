@@ -19,9 +19,7 @@ YEAR = 365 * 86400.0
 
 _UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _UNITS_OF_SIZE = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-_BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
-    ("false", "no", "off", "0"), False
-)
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 class ValueType(Generic[T]):
@@ -181,10 +179,10 @@ class Boolean(ValueType[bool]):
     typed = (bool,)
 
     def read(self, text: str) -> bool:
-        value = _BOOLEANS.get(text.lower())
-        if value is None:
-            raise ValueError("expected true or false")
-        return value
+        lowered = text.lower()
+        if lowered in _TRUE or lowered in _FALSE:
+            return lowered in _TRUE
+        raise ValueError("expected true or false")
 
     def show(self, value: bool) -> str:
         return "true" if value else "false"
