@@ -2,18 +2,32 @@
 
 Files that start servers come first, because they take the longest.
 `--hypothesis-profile=default` has others made up each time, and `make fuzz` looks for as long as one likes.
+
+Where PYTHONDONTWRITEBYTECODE is set, the tests and the source are compiled once all the same: each process of
+the tests would compile all tests again, and each server that they start each file that was changed.
 """
 
+import compileall
+import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+HERE = Path(__file__).parent
+
+_keeps_bytecode = not sys.dont_write_bytecode
+sys.dont_write_bytecode = False
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        for folder in (HERE.parent / "src", HERE):
+            compileall.compile_dir(folder, quiet=2)  # some applications of tests cannot be compiled
     # Left to itself, pytest-xdist begins with the files that have the most tests, which are the quickest.
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
@@ -25,3 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
     """A file of few long tests that began last would be waited for by all other processes."""
     yield
     items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
+def pytest_collection_finish() -> None:
+    # A module that a test changes within a second must be compiled again.
+    sys.dont_write_bytecode = not _keeps_bytecode
