@@ -246,10 +246,10 @@ class Exhausted:
         self.real = real
         self.error: OSError | None = None
 
-    def accept(self) -> Any:
+    def _accept(self) -> Any:
         if self.error:
             raise self.error
-        return self.real.accept()
+        return self.real._accept()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)

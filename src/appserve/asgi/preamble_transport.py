@@ -14,7 +14,6 @@ there from the accept on, so it is counted, swept and closed like any other whil
 """
 
 import asyncio
-import socket
 from enum import IntEnum
 from typing import Any, cast
 
@@ -59,9 +58,9 @@ class ConnectionFactory:
         # Connections are read one after the other, so one buffer will do.
         self._buffer = memoryview(bytearray(READ_SIZE if self._rules is not None else 0))
 
-    def admit(self, connection: socket.socket, peer: Any, listener: Listener) -> asyncio.BaseProtocol | None:
+    def admit(self, connection: Any, peer: Any, listener: Listener) -> asyncio.BaseProtocol | None:
         """The protocol of a connection that came from `peer` (an address as accept() gives it), or None if it
-        is to be closed."""
+        is to be closed. The connection is a socket, or has at least its getsockname()."""
         endpoints = endpoints_of(peer, listener.local_address(connection), self._has_tls)
         rules = self._rules
         if rules is None:

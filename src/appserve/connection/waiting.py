@@ -8,7 +8,6 @@ All times are those of an AttentionClock.
 """
 
 import math
-from collections import deque
 from typing import Generic, Protocol, TypeVar
 
 from appserve.http.timeouts import WaitFor
@@ -64,7 +63,7 @@ class DeadlineQueue(Generic[C]):
     def __init__(self, grain: float = 1.0) -> None:
         """`grain`: seconds between two sweeps."""
         self._grain = grain
-        self._awake: deque[C] = deque()
+        self._awake: dict[C, None] = {}
         self._resting: dict[C, int] = {}  # in which bucket each is
         self._buckets: dict[int, dict[C, None]] = {}  # by their time in grains
         self._next = 0  # the first bucket that was not taken yet
@@ -72,7 +71,7 @@ class DeadlineQueue(Generic[C]):
     def wake(self, connection: C) -> None:
         """Something happened on it: the next sweep looks at it."""
         connection.rests = False
-        self._awake.append(connection)
+        self._awake[connection] = None
 
     def rest(self, connection: C, until: float) -> None:
         """Nothing has to be looked at before `until`, which may be inf, as long as nothing happens on it."""
@@ -86,14 +85,15 @@ class DeadlineQueue(Generic[C]):
     def forget(self, connection: C) -> None:
         """It is closed."""
         connection.rests = False
+        self._awake.pop(connection, None)  # or it would stay in memory until the next sweep
         self._remove(connection)
 
     def take(self, now: float) -> list[C]:
         """Those to look at now. They are no longer here: each is to rest, or to be woken, unless it is
         closed, as one that was awake may have been since."""
         taken: dict[C, None] = {}
-        for _ in range(len(self._awake)):
-            connection = self._awake.popleft()
+        for connection in tuple(self._awake):
+            del self._awake[connection]
             self._remove(connection)
             taken[connection] = None
         for bucket in range(self._next, int(now / self._grain) + 1):

@@ -82,6 +82,10 @@ class Listener:
         accepted.setblocking(False)
         return accepted, peer
 
+    @property
+    def family(self) -> int:
+        return self._family
+
     def local_address(self, accepted: SocketType) -> SocketAddress:
         """The address that the client of an accepted connection called."""
         if self.unix_path is None and self._local[0] in WILDCARDS:

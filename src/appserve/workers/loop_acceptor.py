@@ -20,7 +20,8 @@ import select
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from socket import SocketType
+from typing import Any, cast
 
 from appserve.connection.accepting import EXHAUSTED, AcceptErrors, is_queue_empty
 from appserve.net.listeners import Listener
@@ -40,11 +41,46 @@ FULL_PAUSE = 0.01
 
 PROBE_SECONDS = 1.0
 
+STREAM = int(socket.SOCK_STREAM)
+
 _EXCLUSIVE_READ = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLEXCLUSIVE", 0)
 
 Making = Coroutine[asyncio.Future[None], None, object]
 
-Admit = Callable[[socket.socket, Any, Listener], asyncio.BaseProtocol | None]
+
+class AcceptedSocket:
+    """What uvloop needs of the socket of an accepted connection, whose descriptor it makes non-blocking and
+    closes itself."""
+
+    # hot: bench close. An object of the socket module costs two system calls more, and its enums.
+
+    __slots__ = ("_fd", "family", "type")
+
+    def __init__(self, fd: int, family: int) -> None:
+        self._fd = fd
+        self.family = family
+        self.type = STREAM
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def getsockname(self) -> Any:
+        same = socket.socket(self.family, self.type, 0, self._fd)
+        try:
+            return same.getsockname()
+        finally:
+            same.detach()
+
+    def detach(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        """uvloop has closed the descriptor."""
+
+
+Accepted = SocketType | AcceptedSocket
+
+Admit = Callable[[Accepted, Any, Listener], asyncio.BaseProtocol | None]
 """(connection, the client's address as accept() gives it, where it was accepted) → its protocol, or None if
 the connection is to be closed."""
 
@@ -135,6 +171,7 @@ class LoopAcceptor:
         self._make_room = make_room
         self._errors = AcceptErrors(log, loop.time)
         self._has_siblings = has_siblings
+        self._is_uvloop = not isinstance(loop, asyncio.BaseEventLoop)
         self._turns = 0  # of the burst that is being accepted
         self._last_turn = 0.0
         self._opened = False
@@ -262,7 +299,11 @@ class LoopAcceptor:
     def _accept_one(self, listener: Listener) -> bool:
         """Take one connection, which is on its way to its protocol then; whether there may be more."""
         try:
-            connection, address = listener.socket.accept()
+            if self._is_uvloop:
+                fd, address = listener.socket._accept()  # type: ignore[attr-defined]
+                connection: Accepted = AcceptedSocket(fd, listener.family)
+            else:
+                connection, address = listener.accept()
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -278,36 +319,32 @@ class LoopAcceptor:
             return False
         self.accepted += 1
         try:
-            connection.setblocking(False)
             protocol = self._admit(connection, address, listener)
             if protocol is None:
-                connection.close()
+                os.close(connection.detach())
                 return True
-            making = self._loop.connect_accepted_socket(lambda: protocol, connection)
+            making = self._loop.connect_accepted_socket(lambda: protocol, cast("socket.socket", connection))
+            # hot: bench close. The loop's coroutine is run up to where it waits, and from there when it need
+            # not wait any more: a task of its own would take two more turns of the loop.
+            making.send(None).add_done_callback(partial(self._go_on, making))
         except Exception as error:
-            self._drop(connection, error)
-            return True
-        self.arriving += 1
-        self._go_on(connection, making)
+            os.close(connection.detach())
+            self._log(error)
+        else:
+            self.arriving += 1
         return True
 
-    def _go_on(self, connection: socket.socket, making: Making, _: object = None) -> None:
-        """Run the loop's coroutine that makes the transport, up to where it waits, and from there when it
-        need not wait any more."""
-        # hot: bench close. A task of its own would take two more turns of the loop.
+    def _go_on(self, making: Making, _: object) -> None:
+        """The transport is made, or has closed the connection."""
+        self.arriving -= 1
         try:
-            awaited = making.send(None)
+            making.send(None)
         except StopIteration:
             pass
         except Exception as error:
-            self._drop(connection, error)
-        else:
-            awaited.add_done_callback(partial(self._go_on, connection, making))
-            return
-        self.arriving -= 1
+            self._log(error)
 
-    def _drop(self, connection: socket.socket, error: Exception) -> None:
-        """It cannot be served; an OSError is that the client left meanwhile."""
-        connection.close()
+    def _log(self, error: Exception) -> None:
+        """A connection cannot be served; an OSError is that the client left meanwhile."""
         if not isinstance(error, OSError):
             self._errors.log_internal()
