@@ -28,9 +28,6 @@ class FakeWire:
         self.mistake: AppMistake | None = None
         self.on_want: Callable[[], None] = lambda: None
 
-    def begin(self, exchange: Exchange) -> None:
-        self.calls.append(("begin",))
-
     def make_head(self, exchange: Exchange, status: int, fields: Iterable[Field]) -> None:
         if self.mistake:
             raise self.mistake
@@ -493,46 +490,3 @@ async def test_an_invalid_message_is_a_mistake_even_when_the_client_is_gone() ->
 
     with pytest.raises(AppMistake):
         await exchange.send({"type": "nonsense"})
-
-
-# ── run ──
-
-
-@on_both_loops
-async def test_the_application_is_called_with_scope_receive_and_send() -> None:
-    exchange, wire = make()
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        assert scope is exchange.scope
-        assert await receive() == request(b"")
-        await send(START)
-        await send(body(b"x"))
-
-    await exchange.run(application)
-
-    assert [call[0] for call in wire.calls] == ["begin", "respond", "finish"]
-    assert wire.calls[-1] == ("finish", None)
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()]
-)
-@on_both_loops
-async def test_whatever_an_application_raises_ends_its_own_exchange_only(error: BaseException) -> None:
-    exchange, wire = make()
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        raise error
-
-    await asyncio.create_task(exchange.run(application))
-
-    assert wire.calls[-1] == ("finish", error)
-
-
-@on_both_loops
-async def test_an_application_that_is_not_awaitable_is_a_failure_of_its_own() -> None:
-    exchange, wire = make()
-
-    await exchange.run(lambda scope, receive, send: None)
-
-    assert isinstance(wire.calls[-1][1], TypeError)

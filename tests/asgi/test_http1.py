@@ -882,7 +882,7 @@ async def test_a_stream_ends_when_its_client_left_and_that_is_no_error() -> None
     await turns(20)
 
     assert count == sent
-    assert scene.registry.exchanges == set()
+    assert not scene.registry.exchanges
     assert "ERROR" not in scene.log
     assert "OfAFramework of the application after the client disconnected" in scene.log
 
@@ -993,7 +993,7 @@ async def test_an_endless_body_that_is_not_sent_ends_when_its_client_ends(
         step()
     await turns()
 
-    assert scene.registry.exchanges == set()
+    assert not scene.registry.exchanges
     assert client.sent.startswith(b"HTTP/1.1 %d " % status)
     assert client.sent.endswith(b"\r\n\r\n")
     assert client.sent.count(b"\r\n\r\n") == 1
@@ -1073,7 +1073,7 @@ async def test_a_stream_waits_for_a_client_that_does_not_read() -> None:
 
     client.reset()
     await turns()
-    assert protocol_of(client)._registry.exchanges == set()
+    assert protocol_of(client)._registry.exchanges == {}
 
 
 @on_both_loops
@@ -1343,8 +1343,8 @@ async def test_a_request_that_is_cut_is_answered_503() -> None:
     client.feed(GET)
     await turns()
     scene.registry.cutting = True
-    for exchange in scene.registry.exchanges:
-        exchange.task.cancel()
+    for task in scene.registry.exchanges.values():
+        task.cancel()
     await turns()
 
     assert client.sent.startswith(b"HTTP/1.1 503 ")

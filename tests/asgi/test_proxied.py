@@ -183,7 +183,7 @@ async def test_a_contradiction_is_refused_and_logged_as_a_request(body: bytes) -
     assert client.sent.startswith(b"HTTP/1.1 400 ")
     assert client.sent.count(b"HTTP/1.1") == 1
     assert witness.scopes == []
-    assert scene.registry.exchanges == set()
+    assert scene.registry.exchanges == {}
     (line,) = scene.access_lines
     answer = client.sent.partition(b"\r\n\r\n")[2]
     assert f'"GET / HTTP/1.1" 400 {len(answer)} ' in line

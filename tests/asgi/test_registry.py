@@ -1,9 +1,14 @@
 """What the connections of a worker share."""
 
+import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
+from appserve.asgi.exchange import Exchange
+from appserve.asgi.http1 import Http1Driver
 from appserve.asgi.stream import Stream
 from tests.asgi.fakes import Scene, on_both_loops, turns
 
@@ -78,3 +83,79 @@ async def test_an_internal_error_in_one_connection_s_sweep_ends_that_connection(
     assert clients[1].protocol not in scene.registry.connections
     assert scene.log.count("internal error: closed a connection") == 1
     assert "ZeroDivisionError" in scene.log
+
+
+# ── exchanges ──
+
+
+@on_both_loops
+async def test_the_application_is_called_with_scope_receive_and_send_in_a_task_of_its_own() -> None:
+    seen: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["path"], await receive(), asyncio.current_task()))
+        await hello(scope, receive, send)
+
+    scene = Scene(application)
+    client = scene.connect()
+    client.feed(GET)
+    (running,) = scene.registry.exchanges.values()
+    await turns()
+
+    assert seen == [("/", {"type": "http.request", "body": b"", "more_body": False}, running)]
+    assert client.sent.endswith(b"hello") and scene.row.current_request() == b"GET /"
+    assert running.done() and not scene.registry.exchanges
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()]
+)
+@on_both_loops
+async def test_whatever_an_application_raises_ends_its_own_exchange_only(error: BaseException) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/raise":
+            raise error
+        await hello(scope, receive, send)
+
+    scene = Scene(application)
+    first, second = scene.connect(), scene.connect()
+    first.feed(b"GET /raise HTTP/1.1\r\nHost: a\r\n\r\n")
+    second.feed(GET)
+    await turns()
+
+    assert first.sent.startswith(b"HTTP/1.1 500 ") and second.sent.endswith(b"hello")
+    assert f"GET /raise: it raised {type(error).__name__}" in scene.log
+
+
+@on_both_loops
+async def test_an_application_that_is_not_awaitable_is_a_failure_of_its_own() -> None:
+    scene = Scene(lambda scope, receive, send: None)
+    client = scene.connect()
+    client.feed(GET)
+    await turns()
+
+    assert client.sent.startswith(b"HTTP/1.1 500 ") and "it raised TypeError" in scene.log
+
+
+@on_both_loops
+async def test_the_memory_of_a_request_and_of_a_connection_does_not_wait_for_the_collector() -> None:
+    scene = Scene(hello)
+    gc.collect()
+    gc.disable()
+    try:
+        before = count(Exchange), count(Http1Driver)
+        client = scene.connect()
+        client.feed(GET)
+        task = weakref.ref(*scene.registry.exchanges.values())
+        assert (count(Exchange), count(Http1Driver)) == (before[0] + 1, before[1] + 1)
+        await turns()
+        assert task() is None and count(Exchange) == before[0]
+        client.reset()
+        await turns()
+        assert count(Http1Driver) == before[1]
+    finally:
+        gc.enable()
+
+
+def count(kind: type) -> int:
+    return sum(type(one) is kind for one in gc.get_objects())

@@ -166,7 +166,7 @@ async def test_a_body_that_comes_too_slowly_is_answered_408() -> None:
     assert client.ended
     assert statuses(scene) == ["408"]
     assert "ERROR" not in scene.log
-    assert scene.registry.exchanges == set()
+    assert scene.registry.exchanges == {}
 
 
 @on_both_loops
@@ -281,7 +281,7 @@ async def test_a_client_that_reads_nothing_is_aborted_and_recorded_as_left() -> 
     assert client.aborted
     await turns()
     assert statuses(scene) == ["499"]
-    assert scene.registry.exchanges == set()
+    assert scene.registry.exchanges == {}
 
 
 @on_both_loops

@@ -65,9 +65,6 @@ class Wire(Protocol):
     def paused(self) -> bool:
         """Whether the client takes less than it is sent, and enough of it waits in memory."""
 
-    def begin(self, exchange: "Exchange") -> None:
-        """The application is about to be called."""
-
     def make_head(self, exchange: "Exchange", status: int, fields: Iterable[Field]) -> None:
         """Make the head of the response, which is kept. Raises AppMistake, and then another may be made."""
 
@@ -84,13 +81,14 @@ class Wire(Protocol):
         """The application waits for the request body."""
 
     def finish(self, exchange: "Exchange", error: BaseException | None) -> None:
-        """The application returned, or raised `error`."""
+        """The application returned, or raised `error`, and the response is not complete."""
 
 
 class Exchange:
     """The state of one request and its response.
 
-    task          runs the application
+    wire          carries it
+    client        where its client is
     called_at     when the application was given to the loop to be called (monotonic ns)
     continue_due  the client waits for a 100 (Continue) before it sends the body
 
@@ -104,13 +102,12 @@ class Exchange:
     __slots__ = (
         "_body",
         "_body_delivered",
-        "_client",
         "_more",
         "_sent_this_turn",
         "_waiters",
-        "_wire",
         "answer",
         "called_at",
+        "client",
         "continue_due",
         "disconnect_sent",
         "head",
@@ -118,17 +115,16 @@ class Exchange:
         "length",
         "scope",
         "status",
-        "task",
+        "wire",
     )
 
     _sent_this_turn: int  # from the first part of a body on
-    task: asyncio.Task[None]  # once it is launched
     status: int
     head_parts: list[bytes]
     length: int
 
     def __init__(self, wire: Wire, head: RequestHead[Headers], scope: Scope, called_at: int) -> None:
-        self._wire = wire
+        self.wire = wire
         self.head = head
         self.scope = scope
         self.called_at = called_at
@@ -136,24 +132,10 @@ class Exchange:
         self._body = b""  # what the application has not received yet
         self._more = head.rules.body_length != 0  # more of it is to come
         self._body_delivered = False  # the application has received the last of it
-        self._client = CONNECTED
+        self.client = CONNECTED
         self._waiters: list[asyncio.Future[None]] | None = None
         self.answer = NONE
         self.disconnect_sent = False  # the application was told that the client left
-
-    async def run(self, application: AsgiApplication) -> None:
-        """Run the application to its end, whatever that is. Never raises."""
-        self._wire.begin(self)
-        try:
-            await application(self.scope, self.receive, self.send)
-        except BaseException as error:
-            # BaseException: a sys.exit() in a request is that request's failure; let through, it would end
-            # the event loop and every other request with it. It is not kept: its traceback has this frame,
-            # and all that the application held, down to a generator that waits for its end, would live on
-            # until the collector comes by.
-            self._wire.finish(self, error)
-        else:
-            self._wire.finish(self, None)
 
     # ── what the carrier tells ──
 
@@ -162,20 +144,22 @@ class Exchange:
         self._body = self._body + data if self._body else data
         self._wake()
 
-    def complete_request(self) -> None:
-        """The request body is complete."""
+    def complete_request(self, rest: bytes = b"") -> None:
+        """The request body is complete; `rest` is what was missing."""
+        if rest:
+            self._body = self._body + rest if self._body else rest
         self._more = False
         self._wake()
 
     def client_left(self) -> None:
         """The client will send nothing more; it may still read. Also tells a stream that the server stops."""
-        if self._client is CONNECTED:
-            self._client = HALF_CLOSED
+        if self.client is CONNECTED:
+            self.client = HALF_CLOSED
             self._wake()
 
     def client_gone(self) -> None:
         """The client is gone."""
-        self._client = CLOSED
+        self.client = CLOSED
         self._wake()
 
     def resume(self) -> None:
@@ -193,20 +177,15 @@ class Exchange:
         return not self._more
 
     @property
-    def gone(self) -> bool:
-        """Whether the client is gone."""
-        return self._client is CLOSED
-
-    @property
     def awaits_body(self) -> bool:
         """Whether the application waits for more of the request body."""
-        return self._waiters is not None and bool(self._waiters) and self._more and not self._wire.paused
+        return self._waiters is not None and bool(self._waiters) and self._more and not self.wire.paused
 
     # ── what the application calls ──
 
     async def receive(self) -> Message:
         """The next message for the application: http.request until the body is complete, http.disconnect."""
-        while self._client is not CLOSED and self.answer is not DONE and not self.disconnect_sent:
+        while self.client is not CLOSED and self.answer is not DONE and not self.disconnect_sent:
             more = self._more
             if not self._body_delivered and (self._body or not more):
                 body = self._body
@@ -214,11 +193,11 @@ class Exchange:
                 self._body_delivered = not more
                 return {"type": "http.request", "body": body, "more_body": more}
             if more:
-                self._wire.want_body(self)
+                self.wire.want_body(self)
                 # What had been held back may be there now, or the client turned out to be gone.
-                if self._body or not self._more or self._client is CLOSED:
+                if self._body or not self._more or self.client is CLOSED:
                     continue
-            if self._client is not CONNECTED:
+            if self.client is not CONNECTED:
                 break
             await self._wait()
         self.disconnect_sent = True
@@ -245,23 +224,23 @@ class Exchange:
             if answer is DONE:
                 # "Any further messages on the channel will be ignored."
                 return
-            if self._client is CLOSED:
+            if self.client is CLOSED:
                 self._raise_gone()
             if answer is HELD:
                 if more:
-                    self._wire.start_response(self, body)
+                    self.wire.start_response(self, body)
                     self.answer = STARTED
                     self._sent_this_turn = 0
                 else:
                     # hot: bench asgi-hello. The usual response; there is nothing to wait for afterwards.
-                    self._wire.respond(self, body)
+                    self.wire.respond(self, body)
             elif answer is STARTED:
-                self._wire.send_body(self, body, more)
+                self.wire.send_body(self, body, more)
             else:
                 raise AppMistake("http.response.body before http.response.start")
             if more:
                 self._sent_this_turn += 1
-                if self._wire.paused or self._client is CLOSED or self._sent_this_turn >= MESSAGES_PER_TURN:
+                if self.wire.paused or self.client is CLOSED or self._sent_this_turn >= MESSAGES_PER_TURN:
                     await self._keep_pace()
             else:
                 self.answer = DONE
@@ -278,9 +257,9 @@ class Exchange:
             headers = message.get("headers", ())
             if type(headers) is not list:
                 headers = _read_headers(headers)
-            if self._client is CLOSED:
+            if self.client is CLOSED:
                 self._raise_gone()
-            self._wire.make_head(self, status, headers)
+            self.wire.make_head(self, status, headers)
             self.answer = HELD
         else:
             raise AppMistake(f"unknown ASGI message type {kind!r} for an http scope")
@@ -288,11 +267,11 @@ class Exchange:
     async def _keep_pace(self) -> None:
         """Wait until the client has read, or for one turn if it reads as fast as the application sends."""
         self._sent_this_turn = 0
-        if not self._wire.paused:
+        if not self.wire.paused:
             await asyncio.sleep(0)
-        while self._wire.paused and self._client is not CLOSED:
+        while self.wire.paused and self.client is not CLOSED:
             await self._wait()
-        if self._client is CLOSED:
+        if self.client is CLOSED:
             self._raise_gone()
 
     def _raise_gone(self) -> None:

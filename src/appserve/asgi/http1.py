@@ -9,6 +9,7 @@ application waits in send() while the client does not read.
 import time
 from collections.abc import Iterable
 
+from appserve.asgi.exchange import CLOSED as GONE
 from appserve.asgi.exchange import STARTED, Exchange
 from appserve.asgi.registry import Registry
 from appserve.asgi.scope import (
@@ -96,14 +97,14 @@ class Http1Driver:
 
     def receive(self, data: bytes) -> None:
         http = self._http
-        self._record.received(len(data), http)
+        now = self._record.received(len(data), http)
         http.receive_data(data)
         if self._exchange is not None:
             self._read_on(self._exchange)
         elif http.reading is READING_BODY:
             self._discard(len(data))
         else:
-            self._next_request(self._record.read_at)
+            self._next_request(now)
 
     def receive_eof(self) -> None:
         self._http.receive_eof()
@@ -182,8 +183,7 @@ class Http1Driver:
             is_small = 0 < length <= SMALL_BODY
             body = http.take_body() if is_small else None
             if body is not None:
-                exchange.feed(body)
-                exchange.complete_request()
+                exchange.complete_request(body)
             else:
                 exchange.continue_due = head.rules.expects_continue
                 self._read_on(exchange)
@@ -218,7 +218,7 @@ class Http1Driver:
     def _launch(self, exchange: Exchange) -> None:
         """Have the application called in the next turn."""
         registry = self._registry
-        if exchange.gone:
+        if exchange.client is GONE:
             return
         if registry.cutting:
             self._reject(503, "the server is stopping")
@@ -269,12 +269,6 @@ class Http1Driver:
     def paused(self) -> bool:
         return self._stream.paused
 
-    def begin(self, exchange: Exchange) -> None:
-        # hot: bench asgi-hello. Clients repeat themselves, and request lines without a query are remembered.
-        label = exchange.head.line.label
-        if label is not self._registry.label:
-            self._registry.show(label)
-
     def make_head(self, exchange: Exchange, status: int, fields: Iterable[Field]) -> None:
         http = self._http
         parts = [STATUS_LINES[status], http.response.date_fields.date_server]
@@ -288,10 +282,8 @@ class Http1Driver:
             left = exchange.head.rules.body_length - http.body_received
             if left > DISCARD_BOUND:  # too much to read on for the next request
                 http.response.close_after_response()
-        self._stream.write(
-            http.response.respond_with(exchange.head_parts, exchange.status, exchange.length, body)
-        )
-        self._end_response(exchange)
+        data = http.response.respond_with(exchange.head_parts, exchange.status, exchange.length, body)
+        self._end_response(exchange, self._stream.write_end(data))
 
     def start_response(self, exchange: Exchange, body: bytes) -> None:
         self._send(
@@ -300,10 +292,11 @@ class Http1Driver:
 
     def send_body(self, exchange: Exchange, data: bytes, more: bool) -> None:
         framed = self._http.response.send_body(data, more)
-        self._send(framed)
         if not more:
-            self._end_response(exchange)
-        elif self._stream.ended and data and not framed:
+            self._end_response(exchange, self._stream.write_end(framed))
+            return
+        self._send(framed)
+        if self._stream.ended and data and not framed:
             # A body that is not sent, as in answer to HEAD: no write would ever find out that a client that
             # has ended its side is gone, and a stream would go on for ever.
             exchange.client_gone()
@@ -324,7 +317,6 @@ class Http1Driver:
 
     def finish(self, exchange: Exchange, error: BaseException | None) -> None:
         registry = self._registry
-        registry.ended(exchange, error)
         if self._exchange is not exchange:
             return
         # The application is done and its response is not.
@@ -350,13 +342,14 @@ class Http1Driver:
         if not self._stream.write(data) and self._exchange is not None:
             self._exchange.client_gone()
 
-    def _end_response(self, exchange: Exchange) -> None:
+    def _end_response(self, exchange: Exchange, is_sent: bool) -> None:
+        """All of it was written; `is_sent` is whether the kernel has taken it."""
         http = self._http
         stream = self._stream
         if exchange is not self._exchange:
             return
         self._exchange = None
-        self._record_end(exchange.head.line, exchange.status)
+        self._record_end(exchange.head.line, exchange.status, is_sent)
         if http.start_next_cycle():
             if http.unread or stream.ended or stream.reading_paused:
                 self._go_on_soon()
@@ -376,11 +369,11 @@ class Http1Driver:
 
     # ── what is recorded ──
 
-    def _record_end(self, line: RequestLine | bytes, status: int) -> None:
+    def _record_end(self, line: RequestLine | bytes, status: int, is_sent: bool) -> None:
         """The response is complete: record its request now, or when the kernel has taken all of it. Until
         then no next request is begun."""
         sent = self._http.response.body_sent
-        if self._stream.is_sent():
+        if is_sent:
             self._record_now(line, status, sent)
         else:
             self._sending = (line, status, sent)
@@ -422,9 +415,9 @@ class Http1Driver:
         exchange = self._exchange
         self._exchange = None
         http = self._http
-        self._stream.write(http.response.reject(status, reason))
+        is_sent = self._stream.write_end(http.response.reject(status, reason))
         if exchange is not None:
-            self._record_end(exchange.head.line, status)
+            self._record_end(exchange.head.line, status, is_sent)
             exchange.client_gone()
         else:
             if self._sending is not None:

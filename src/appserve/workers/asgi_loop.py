@@ -384,7 +384,7 @@ class _Worker:
         registry.cutting = True  # from now on requests are answered 503
         if registry.connections:
             await self._read_what_has_come()
-        tasks = [exchange.task for exchange in registry.exchanges]
+        tasks = list(registry.exchanges.values())
         # An application may go on after its connection has ended.
         self._link.log_cut(max(len(registry.connections), len(tasks)))
         if tasks:
