@@ -8,23 +8,27 @@ import pytest
 from appserve.asgi.scope import AsgiFields, apply_forwarded, make_template, mount
 from appserve.http.forwarded import ALL_HEADERS, Forwarding, TrustList
 from tests.asgi.fakes import Scene, on_both_loops, turns
+from tests.http.forwarded_cases import FORWARDED, MOUNTED, Forwarded, Mounted
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+CLIENT, SERVER = ("192.0.2.7", 4711), ("192.0.2.1", 8000)
 FAMILY = [name for name in ALL_HEADERS if name != "forwarded"]
 
 
-def amended(
+def forwarded(
     path: str, *fields: tuple[bytes, bytes], root_path: str = "", scheme: str = "http"
 ) -> dict[str, Any]:
     """The scope of a request of a trusted proxy."""
-    scope = make_template(scheme, ("192.0.2.7", 4711), ("192.0.2.1", 8000), root_path)
+    scope = make_template(scheme, CLIENT, SERVER, root_path)
     scope["path"] = path
     scope["raw_path"] = path.encode()
     scope["headers"] = list(fields)
     reader = AsgiFields()
-    client, origin = Forwarding(TrustList(["192.0.2.7"]), FAMILY, reader).read(reader._join(fields))
+    client, origin = Forwarding(TrustList(["192.0.2.7", "10.0.0.0/8"]), FAMILY, reader).read(
+        reader._join(fields)
+    )
     apply_forwarded(scope, client, origin)
     if origin.prefix or root_path:
         mount(scope, origin.prefix, root_path)
@@ -34,84 +38,48 @@ def amended(
 # ── root_path ──
 
 
-@pytest.mark.parametrize(
-    ("root_path", "prefix", "received", "shown", "whole"),
-    [
-        ("/shop", "", "/items/1", "/shop", "/shop/items/1"),  # the proxy strips
-        ("/shop", "", "/shop/items/1", "/shop", "/shop/items/1"),  # it does not
-        ("/shop", "", "/shop", "/shop", "/shop"),
-        ("/shop", "", "/", "/shop", "/shop/"),
-        ("/shop", "", "/shopping", "/shop", "/shop/shopping"),
-        ("", "/shop", "/items/1", "/shop", "/shop/items/1"),
-        ("", "/shop", "/shop/items/1", "/shop", "/shop/items/1"),
-        ("/api", "/shop", "/api/1", "/shop/api", "/shop/api/1"),  # the proxy strips its own part
-        ("/api", "/shop", "/shop/api/1", "/shop/api", "/shop/api/1"),
-        ("/api", "/shop", "/1", "/shop/api", "/shop/api/1"),  # or another one more than that
-        ("/shop", "", "*", "/shop", "*"),
-        ("", "", "/items/1", "", "/items/1"),
-    ],
-)
-def test_path_is_the_whole_path_whether_a_proxy_strips_it_or_not(
-    root_path: str, prefix: str, received: str, shown: str, whole: str
-) -> None:
-    fields = [(b"x-forwarded-prefix", prefix.encode())] if prefix else []
-    scope = amended(received, *fields, root_path=root_path)
+@pytest.mark.parametrize("case", MOUNTED, ids=repr)
+def test_path_is_the_whole_path_whether_a_proxy_strips_it_or_not(case: Mounted) -> None:
+    fields = [(b"x-forwarded-prefix", case.prefix.encode())] if case.prefix else []
+    scope = forwarded(case.received, *fields, root_path=case.root_path)
 
-    assert (scope["root_path"], scope["path"]) == (shown, whole)
-    assert scope["raw_path"] == received.encode(), "as received"
+    assert (scope["root_path"], scope["path"]) == (case.root, case.root + case.below)
+    assert scope["raw_path"] == case.received.encode(), "as received"
+
+
+def test_options_of_the_server_as_a_whole_have_no_path_below_a_root() -> None:
+    scope = forwarded("*", root_path="/shop")
+
+    assert (scope["root_path"], scope["path"]) == ("/shop", "*")
 
 
 # ── what the fields say ──
 
 
-def test_client_and_scheme_are_those_of_the_fields() -> None:
-    scope = amended(
-        "/", (b"host", b"a"), (b"x-forwarded-for", b"198.51.100.7"), (b"x-forwarded-proto", b"https")
-    )
+@pytest.mark.parametrize("case", FORWARDED, ids=repr)
+def test_a_scope_has_the_origin_of_a_trusted_proxy(case: Forwarded) -> None:
+    names = [line.split(": ", 1) for line in case.fields]
+    sent = [(name.lower().encode(), value.encode()) for name, value in names]
+    own = [(b"host", case.host.encode())] if case.host is not None else []
+    scope = forwarded("/", *own, (b"accept", b"*/*"), *sent)
 
-    assert scope["client"] == ("198.51.100.7", 0)
-    assert scope["scheme"] == "https"
-    assert scope["server"] == ("192.0.2.1", 8000), "the address that the proxy called"
-    assert (b"x-forwarded-for", b"198.51.100.7") in scope["headers"], "applications may look for themselves"
+    assert scope["client"] == (case.client or CLIENT)
+    assert scope["scheme"] == case.scheme
+    assert scope["server"] == (case.server or SERVER), "the address that the proxy called"
+    seen = [(b"host", case.seen.encode())] if case.seen is not None else []
+    assert scope["headers"] == [*seen, (b"accept", b"*/*"), *sent], "applications may look for themselves"
 
 
-@pytest.mark.parametrize(
-    ("own", "reported", "host", "server"),
-    [
-        (b"upstream:8000", {b"host": b"shop.example"}, b"shop.example", ("shop.example", 80)),
-        (
-            b"upstream:8000",
-            {b"host": b"shop.example", b"proto": b"https"},
-            b"shop.example",
-            ("shop.example", 443),
-        ),
-        (b"upstream", {b"host": b"shop.example:8443"}, b"shop.example:8443", ("shop.example", 8443)),
-        (b"a", {b"host": b"[2001:db8::1]:8443"}, b"[2001:db8::1]:8443", ("2001:db8::1", 8443)),
-        (None, {b"host": b"shop.example"}, b"shop.example", ("shop.example", 80)),
-        (b"shop.example", {b"port": b"8443"}, b"shop.example:8443", ("shop.example", 8443)),
-        (b"shop.example", {b"port": b"443", b"proto": b"https"}, b"shop.example", ("shop.example", 443)),
-        (b"shop.example:9", {b"port": b"8443"}, b"shop.example:9", ("shop.example", 8443)),
-        (None, {b"port": b"8443"}, None, ("192.0.2.1", 8443)),
-    ],
-)
-def test_a_forwarded_host_or_port_replaces_the_one_that_was_sent(
-    own: bytes | None, reported: dict[bytes, bytes], host: bytes | None, server: tuple[str, int]
-) -> None:
-    fields = [(b"accept", b"*/*"), *([(b"host", own)] if own is not None else [])]
-    fields += [(b"x-forwarded-" + name, value) for name, value in reported.items()]
-    scope = amended("/", *fields)
+def test_a_forwarded_port_without_a_host_is_that_of_the_socket() -> None:
+    scope = forwarded("/", (b"x-forwarded-port", b"8443"))
 
-    if own is not None:
-        fields[1] = (b"host", host or b"")
-    elif host is not None:
-        fields.insert(0, (b"host", host))
-    assert scope["headers"] == fields
-    assert scope["server"] == server
+    assert scope["headers"] == [(b"x-forwarded-port", b"8443")]
+    assert scope["server"] == (SERVER[0], 8443)
 
 
 def test_nothing_changes_without_forwarded_fields() -> None:
-    before = make_template("http", ("192.0.2.7", 4711), ("192.0.2.1", 8000), "")
-    scope = amended("/")
+    before = make_template("http", CLIENT, SERVER, "")
+    scope = forwarded("/")
 
     assert scope == {**before, "path": "/", "raw_path": b"/", "headers": []}
 

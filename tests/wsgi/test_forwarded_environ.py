@@ -13,6 +13,7 @@ from appserve.http.forwarded import ALL_HEADERS, Forwarding, TrustList
 from appserve.http.messages import Reading
 from appserve.wsgi.environ import CgiFields
 from tests.conformance.wire import Response
+from tests.http.forwarded_cases import FORWARDED, MOUNTED, Forwarded, Mounted
 from tests.wsgi.talk import Environ, Talk, head
 
 PROXY = ("10.0.0.1", 4711)
@@ -85,65 +86,23 @@ def assert_refused(answer: Response) -> None:
 # ── what changes ──
 
 
-@pytest.mark.parametrize(
-    ("fields", "changed"),
-    [
-        (["X-Forwarded-For: 192.0.2.7"], {"REMOTE_ADDR": "192.0.2.7", "REMOTE_PORT": "0"}),
-        (["X-Forwarded-For: [2001:DB8::7]:99"], {"REMOTE_ADDR": "2001:db8::7", "REMOTE_PORT": "99"}),
-        (
-            ["X-Forwarded-For: 6.6.6.6, 192.0.2.7:99", "X-Forwarded-For: 10.0.0.2"],
-            {"REMOTE_ADDR": "192.0.2.7", "REMOTE_PORT": "99"},
-        ),
-        (["X-Forwarded-For: unknown"], {}),
-        (["X-Forwarded-Proto: https"], {"wsgi.url_scheme": "https", "HTTPS": "on"}),
-        (["X-Forwarded-Proto: http"], {}),
-        (
-            ["X-Forwarded-Host: shop.example"],
-            {"HTTP_HOST": "shop.example", "SERVER_NAME": "shop.example"},
-        ),
-        (
-            ["X-Forwarded-Host: shop.example:8443"],
-            {"HTTP_HOST": "shop.example:8443", "SERVER_NAME": "shop.example", "SERVER_PORT": "8443"},
-        ),
-        (
-            ["X-Forwarded-Host: [2001:db8::1]:81"],
-            {"HTTP_HOST": "[2001:db8::1]:81", "SERVER_NAME": "[2001:db8::1]", "SERVER_PORT": "81"},
-        ),
-        (
-            ["X-Forwarded-Host: shop.example", "X-Forwarded-Proto: https"],
-            {
-                "HTTP_HOST": "shop.example",
-                "SERVER_NAME": "shop.example",
-                "SERVER_PORT": "443",
-                "wsgi.url_scheme": "https",
-                "HTTPS": "on",
-            },
-        ),
-        (
-            ["X-Forwarded-Host: shop.example", "X-Forwarded-Port: 8080"],
-            {"HTTP_HOST": "shop.example:8080", "SERVER_NAME": "shop.example", "SERVER_PORT": "8080"},
-        ),
-        (
-            ["X-Forwarded-Port: 8080"],
-            {"HTTP_HOST": "a.example:8080", "SERVER_NAME": "a.example", "SERVER_PORT": "8080"},
-        ),
-        (
-            ["X-Forwarded-Port: 443", "X-Forwarded-Proto: https"],
-            {"SERVER_NAME": "a.example", "SERVER_PORT": "443", "wsgi.url_scheme": "https", "HTTPS": "on"},
-        ),
-        (["X-Forwarded-Prefix: /shop"], {"SCRIPT_NAME": "/shop"}),
-        (["X-Forwarded-Prefix: /"], {}),
-        (["X-Forwarded-Prefix: /caf%C3%A9/"], {"SCRIPT_NAME": "/caf\xc3\xa9"}),
-    ],
-)
-def test_an_environ_has_the_origin_of_a_trusted_proxy(
-    visit: Visit, fields: list[str], changed: dict[str, str]
-):
+@pytest.mark.parametrize("case", [case for case in FORWARDED if case.host], ids=repr)
+def test_an_environ_has_the_origin_of_a_trusted_proxy(visit: Visit, case: Forwarded):
     talk = visit()
+    host = case.host or ""
 
-    plain = talk.reported()
-    assert differences(talk.reported(*fields), plain) == changed
-    assert differences(talk.reported(), plain) == {}, "what was said of a request is not said of the next"
+    plain = talk.reported(host=host)
+    expected: dict[str, str | None] = {"HTTP_HOST": case.seen, "wsgi.url_scheme": case.scheme}
+    if case.scheme == "https":
+        expected["HTTPS"] = "on"
+    if case.client:
+        expected |= {"REMOTE_ADDR": case.client[0], "REMOTE_PORT": str(case.client[1])}
+    if case.server:
+        name, port = case.server
+        expected |= {"SERVER_NAME": f"[{name}]" if ":" in name else name, "SERVER_PORT": str(port)}
+    changed = {name: value for name, value in expected.items() if plain.get(name) != value}
+    assert differences(talk.reported(*case.fields, host=host), plain) == changed
+    assert differences(talk.reported(host=host), plain) == {}, "it is not that of the next request"
 
 
 def test_forwarded_is_applied_where_it_was_chosen(visit: Visit):
@@ -167,37 +126,20 @@ def test_the_fields_of_a_trusted_proxy_stay_as_they_were_sent(visit: Visit):
     assert environ["HTTP_X_FORWARDED_PROTO"] == "HTTPS"
 
 
-def test_a_port_does_not_take_the_place_of_one_that_the_client_called(visit: Visit):
-    environ = visit().reported("X-Forwarded-Port: 443", host="a.example:8443")
-
-    assert environ["HTTP_HOST"] == "a.example:8443"
-
-
-@pytest.mark.parametrize(
-    ("root_path", "prefix", "target", "script_name", "path_info"),
-    [
-        ("", "/p", "/x", "/p", "/x"),  # the proxy has stripped it
-        ("", "/p", "/p/x", "/p", "/x"),  # the proxy has not
-        ("", "/p", "/p", "/p", ""),
-        ("", "/p", "/p/", "/p", "/"),
-        ("", "/p", "/px", "/p", "/px"),
-        ("", "/p", "/p/p/x", "/p", "/p/x"),
-        ("/own", "/p", "/p/own/x", "/p/own", "/x"),
-        ("/own", "/p", "/own/x", "/p/own", "/x"),
-        ("/own", "/p", "/x", "/p/own", "/x"),
-        ("/own", "/", "/own/x", "/own", "/x"),
-        ("", "/caf%C3%A9", "/caf%c3%a9/x", "/caf\xc3\xa9", "/x"),
-    ],
-)
-def test_a_prefix_goes_before_the_root_path_and_both_off_the_path(
-    visit: Visit, root_path: str, prefix: str, target: str, script_name: str, path_info: str
-):
-    talk = visit(root_path=root_path)
+@pytest.mark.parametrize("case", MOUNTED, ids=repr)
+def test_a_prefix_goes_before_the_root_path_and_both_off_the_path(visit: Visit, case: Mounted):
+    talk = visit(root_path=case.root_path)
 
     for _ in range(2):
-        environ = talk.reported(f"X-Forwarded-Prefix: {prefix}", target=target)
-        assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script_name, path_info)
-        assert environ["REQUEST_URI"] == target
+        environ = talk.reported(f"X-Forwarded-Prefix: {case.prefix or '/'}", target=case.received)
+        assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (case.root, case.below)
+        assert environ["REQUEST_URI"] == case.received
+
+
+def test_a_prefix_is_decoded_as_the_path_is(visit: Visit):
+    environ = visit().reported("X-Forwarded-Prefix: /caf%C3%A9/", target="/caf%c3%a9/x")
+
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/caf\xc3\xa9", "/x")
 
 
 def test_options_of_the_server_as_a_whole_have_no_path_below_a_prefix(visit: Visit):
