@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -85,47 +86,44 @@ class WorkerHandles:
         """Fork a worker. Raises OSError when the system refuses a process, a socket or memory; nothing is
         left then."""
         born, settings = time.monotonic(), generation.settings
-        box = blackbox.make_box(f"appserve-box-{worker.slot}")
-        try:
+        with ExitStack() as undo:
+            box = blackbox.make_box(f"appserve-box-{worker.slot}")
+            undo.callback(os.close, box)
             ours, theirs = make_channel_pair()
-        except OSError:
-            os.close(box)
-            raise
-        number = self._free_rows.pop()
-        row = self._board.row(number)
-        row.claim(worker.slot, worker.generation, time.monotonic_ns())
+            undo.callback(ours.close)
+            number = self._free_rows.pop()
+            undo.callback(self._free_rows.append, number)
+            row = self._board.row(number)
+            undo.callback(row.clear)
+            row.claim(worker.slot, worker.generation, time.monotonic_ns())
+            with closing(theirs):
+                spec = self._spec(worker.slot, settings, number, theirs, box)
+                child = fork(partial(run_worker, spec, generation.tls), spec.descriptors.numbers())
+            undo.pop_all()
+        row.set_pid(child.pid)
+        looks = boot_looks(born, settings.timeout)
+        handle = WorkerHandle(worker, settings, child, ours, row, box, born, number, looks)
+        self._handles[child.pid] = handle
+        return handle
+
+    def _spec(self, slot: int, settings: Settings, row: int, channel: Channel, box: int) -> WorkerSpec:
         access = self._logs.access(settings.access_logfile)
-        spec = WorkerSpec(
-            slot=worker.slot,
+        return WorkerSpec(
+            slot=slot,
             master_pid=self._master_pid,
             settings=settings,
-            row=number,
+            row=row,
             rows=ROWS,
             bound=tuple(BoundAddress(one.address, one.unix_path) for one in self._listeners),
             descriptors=Descriptors(
                 listeners=tuple(listener.fileno() for listener in self._listeners),
-                channel=theirs.fileno(),
+                channel=channel.fileno(),
                 scoreboard=self._scoreboard_fd,
                 blackbox=box,
                 error_log=self._logs.log.given,
                 access_log=-1 if access is None else access.given,
             ),
         )
-        try:
-            child = fork(partial(run_worker, spec, generation.tls), spec.descriptors.numbers())
-        except OSError:
-            row.clear()
-            self._free_rows.append(number)
-            ours.close()
-            os.close(box)
-            raise
-        finally:
-            theirs.close()
-        row.set_pid(child.pid)
-        looks = boot_looks(born, settings.timeout)
-        handle = WorkerHandle(worker, settings, child, ours, row, box, born, number, looks)
-        self._handles[child.pid] = handle
-        return handle
 
     def release(self, handle: WorkerHandle) -> None:
         """Give back what was held for a worker that has been reaped; its counters stay in the totals."""
