@@ -43,10 +43,13 @@ def test_every_line_of_the_example_file_is_valid_when_it_is_switched_on(tmp_path
     text = "\n".join(line.removeprefix("#") for line in lines)
     table = tomllib.loads(text)
     (tmp_path / "src").mkdir()
-    (tmp_path / "appserve.toml").write_text(text.replace(table["chdir"], str(tmp_path)), encoding="utf-8")
+    (tmp_path / "shop.env").write_text("")
+    text = text.replace(table["chdir"], str(tmp_path)).replace("/etc/shop.env", str(tmp_path / "shop.env"))
+    (tmp_path / "appserve.toml").write_text(text, encoding="utf-8")
     settings = resolve({}, {}, str(tmp_path)).settings
 
     assert {row.name for row in ROWS if row.in_file} == set(table)
-    assert {row.name: row.example for row in ROWS if row.name not in ("chdir", "config")} == {
-        row.name: getattr(settings, row.name) for row in ROWS if row.name not in ("chdir", "config")
+    elsewhere = ("chdir", "config", "env_file")
+    assert {row.name: row.example for row in ROWS if row.name not in elsewhere} == {
+        row.name: getattr(settings, row.name) for row in ROWS if row.name not in elsewhere
     }

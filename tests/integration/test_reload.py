@@ -64,6 +64,30 @@ def test_a_settings_file_that_is_a_program_is_run_again_and_one_that_fails_chang
     server.await_ready(2, generation=2)
 
 
+ENVIRONMENT = """
+import os
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [" ".join(os.environ.get(name, "unset") for name in ("SHOP_A", "SHOP_B")).encode()]
+"""
+
+
+def test_the_application_has_the_variables_of_flags_and_files_and_a_reload_reads_them_again(
+    serve: Serve,
+) -> None:
+    files = {"app.py": ENVIRONMENT, "shop.env": "SHOP_A=file\nSHOP_B=file\n"}
+    server = serve("app:app", "--env", "SHOP_B=flag", "--env-file", "shop.env", files=files)
+    server.await_ready(1)
+    assert server.get().text == "file flag"
+
+    (server.folder / "shop.env").write_text("SHOP_B=ignored\n")
+    server.signal(signal.SIGHUP)
+    server.await_line("generation 2 serves with 1 worker")
+    assert server.get().text == "unset flag"
+    assert "ignored" not in server.log
+    assert "SHOP_A=file" not in server.log
+
+
 def test_a_new_worker_is_ready_before_an_old_one_leaves(serve: Serve) -> None:
     server = serve("app:app", "-w", "2")
     server.await_ready(2)

@@ -234,6 +234,10 @@ class Text(ValueType[str]):
             raise ValueError("expected a text without control characters")
         return self.refine(text)
 
+    def hide(self, value: str) -> str:
+        """The value as it may be printed and logged."""
+        return "********" if self.secret else value
+
 
 class Several(ValueType[tuple[T, ...]]):
     """A list: a flag given again and again, commas in an environment variable, `[...]` in TOML.

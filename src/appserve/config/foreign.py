@@ -154,7 +154,6 @@ _NO_FORMAT = f"{_NOT_YET}: docs/observe.md shows the format of the access log; l
 _NO_USER = f"{_NOT_YET}: start the server as this user (User= in a systemd unit, USER in a Dockerfile)"
 _NO_PID = f"{_NOT_YET}: let the supervisor that starts the server remember its process"
 _NO_DAEMON = "the server stays in the foreground: let systemd or a container run it in the background"
-_NO_ENV = f"{_NOT_YET}: set the variable before the command (env NAME=VALUE appserve ...)"
 _NO_MODE = f"{_NOT_YET}: the socket is open to its user and group (0660)"
 _NO_STATIC = "files are served by the proxy in front, or by the application (WhiteNoise)"
 _SERVER_FIELD = "let the application set Server, or the proxy in front replace it"
@@ -196,7 +195,6 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _refused("--no-date-header", "", "a server with a clock sends Date (RFC 9110 §6.6.1); leave it out"),
     _unneeded("--use-colors", "", "the log has colours on a terminal, and elsewhere with FORCE_COLOR=1"),
     _refused("--no-use-colors", "", "set NO_COLOR=1 in the environment"),
-    _refused("--env-file", "FILE", _NO_ENV),
     _sets("--h11-max-incomplete-event-size", "BYTES", "limit_request_field_size"),
     _unneeded("--reset-contextvars", "", "each request has a context of its own"),
     _refused("--reload-dir --reload-include --reload-exclude --reload-delay", "VALUE", _NO_RELOAD),
@@ -221,7 +219,6 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _unneeded("--worker-tmp-dir", "FOLDER", "workers share memory with the master, and need no files"),
     _unneeded("--no-sendfile", "", "the kernel sends files where it can"),
     _refused("--reuse-port", "", f"{_NOT_YET}: the workers share one socket; leave it out"),
-    _refused("--env/-e", "NAME=VALUE", _NO_ENV),
     _unneeded("--initgroups", "", "the server does not change its user"),
     _refused("--pythonpath", "FOLDERS", "use --app-dir, once for each folder"),
     _refused("--capture-output", "", "what the application prints goes to standard output; leave it out"),
@@ -302,7 +299,6 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _refused("--rss-sample-interval --rss-samples", "VALUE", _NO_RECYCLING),
     _sets("--workers-kill-timeout", "SECONDS", "graceful_timeout"),
     _sets("--working-dir", "FOLDER", "chdir"),
-    _refused("--env-files", "FILE", _NO_ENV),
     _refused("--static-path-route --static-path-mount", "VALUE", _NO_STATIC),
     _refused("--static-path-dir-to-file --static-path-expires", "VALUE", _NO_STATIC),
     _refused("--metrics", "", _NO_METRICS),
@@ -381,6 +377,7 @@ GUNICORN_NAMES = {
     "loglevel": "log_level",
     "proc_name": "name",
     "proxy_allow_ips": "proxy_allow_from",
+    "raw_env": "env",
     "wsgi_app": "application",
 }
 """Settings of Gunicorn that are ours by another name. Others have our name, or the name of a flag."""
@@ -393,7 +390,6 @@ _GUNICORN_FLAGS = {
     "logconfig_json": "--log-config-json",
     "pidfile": "--pid",
     "preload_app": "--preload",
-    "raw_env": "--env",
     "raw_paste_global_conf": "--paste-global",
     "reload_extra_files": "--reload-extra-file",
     "secure_scheme_headers": "--forwarder-headers",

@@ -90,8 +90,10 @@ class Row(Value):
 
     def show(self, value: object) -> str:
         """A value as one line for people, an empty one as its meaning in brackets, a secret masked."""
-        if value and self.is_secret:
-            return "********"
+        item = self.repeated.item if self.repeated else self.kind
+        if value and isinstance(item, Text):
+            shown = cast("tuple[str, ...]", value if self.repeated else (value,))
+            return ",".join(map(item.hide, shown))
         return self.kind.show(value) or f"({self.empty})"
 
     def anchored(self, value: Any, folder: str) -> Any:

@@ -83,6 +83,20 @@ class _WorkerClass(Choice):
         return super().read(text)
 
 
+class _Assignment(Text):
+    """A variable of the environment and its value, which is not shown: it may be a secret."""
+
+    def hide(self, value: str) -> str:
+        return f"{value.partition('=')[0]}=********"
+
+
+def _refine_assignment(text: str) -> str:
+    name, equals, _ = text.partition("=")
+    if not name or not equals:
+        raise ValueError("expected NAME=VALUE")
+    return text
+
+
 class _Workers(Whole):
     """A number of workers, or AUTO for auto: sources.py puts the number of CPUs in its place."""
 
@@ -143,6 +157,24 @@ class Settings(Value):
         Several(_FOLDER),
         more="The current folder is always searched, after these.",
         example=("src",),
+    )
+    env: tuple[str, ...] = setting(
+        (),
+        "Set this variable in the environment of the application. Repeatable.",
+        Several(_Assignment("NAME=VALUE", "`NAME=VALUE`", _refine_assignment)),
+        more="It overrides a variable of the same name that the server was started with.",
+        short="-e",
+        example=("DJANGO_SETTINGS_MODULE=shop.settings",),
+    )
+    env_file: tuple[str, ...] = setting(
+        (),
+        "Set the variables in this file in the environment of the application. Repeatable.",
+        Several(_FILE),
+        more="One `NAME=VALUE` a line; a variable that the server was started with, or that `env` sets, "
+        "stays as it is. The file is read when the server starts and at a reload. It sets nothing of the "
+        "server itself: a `PORT` in it is the application's.",
+        also=("--env-files",),
+        example=("/etc/shop.env",),
     )
     interface: str = setting(
         "auto",

@@ -91,6 +91,7 @@ def resolve(
     given |= reader.read_platform(environ, given)
     given = {row.name: (row.default, DEFAULT) for row in ROWS} | given
     given["workers"] = _counted(*given["workers"])
+    reader.read_env_files(given, environ, cwd)
     reader.check_folders(given, cwd)
     reader.check_proxies(given)
     reader.check_spool(given)
@@ -140,7 +141,7 @@ class _Reader:
             if row is not None:
                 self._take(given, row, variable, text, row.kind.read)
             elif not re.fullmatch(_OF_A_SERVICE, f"{variable}={text}"):
-                hint = suggest(variable, list(by_variable), cutoff=0.75)
+                hint = suggest(variable, list(by_variable), cutoff=0.8)
                 self.warnings.append(f"environment variable {_show_text(variable)} is not a setting{hint}")
         return given
 
@@ -204,6 +205,28 @@ class _Reader:
             elif name in BY_NAME:
                 self.problems.append(f"{path}: {name} is not a text or a number")
         return given
+
+    def read_env_files(self, given: _Given, environ: Mapping[str, str], cwd: str) -> None:
+        """Add the variables in the files to those of `env`. Those win, and the server's own environment."""
+        paths, source = given["env_file"]
+        found: dict[str, str] = {}
+        for path in paths:
+            from appserve.config.env_file import read_env_file  # imported only if there is a file
+
+            where = _place(source, "env_file", path)
+            try:
+                with open(os.path.join(cwd, path), encoding="utf-8") as file:
+                    found |= read_env_file(file.read())
+            except OSError as error:
+                text = error.strerror or type(error).__name__
+                self.problems.append(f"{where}: cannot be read: {_uncapitalized(text)}")
+            except ValueError as error:
+                text = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+                self.problems.append(f"{where}: {text}")
+        assigned, its_source = given["env"]
+        set_by_env = {one.partition("=")[0] for one in assigned}
+        own = [f"{name}={value}" for name, value in found.items() if name not in set_by_env | environ.keys()]
+        given["env"] = (*own, *assigned), its_source if assigned or not own else source
 
     def _take_plain(self, given: _Given, row: Row, path: str, value: Any) -> None:
         """Put a value of a program into `given`: a text, a number, or a list of them; None is the default."""

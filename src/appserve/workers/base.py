@@ -92,6 +92,9 @@ def _set_up_process(context: WorkerContext) -> None:
     if os.getppid() != context.master_pid:
         # It died before the death signal was armed, so that signal never comes.
         raise StartupError("the master is gone")
+    for assignment in context.settings.env:
+        name, _, value = assignment.partition("=")
+        os.environ[name] = value
     blackbox.arm(context.blackbox_fd)
     set_title(title(context.settings, f"worker {context.slot}"))
     _print_by_line()
