@@ -1,7 +1,7 @@
 """What a slow request costs the quick ones beside it: `python -m tests.benchmarks.head_of_line`.
 
 Four workers; fifty kept-alive connections, on each of which a quick request is due every few hundredths of a
-second; and every few seconds, on any of them, one that takes two seconds. Told is how long the quick ones
+second; and every few seconds, on any of them, one that takes two seconds. Reported is how long the quick ones
 took from when they were due, with the new connection that some of them need. Those that are due while one
 waits are counted too: a connection is a proxy's, most likely, and the next request another client's.
 

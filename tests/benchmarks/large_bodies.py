@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.large_bodies`: what a gigabyte costs a worker in memory, in both directions.
 
 Each class of worker takes an upload, and sends a file and a generated response to a reader that is slow: it
-reads nothing for a while, and then a piece at a time with a pause after each. Told are the highest memory
+reads nothing for a while, and then a piece at a time with a pause after each. Reported are the highest memory
 while it lasts, RssAnon (the process's own, sampled) and VmHWM (with the pages of its files, by the kernel),
 each beside what it was before; and the CPU time.
 """

@@ -27,7 +27,7 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         return cut(size)
     answer = ANSWERS[int(path[1:])]
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.fields]
-    start_response(f"{answer.status} As Told", fields)
+    start_response(f"{answer.status} As Given", fields)
     return [answer.body] if isinstance(answer.body, bytes) else iter(answer.body)
 
 

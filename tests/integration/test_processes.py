@@ -196,8 +196,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_closed_standard_streams_are_not_given_to_clients(serve: Serve) -> None:
-    """Without them the first socket would be number 0, and what the application prints would go to
-    somebody."""
+    """Without them the first socket would be number 0, and what the application prints would go to a
+    client."""
     server = serve(wait=False, prefix=("sh", "-c", 'exec "$@" <&- >&-', "sh"))
     server.await_line("listening on")
     worker = server.await_ready()[1]

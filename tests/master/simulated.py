@@ -159,7 +159,7 @@ class WorkerHandles:
         self.settle_down()
 
     def change_weather(self) -> None:
-        """How this world behaves for a while: sometimes kindly, sometimes nothing boots and everybody
+        """How this world behaves for a while: sometimes kindly, sometimes nothing boots and every process
         dies."""
         self.boot_fails = self.random.choice([0.0, 0.0, 0.1, 0.5, 0.97])
         self.early_deaths = self.random.choice([0.0, 0.05, 0.5, 1.0])

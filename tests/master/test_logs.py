@@ -14,7 +14,7 @@ from appserve.workers.channel import LogFiles
 
 @pytest.fixture
 def open_with(tmp_path: Path) -> Iterator[Callable[..., Logs]]:
-    """Opens the logs of some settings; the error log is the file `error.log` unless told."""
+    """Opens the logs of some settings; the error log is the file `error.log` by default."""
     opened: list[Logs] = []
 
     def start(**values: str) -> Logs:

@@ -29,7 +29,7 @@ _ARMED = """
 import os, sys, threading, time, faulthandler
 from appserve.system import blackbox
 blackbox.arm({fd})
-def tell():
+def report():
     print("ready", flush=True)
 {work}
 """
@@ -82,7 +82,7 @@ def start(box: int) -> Iterator[Callable[[str], Victim]]:
 
 
 def test_a_process_that_sleeps_shows_its_stacks_and_sleeps_on(start: Callable[[str], Victim]) -> None:
-    victim = start("def guilty():\n    tell()\n    while True: time.sleep(600)\nguilty()")
+    victim = start("def guilty():\n    report()\n    while True: time.sleep(600)\nguilty()")
     assert re.search(
         r'^Current thread .*:\n(  File "<string>", line \d+ in \S+\n)+$', victim.dump("in guilty")
     )
@@ -94,7 +94,7 @@ def test_a_process_stuck_in_c_code_with_the_gil_shows_its_stacks(start: Callable
     work = """
 import re
 def guilty():
-    tell()
+    report()
     re.match(r"(a*)*b", "a" * 64)   # exponential, and without a byte code in between
 guilty()
 """
@@ -109,7 +109,7 @@ inside = threading.Event()
 threading.Thread(target=other, daemon=True).start()
 inside.wait()
 def main():
-    tell(); time.sleep(600)
+    report(); time.sleep(600)
 main()
 """
     stacks = start(work).dump("in main")
@@ -122,7 +122,7 @@ def test_a_blocked_signal_handler_of_python_does_not_matter(start: Callable[[str
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
 def guilty():
-    tell(); time.sleep(600)
+    report(); time.sleep(600)
 guilty()
 """
     assert start(work).dump("in guilty")
@@ -131,7 +131,7 @@ guilty()
 def test_a_segmentation_fault_leaves_a_trace_that_is_read_after_the_death(
     box: int, start: Callable[[str], Victim]
 ) -> None:
-    victim = start("def guilty():\n    tell(); faulthandler._sigsegv()\nguilty()")
+    victim = start("def guilty():\n    report(); faulthandler._sigsegv()\nguilty()")
     assert victim.process.wait(60) == -signal.SIGSEGV
     stacks = blackbox.read(box)
     assert stacks.startswith("Fatal Python error: Segmentation fault")
@@ -142,14 +142,14 @@ def test_a_segmentation_fault_leaves_a_trace_that_is_read_after_the_death(
 def test_a_process_that_was_killed_leaves_what_it_dumped_before(
     box: int, start: Callable[[str], Victim]
 ) -> None:
-    victim = start("def guilty():\n    tell(); time.sleep(600)\nguilty()")
+    victim = start("def guilty():\n    report(); time.sleep(600)\nguilty()")
     victim.dump("in guilty")
     victim.end()
     assert "in guilty" in blackbox.read(box)
 
 
 def test_a_second_dump_follows_the_first(box: int, start: Callable[[str], Victim]) -> None:
-    victim = start("def guilty():\n    tell(); time.sleep(600)\nguilty()")
+    victim = start("def guilty():\n    report(); time.sleep(600)\nguilty()")
     first = victim.dump("in guilty")
     victim.process.send_signal(blackbox.DUMP_SIGNAL)
     deadline = time.monotonic() + 60

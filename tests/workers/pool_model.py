@@ -152,10 +152,10 @@ class FakeConnection:
         self.watched: Next | None = None
 
     @contextmanager
-    def had_by(self, who: str) -> Iterator[None]:
-        assert not self.owner, f"{who} while {self.owner}"
-        assert not self.is_closed, f"{who} after it was closed"
-        self.owner = who
+    def had_by(self, action: str) -> Iterator[None]:
+        assert not self.owner, f"{action} while {self.owner}"
+        assert not self.is_closed, f"{action} after it was closed"
+        self.owner = action
         self.schedule.pause()
         try:
             yield

@@ -15,7 +15,7 @@ from appserve.observe.log import Log
 from appserve.workers.acceptor import Acceptor, PauseReason
 
 
-class Hall:
+class Scene:
     """An acceptor, and the connections that it accepted."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,51 +59,51 @@ class Hall:
 
 
 @pytest.fixture
-def hall(tmp_path: Path) -> Iterator[Hall]:
-    one = Hall(tmp_path)
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    one = Scene(tmp_path)
     yield one
     one.close()
 
 
-def test_nothing_is_accepted_before_the_listeners_listen(hall: Hall):
-    hall.come()
-    assert hall.readable() == []
+def test_nothing_is_accepted_before_the_listeners_listen(scene: Scene):
+    scene.come()
+    assert scene.readable() == []
 
-    hall.acceptor.resume(PauseReason.EARLY)
-    assert hall.readable() == [hall.listener.fileno()]
+    scene.acceptor.resume(PauseReason.EARLY)
+    assert scene.readable() == [scene.listener.fileno()]
 
 
-def test_each_readable_event_accepts_one(hall: Hall):
-    hall.acceptor.resume(PauseReason.EARLY)
+def test_each_readable_event_accepts_one(scene: Scene):
+    scene.acceptor.resume(PauseReason.EARLY)
     for _ in range(2):
-        hall.come()
+        scene.come()
     for count in (1, 2):
-        (fd,) = hall.readable()
-        hall.acceptor.on_readable(fd)
-        assert len(hall.inside) == count
-    assert hall.readable() == []
+        (fd,) = scene.readable()
+        scene.acceptor.on_readable(fd)
+        assert len(scene.inside) == count
+    assert scene.readable() == []
 
-    hall.acceptor.on_readable(hall.listener.fileno())
-    hall.acceptor.on_readable(12345)
-    assert len(hall.inside) == 2, "a sibling was quicker, or it was no listener at all"
+    scene.acceptor.on_readable(scene.listener.fileno())
+    scene.acceptor.on_readable(12345)
+    assert len(scene.inside) == 2, "a sibling was quicker, or it was no listener at all"
 
 
-def test_it_accepts_when_nothing_pauses_it(hall: Hall):
-    hall.come()
-    hall.acceptor.pause(PauseReason.CROWDED)
-    hall.acceptor.pause(PauseReason.NO_THREAD)
-    hall.acceptor.pause(PauseReason.NO_THREAD)
+def test_it_accepts_when_nothing_pauses_it(scene: Scene):
+    scene.come()
+    scene.acceptor.pause(PauseReason.CROWDED)
+    scene.acceptor.pause(PauseReason.NO_THREAD)
+    scene.acceptor.pause(PauseReason.NO_THREAD)
     for reason in (PauseReason.EARLY, PauseReason.CROWDED):
-        hall.acceptor.resume(reason)
-        assert hall.readable() == []
-    hall.acceptor.resume(PauseReason.NO_THREAD)
-    hall.acceptor.resume(PauseReason.NO_THREAD)
-    assert len(hall.readable()) == 1
+        scene.acceptor.resume(reason)
+        assert scene.readable() == []
+    scene.acceptor.resume(PauseReason.NO_THREAD)
+    scene.acceptor.resume(PauseReason.NO_THREAD)
+    assert len(scene.readable()) == 1
 
-    hall.acceptor.pause(PauseReason.NO_FILES)
-    assert hall.readable() == []
-    hall.acceptor.on_readable(hall.listener.fileno())
-    assert hall.inside == []
+    scene.acceptor.pause(PauseReason.NO_FILES)
+    assert scene.readable() == []
+    scene.acceptor.on_readable(scene.listener.fileno())
+    assert scene.inside == []
 
 
 @pytest.mark.parametrize(
@@ -115,150 +115,150 @@ def test_it_accepts_when_nothing_pauses_it(hall: Hall):
         (PauseReason.LEAVING, True),
     ],
 )
-def test_it_is_known_whether_a_departure_changes_something(hall: Hall, reason: PauseReason, awaits: bool):
-    hall.acceptor.resume(PauseReason.EARLY)
-    assert not hall.acceptor.awaits_departures
-    hall.acceptor.pause(reason)
+def test_it_is_known_whether_a_departure_changes_something(scene: Scene, reason: PauseReason, awaits: bool):
+    scene.acceptor.resume(PauseReason.EARLY)
+    assert not scene.acceptor.awaits_departures
+    scene.acceptor.pause(reason)
 
-    assert hall.acceptor.awaits_departures is awaits
+    assert scene.acceptor.awaits_departures is awaits
 
 
-def fail_to_accept(hall: Hall, monkeypatch: pytest.MonkeyPatch, failure: int | Exception) -> None:
+def fail_to_accept(scene: Scene, monkeypatch: pytest.MonkeyPatch, failure: int | Exception) -> None:
     def accept(self: Listener) -> Any:
         raise OSError(failure, "no") if isinstance(failure, int) else failure
 
     monkeypatch.setattr(Listener, "accept", accept)
-    hall.acceptor.on_readable(hall.listener.fileno())
+    scene.acceptor.on_readable(scene.listener.fileno())
     monkeypatch.undo()
 
 
-def test_without_descriptors_it_pauses_until_one_may_be_free(hall: Hall, monkeypatch: pytest.MonkeyPatch):
-    hall.acceptor.resume(PauseReason.EARLY)
-    hall.come()
+def test_without_descriptors_it_pauses_until_one_may_be_free(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    scene.acceptor.resume(PauseReason.EARLY)
+    scene.come()
     for _ in range(3):
-        hall.acceptor.lacks_descriptors = False
-        fail_to_accept(hall, monkeypatch, errno.EMFILE)
-        assert hall.readable() == [], "it would be reported again and again"
-        assert hall.acceptor.lacks_descriptors
-        hall.acceptor.resume(PauseReason.NO_FILES)
-    (fd,) = hall.readable()
-    hall.acceptor.on_readable(fd)
+        scene.acceptor.lacks_descriptors = False
+        fail_to_accept(scene, monkeypatch, errno.EMFILE)
+        assert scene.readable() == [], "it would be reported again and again"
+        assert scene.acceptor.lacks_descriptors
+        scene.acceptor.resume(PauseReason.NO_FILES)
+    (fd,) = scene.readable()
+    scene.acceptor.on_readable(fd)
 
-    assert len(hall.inside) == 1
-    assert hall.log.count("cannot accept connections: no (see the limit of open files)") == 1
-
-
-def test_a_client_that_left_before_the_accept_pauses_nothing(hall: Hall, monkeypatch: pytest.MonkeyPatch):
-    hall.acceptor.resume(PauseReason.EARLY)
-    hall.come()
-    fail_to_accept(hall, monkeypatch, errno.ECONNABORTED)
-
-    assert hall.readable() == [hall.listener.fileno()]
-    assert hall.log == ""
+    assert len(scene.inside) == 1
+    assert scene.log.count("cannot accept connections: no (see the limit of open files)") == 1
 
 
-def test_a_connection_that_cannot_be_opened_is_closed(hall: Hall):
-    hall.acceptor.resume(PauseReason.EARLY)
-    client = hall.come()
-    hall.refusal = OSError(errno.ENOTCONN, "gone")
-    hall.acceptor.on_readable(hall.listener.fileno())
+def test_a_client_that_left_before_the_accept_pauses_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    scene.acceptor.resume(PauseReason.EARLY)
+    scene.come()
+    fail_to_accept(scene, monkeypatch, errno.ECONNABORTED)
+
+    assert scene.readable() == [scene.listener.fileno()]
+    assert scene.log == ""
+
+
+def test_a_connection_that_cannot_be_opened_is_closed(scene: Scene):
+    scene.acceptor.resume(PauseReason.EARLY)
+    client = scene.come()
+    scene.refusal = OSError(errno.ENOTCONN, "gone")
+    scene.acceptor.on_readable(scene.listener.fileno())
 
     assert client.recv(1) == b""
 
 
-def test_when_it_is_closed_waiting_connections_stay_in_the_queue(hall: Hall):
-    hall.acceptor.resume(PauseReason.EARLY)
-    sibling = hall.listener.socket.dup()
+def test_when_it_is_closed_waiting_connections_stay_in_the_queue(scene: Scene):
+    scene.acceptor.resume(PauseReason.EARLY)
+    sibling = scene.listener.socket.dup()
     for _ in range(5):
-        hall.come()
-    hall.acceptor.close()
-    hall.acceptor.close()
+        scene.come()
+    scene.acceptor.close()
+    scene.acceptor.close()
 
-    assert hall.inside == []
-    assert hall.acceptor.is_closed
-    hall.acceptor.resume(*set(PauseReason) - {PauseReason.LEAVING})
-    assert hall.listener.fileno() == -1
+    assert scene.inside == []
+    assert scene.acceptor.is_closed
+    scene.acceptor.resume(*set(PauseReason) - {PauseReason.LEAVING})
+    assert scene.listener.fileno() == -1
     for _ in range(5):
         sibling.accept()[0].close()
     sibling.close()
     with pytest.raises(ConnectionRefusedError):
-        hall.come()
+        scene.come()
 
 
-def test_it_is_closed_only_when_the_queue_is_empty(hall: Hall):
-    hall.acceptor.resume(PauseReason.EARLY)
-    hall.come()
-    hall.acceptor.close_if_empty()
-    assert not hall.acceptor.is_closed
-    (fd,) = hall.readable()
-    hall.acceptor.on_readable(fd)
-    hall.acceptor.close_if_empty()
+def test_it_is_closed_only_when_the_queue_is_empty(scene: Scene):
+    scene.acceptor.resume(PauseReason.EARLY)
+    scene.come()
+    scene.acceptor.close_if_empty()
+    assert not scene.acceptor.is_closed
+    (fd,) = scene.readable()
+    scene.acceptor.on_readable(fd)
+    scene.acceptor.close_if_empty()
 
-    assert hall.acceptor.is_closed
-    assert len(hall.inside) == 1
+    assert scene.acceptor.is_closed
+    assert len(scene.inside) == 1
 
 
-def test_closing_before_the_listeners_listen_does_not_wait_for_the_queue(hall: Hall):
-    hall.come()
-    hall.acceptor.close_if_empty()
+def test_closing_before_the_listeners_listen_does_not_wait_for_the_queue(scene: Scene):
+    scene.come()
+    scene.acceptor.close_if_empty()
 
-    assert hall.acceptor.is_closed
-    assert hall.inside == []
+    assert scene.acceptor.is_closed
+    assert scene.inside == []
 
 
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EPERM])
 def test_a_connection_that_failed_pauses_nothing_and_costs_no_other(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, code: int
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, code: int
 ):
-    hall.acceptor.resume(PauseReason.EARLY)
-    hall.come()
-    fail_to_accept(hall, monkeypatch, code)
+    scene.acceptor.resume(PauseReason.EARLY)
+    scene.come()
+    fail_to_accept(scene, monkeypatch, code)
 
-    assert hall.readable() == [hall.listener.fileno()]
-    assert not hall.acceptor.lacks_descriptors
+    assert scene.readable() == [scene.listener.fileno()]
+    assert not scene.acceptor.lacks_descriptors
 
 
-def test_without_room_in_epoll_it_is_tried_again(hall: Hall, monkeypatch: pytest.MonkeyPatch):
+def test_without_room_in_epoll_it_is_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     def refuse(poller: Poller, fd: int) -> None:
         poller.remove_listener(fd)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     for method in ("add_listener", "rearm_listener"):
-        hall.come()
+        scene.come()
         with monkeypatch.context() as patch:
             patch.setattr(EpollPoller, method, refuse)
-            hall.acceptor.resume(PauseReason.EARLY)
-            hall.acceptor.rearm()
-            assert hall.readable() == []
-        hall.acceptor.resume(PauseReason.NO_FILES)
-        assert hall.readable() == [hall.listener.fileno()]
-    assert hall.log.count("cannot accept connections: No space left on device (see fs.epoll.") == 1
+            scene.acceptor.resume(PauseReason.EARLY)
+            scene.acceptor.rearm()
+            assert scene.readable() == []
+        scene.acceptor.resume(PauseReason.NO_FILES)
+        assert scene.readable() == [scene.listener.fileno()]
+    assert scene.log.count("cannot accept connections: No space left on device (see fs.epoll.") == 1
 
 
-def test_a_mistake_of_our_own_costs_one_connection(hall: Hall):
-    hall.acceptor.resume(PauseReason.EARLY)
-    client = hall.come()
-    hall.refusal = LookupError("our own mistake")
-    hall.acceptor.on_readable(hall.listener.fileno())
+def test_a_mistake_of_our_own_costs_one_connection(scene: Scene):
+    scene.acceptor.resume(PauseReason.EARLY)
+    client = scene.come()
+    scene.refusal = LookupError("our own mistake")
+    scene.acceptor.on_readable(scene.listener.fileno())
 
     assert client.recv(1) == b""
-    assert "internal error: closed a new connection" in hall.log
-    assert "our own mistake" in hall.log
-    hall.refusal = None
-    hall.come()
-    hall.acceptor.on_readable(hall.listener.fileno())
-    assert len(hall.inside) == 1
+    assert "internal error: closed a new connection" in scene.log
+    assert "our own mistake" in scene.log
+    scene.refusal = None
+    scene.come()
+    scene.acceptor.on_readable(scene.listener.fileno())
+    assert len(scene.inside) == 1
 
 
 def test_an_accept_that_fails_by_itself_is_left_alone_for_a_while(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ):
-    hall.acceptor.resume(PauseReason.EARLY)
-    hall.come()
+    scene.acceptor.resume(PauseReason.EARLY)
+    scene.come()
     for failure in (LookupError("our own mistake"), OSError(errno.EINVAL, "shut down")):
-        fail_to_accept(hall, monkeypatch, failure)
-        assert hall.readable() == [], "it would be reported again and again"
-        assert not hall.acceptor.lacks_descriptors
-        hall.acceptor.resume(PauseReason.NO_FILES)
-    assert "our own mistake" in hall.log
-    assert "cannot accept connections: shut down" in hall.log
+        fail_to_accept(scene, monkeypatch, failure)
+        assert scene.readable() == [], "it would be reported again and again"
+        assert not scene.acceptor.lacks_descriptors
+        scene.acceptor.resume(PauseReason.NO_FILES)
+    assert "our own mistake" in scene.log
+    assert "cannot accept connections: shut down" in scene.log

@@ -29,22 +29,22 @@ def listener() -> Iterator[Listener]:
 class Held(asyncio.Protocol):
     """A connection that was accepted."""
 
-    def __init__(self, hall: "Hall", address: Any) -> None:
-        self.hall = hall
+    def __init__(self, scene: "Scene", address: Any) -> None:
+        self.scene = scene
         self.address = address
         self.transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        self.hall.held.append(self)
-        self.hall.came.set()
+        self.scene.held.append(self)
+        self.scene.came.set()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.hall.held.remove(self)
-        self.hall.came.set()
+        self.scene.held.remove(self)
+        self.scene.came.set()
 
 
-class Hall:
+class Scene:
     """Where connections arrive: an acceptor with room for so many."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, epoll: FairEpoll | None) -> None:
@@ -98,7 +98,7 @@ class Hall:
 
 
 def on_each_loop(main: Any) -> Any:
-    """Run a test on both loops, with fair accept and without; it is given a hall that is closed after it."""
+    """Run a test on both loops, with fair accept and without; it is given a scene that is closed after it."""
 
     @pytest.mark.parametrize("fair", [pytest.param(True, marks=needs_epoll), False], ids=["fair", "plain"])
     @pytest.mark.parametrize("loop_name", LOOPS)
@@ -109,9 +109,9 @@ def on_each_loop(main: Any) -> Any:
             epoll = await make_fair_epoll(loop, backend_fd if fair else -1)
             assert (epoll is not None) is fair
 
-            hall = Hall(loop, listener, epoll)
-            await main(hall)
-            await hall.close()
+            scene = Scene(loop, listener, epoll)
+            await main(scene)
+            await scene.close()
 
         with giving_back():
             loop.run_until_complete(asyncio.wait_for(run(), 30))
@@ -126,78 +126,78 @@ def connect(listener: Listener) -> socket.socket:
 
 
 @on_each_loop
-async def test_connections_are_accepted_with_their_address_and_without_delay(hall: Hall) -> None:
-    await hall.acceptor.open()
-    with hall.connect() as client:
-        await hall.until(1)
-        (held,) = hall.held
+async def test_connections_are_accepted_with_their_address_and_without_delay(scene: Scene) -> None:
+    await scene.acceptor.open()
+    with scene.connect() as client:
+        await scene.until(1)
+        (held,) = scene.held
         accepted = held.transport.get_extra_info("socket")
 
         assert held.address == client.getsockname()
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert not os.get_blocking(accepted.fileno())
-    await hall.until(0)
-    assert hall.acceptor.accepted == 1
+    await scene.until(0)
+    assert scene.acceptor.accepted == 1
 
 
 @on_each_loop
-async def test_a_backlog_is_accepted_to_its_last_connection(hall: Hall) -> None:
-    clients = [hall.connect() for _ in range(3 * BATCH + 1)]
-    await hall.acceptor.open()
+async def test_a_backlog_is_accepted_to_its_last_connection(scene: Scene) -> None:
+    clients = [scene.connect() for _ in range(3 * BATCH + 1)]
+    await scene.acceptor.open()
 
-    await hall.until(len(clients))
+    await scene.until(len(clients))
 
 
 @on_each_loop
-async def test_nothing_is_accepted_without_room_and_again_with_it(hall: Hall) -> None:
-    hall.room = 2
-    await hall.acceptor.open()
-    clients = [hall.connect() for _ in range(4)]
-    await hall.until(2)
+async def test_nothing_is_accepted_without_room_and_again_with_it(scene: Scene) -> None:
+    scene.room = 2
+    await scene.acceptor.open()
+    clients = [scene.connect() for _ in range(4)]
+    await scene.until(2)
     await turns(10)
-    hall.acceptor.rearm()
+    scene.acceptor.rearm()
     await turns(10)
-    assert len(hall.held) == 2
-    assert not hall.acceptor.watching
+    assert len(scene.held) == 2
+    assert not scene.acceptor.watching
 
     clients[0].close()
-    await hall.until(1)
-    hall.acceptor.rearm()
+    await scene.until(1)
+    scene.acceptor.rearm()
 
-    await hall.until(2)
-    assert hall.acceptor.accepted == 3
-    await hall.clear()
-    hall.acceptor.rearm()
-    await hall.until(1)
+    await scene.until(2)
+    assert scene.acceptor.accepted == 3
+    await scene.clear()
+    scene.acceptor.rearm()
+    await scene.until(1)
 
 
 @on_each_loop
-async def test_rearming_before_it_is_opened_does_nothing(hall: Hall) -> None:
-    hall.acceptor.rearm()
-    client = hall.connect()
+async def test_rearming_before_it_is_opened_does_nothing(scene: Scene) -> None:
+    scene.acceptor.rearm()
+    client = scene.connect()
     await turns(10)
-    assert hall.held == []
+    assert scene.held == []
 
-    await hall.acceptor.open()
-    await hall.until(1)
+    await scene.acceptor.open()
+    await scene.until(1)
 
-    await hall.clear()
-    hall.acceptor.close()
-    hall.acceptor.rearm()
+    await scene.clear()
+    scene.acceptor.close()
+    scene.acceptor.rearm()
     client.close()
 
 
 @on_each_loop
-async def test_when_it_is_closed_waiting_connections_stay_in_the_queue(hall: Hall) -> None:
-    await hall.acceptor.open()
-    address = hall.listener.socket.getsockname()
-    sibling = hall.listener.socket.dup()
-    clients = [hall.connect() for _ in range(5)]
-    hall.acceptor.close()
-    hall.acceptor.close()
+async def test_when_it_is_closed_waiting_connections_stay_in_the_queue(scene: Scene) -> None:
+    await scene.acceptor.open()
+    address = scene.listener.socket.getsockname()
+    sibling = scene.listener.socket.dup()
+    clients = [scene.connect() for _ in range(5)]
+    scene.acceptor.close()
+    scene.acceptor.close()
     await turns(10)
 
-    assert hall.held == []
+    assert scene.held == []
     for client in clients:
         sibling.accept()[0].close()
         client.close()
@@ -207,36 +207,36 @@ async def test_when_it_is_closed_waiting_connections_stay_in_the_queue(hall: Hal
 
 
 @on_each_loop
-async def test_it_is_closed_only_when_the_queue_is_empty(hall: Hall) -> None:
-    await hall.acceptor.open()
-    hall.connect()
-    hall.acceptor.close_if_empty()
-    assert not hall.acceptor.is_closed
-    await hall.until(1)
-    hall.acceptor.close_if_empty()
+async def test_it_is_closed_only_when_the_queue_is_empty(scene: Scene) -> None:
+    await scene.acceptor.open()
+    scene.connect()
+    scene.acceptor.close_if_empty()
+    assert not scene.acceptor.is_closed
+    await scene.until(1)
+    scene.acceptor.close_if_empty()
 
-    assert hall.acceptor.is_closed
+    assert scene.acceptor.is_closed
 
 
 @on_each_loop
-async def test_what_is_withheld_is_accepted_when_it_is_resumed(hall: Hall) -> None:
-    await hall.acceptor.open()
-    hall.acceptor.withhold()
-    hall.connect()
-    hall.acceptor.rearm()
-    hall.acceptor.relieve()
+async def test_what_is_withheld_is_accepted_when_it_is_resumed(scene: Scene) -> None:
+    await scene.acceptor.open()
+    scene.acceptor.withhold()
+    scene.connect()
+    scene.acceptor.rearm()
+    scene.acceptor.relieve()
     await turns(10)
-    assert hall.held == []
+    assert scene.held == []
 
-    hall.acceptor.resume()
-    await hall.until(1)
+    scene.acceptor.resume()
+    await scene.until(1)
 
 
 @on_each_loop
-async def test_closing_what_was_never_opened_ends(hall: Hall) -> None:
-    hall.acceptor.close_if_empty()
+async def test_closing_what_was_never_opened_ends(scene: Scene) -> None:
+    scene.acceptor.close_if_empty()
 
-    assert hall.listener.fileno() == -1
+    assert scene.listener.fileno() == -1
 
 
 class Exhausted:
@@ -256,77 +256,77 @@ class Exhausted:
 
 
 @on_each_loop
-async def test_without_descriptors_the_listener_is_left_alone_for_a_while(hall: Hall) -> None:
-    exhausted = Exhausted(hall.listener.socket)
-    hall.listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
-    await hall.acceptor.open()
+async def test_without_descriptors_the_listener_is_left_alone_for_a_while(scene: Scene) -> None:
+    exhausted = Exhausted(scene.listener.socket)
+    scene.listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
+    await scene.acceptor.open()
     exhausted.error = OSError(errno.EMFILE, "Too many open files")
-    hall.connect()
-    while hall.acceptor.watching:
+    scene.connect()
+    while scene.acceptor.watching:
         await asyncio.sleep(0)
-    assert hall.log.text.count("cannot accept connections: Too many open files") == 1
+    assert scene.log.text.count("cannot accept connections: Too many open files") == 1
 
-    hall.acceptor.rearm()
-    while hall.acceptor.watching:
+    scene.acceptor.rearm()
+    while scene.acceptor.watching:
         await asyncio.sleep(0)
-    assert hall.log.text.count("cannot accept connections") == 1, "it is logged once"
+    assert scene.log.text.count("cannot accept connections") == 1, "it is logged once"
     exhausted.error = None
-    hall.acceptor.rearm()
+    scene.acceptor.rearm()
 
-    await hall.until(1)
+    await scene.until(1)
 
 
 @on_each_loop
-async def test_without_descriptors_an_idle_connection_is_evicted(hall: Hall) -> None:
-    exhausted = Exhausted(hall.listener.socket)
-    hall.listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
-    hall.lets_go = True
-    await hall.acceptor.open()
-    hall.connect()
-    await hall.until(1)
+async def test_without_descriptors_an_idle_connection_is_evicted(scene: Scene) -> None:
+    exhausted = Exhausted(scene.listener.socket)
+    scene.listener.socket = exhausted  # type: ignore[assignment]  # it does what a socket does
+    scene.lets_go = True
+    await scene.acceptor.open()
+    scene.connect()
+    await scene.until(1)
     exhausted.error = OSError(errno.EMFILE, "Too many open files")
-    hall.connect()
-    await hall.until(0)
+    scene.connect()
+    await scene.until(0)
     exhausted.error = None
-    hall.acceptor.relieve()
+    scene.acceptor.relieve()
 
-    await hall.until(1)
+    await scene.until(1)
 
 
 @on_each_loop
-async def test_without_room_a_connection_is_evicted_only_when_another_waits(hall: Hall) -> None:
-    hall.room = 1
-    hall.lets_go = True
-    await hall.acceptor.open()
-    hall.connect()
-    await hall.until(1)
+async def test_without_room_a_connection_is_evicted_only_when_another_waits(scene: Scene) -> None:
+    scene.room = 1
+    scene.lets_go = True
+    await scene.acceptor.open()
+    scene.connect()
+    await scene.until(1)
     for _ in range(3):
-        hall.acceptor.relieve()
+        scene.acceptor.relieve()
         await turns(10)
-    assert len(hall.held) == 1
+    assert len(scene.held) == 1
 
-    second = hall.connect()
-    hall.acceptor.relieve()
-    await hall.until(0)
-    hall.acceptor.relieve()
-    await hall.until(1)
-    assert hall.held[0].address == second.getsockname()
+    second = scene.connect()
+    scene.acceptor.relieve()
+    await scene.until(0)
+    scene.acceptor.relieve()
+    await scene.until(1)
+    assert scene.held[0].address == second.getsockname()
 
 
 @on_each_loop
-async def test_a_client_that_left_before_it_was_accepted_is_passed_over(hall: Hall) -> None:
-    failing = Exhausted(hall.listener.socket)
-    hall.listener.socket = failing  # type: ignore[assignment]  # it does what a socket does
-    await hall.acceptor.open()
-    hall.connect()
+async def test_a_client_that_left_before_it_was_accepted_is_passed_over(scene: Scene) -> None:
+    failing = Exhausted(scene.listener.socket)
+    scene.listener.socket = failing  # type: ignore[assignment]  # it does what a socket does
+    await scene.acceptor.open()
+    scene.connect()
     for code in (errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN):
         failing.error = OSError(code, "failed")
         await turns(10)
-        assert hall.acceptor.watching
+        assert scene.acceptor.watching
     failing.error = None
 
-    await hall.until(1)
-    assert "ERROR" not in hall.log.text
+    await scene.until(1)
+    assert "ERROR" not in scene.log.text
 
 
 @needs_epoll
@@ -337,24 +337,24 @@ def test_without_room_in_epoll_it_is_tried_again(loop_name: str, listener: Liste
     async def run() -> None:
         epoll = await make_fair_epoll(loop, backend_fd)
         assert epoll is not None
-        hall = Hall(loop, listener, epoll)
-        await hall.acceptor.open()
+        scene = Scene(loop, listener, epoll)
+        await scene.acceptor.open()
 
         def refuse(fd: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         epoll.watch = refuse  # type: ignore[method-assign]
-        hall.acceptor.rearm()
-        hall.acceptor.relieve()
-        hall.connect()
+        scene.acceptor.rearm()
+        scene.acceptor.relieve()
+        scene.connect()
         await turns(10)
-        assert not hall.held
-        assert hall.log.text.count("No space left on device (see fs.epoll.max_user_watches)") == 1
+        assert not scene.held
+        assert scene.log.text.count("No space left on device (see fs.epoll.max_user_watches)") == 1
         del epoll.watch  # type: ignore[method-assign]
-        hall.acceptor.relieve()
+        scene.acceptor.relieve()
 
-        await hall.until(1)
-        await hall.close()
+        await scene.until(1)
+        await scene.close()
 
     with giving_back():
         loop.run_until_complete(asyncio.wait_for(run(), 30))
@@ -362,22 +362,22 @@ def test_without_room_in_epoll_it_is_tried_again(loop_name: str, listener: Liste
 
 
 @on_each_loop
-async def test_a_mistake_of_our_own_costs_one_connection(hall: Hall) -> None:
+async def test_a_mistake_of_our_own_costs_one_connection(scene: Scene) -> None:
 
     def fail(connection: Any, address: Any, listener: Listener) -> Any:
         raise LookupError("our own mistake")
 
-    admit, hall.acceptor._admit = hall.acceptor._admit, fail
-    await hall.acceptor.open()
-    first = hall.connect()
-    while "our own mistake" not in hall.log.text:
+    admit, scene.acceptor._admit = scene.acceptor._admit, fail
+    await scene.acceptor.open()
+    first = scene.connect()
+    while "our own mistake" not in scene.log.text:
         await asyncio.sleep(0)
     assert first.recv(1) == b""
-    assert "internal error: closed a new connection" in hall.log.text
-    hall.acceptor._admit = admit
-    hall.connect()
+    assert "internal error: closed a new connection" in scene.log.text
+    scene.acceptor._admit = admit
+    scene.connect()
 
-    await hall.until(1)
+    await scene.until(1)
 
 
 @pytest.mark.parametrize("loop_name", LOOPS)
@@ -391,13 +391,13 @@ def test_an_epoll_that_does_not_work_is_noticed(loop_name: str) -> None:
 
 
 @on_each_loop
-async def test_a_worker_without_room_can_leave(hall: Hall) -> None:
-    hall.room = 1
-    await hall.acceptor.open()
-    hall.connect()
-    await hall.until(1)
-    assert not hall.acceptor.watching
+async def test_a_worker_without_room_can_leave(scene: Scene) -> None:
+    scene.room = 1
+    await scene.acceptor.open()
+    scene.connect()
+    await scene.until(1)
+    assert not scene.acceptor.watching
 
-    hall.acceptor.close()
+    scene.acceptor.close()
 
     await turns(10)

@@ -15,7 +15,7 @@ __all__ = ["serve"]  # a fixture
 
 TalkTo = Callable[..., Talk]
 
-user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="none")
 
 
 class Result:
@@ -50,8 +50,8 @@ def test_the_call_the_iteration_and_the_close_share_a_context_of_the_request(tal
     talk = talk_to(app)
     for _ in range(2):
         talk.send(head("GET / HTTP/1.1", "Host: a"))
-    assert found == ["nobody", "call", "iteration", "next"] * 2
-    assert user.get() == "nobody"
+    assert found == ["none", "call", "iteration", "next"] * 2
+    assert user.get() == "none"
 
 
 def test_a_file_that_is_wrapped_is_read_in_the_request_s_context(talk_to: TalkTo) -> None:
@@ -76,26 +76,26 @@ def test_a_file_that_is_wrapped_is_read_in_the_request_s_context(talk_to: TalkTo
 
 def test_an_application_that_fails_leaves_nothing_behind(talk_to: TalkTo) -> None:
     def app(environ: Environ, start_response: Any) -> Any:
-        assert user.get() == "nobody"
+        assert user.get() == "none"
         user.set("failed")
         raise ValueError
 
     talk = talk_to(app)
     for _ in range(2):
         talk.send(head("GET / HTTP/1.1", "Host: a"))
-    assert user.get() == "nobody"
+    assert user.get() == "none"
     assert "AssertionError" not in talk.log.text
 
 
 BINDS = """
 import contextvars
 
-user = contextvars.ContextVar("user", default="nobody")
+user = contextvars.ContextVar("user", default="none")
 
 def app(environ, start_response):
     start_response("200 OK", [])
     found = user.get()
-    user.set("somebody")
+    user.set("another")
     yield found.encode()
 """
 
@@ -107,4 +107,4 @@ def test_a_worker_s_next_request_finds_the_context_as_it_was(
 ) -> None:
     server = serve("app:app", "--threads", "1", files={"app.py": source})
 
-    assert {server.get().text for _ in range(3)} == {"nobody"}
+    assert {server.get().text for _ in range(3)} == {"none"}

@@ -166,7 +166,7 @@ CASES = (
     *answers(
         "`Connection: close`",
         "RFC 9112 §9.6: the application may end the connection",
-        "heeded",
+        "applied",
         Answer(
             "Connection: close",
             "RFC 9112 §9.6: the application may end the connection",
