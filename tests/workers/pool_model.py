@@ -339,8 +339,9 @@ class Fleet:
             if not self.pool.is_out(connection) and self.schedule.random.random() < 0.5:
                 self.pool.ask(connection, cast(Any, FakeConnection.expire))
 
-    def admit(self, client: Any, peer: object, local: object) -> None:
+    def admit(self, client: Any, peer: object, local: object) -> bool:
         self.pool.add(cast(Any, FakeConnection(client)))
+        return False
 
     # ── what has to be true ──
 

@@ -222,7 +222,10 @@ class Scoreboard:
 
     def siblings(self, row: ScoreboardRow) -> list[ScoreboardRow]:
         """The other workers that serve."""
-        return [one for one in self.rows if one is not row and one.words[STATE] == WorkerState.READY]
+        ready = int(
+            WorkerState.READY
+        )  # to look this up for each of a thousand rows takes longer than the rest
+        return [one for one in self.rows if one is not row and one.words[STATE] == ready]
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -5,6 +5,7 @@ connections to its siblings, who wait on the same queue (net/poller.py). But the
 brings is for one worker alone: one that is woken accepts first, and bars its door then.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from enum import Enum
@@ -15,6 +16,12 @@ from appserve.net.address import SocketAddress
 from appserve.net.listeners import Listener
 from appserve.net.poller import Poller
 from appserve.observe.log import Log
+
+BATCH = 16
+"""Connections that are accepted at once at most, where no sibling could take some of them."""
+
+PAUSE = 0.001
+"""Seconds after which a listener that is ready again is no burst of connections any more."""
 
 
 class PauseReason(Enum):
@@ -30,7 +37,8 @@ class PauseReason(Enum):
 class Acceptor:
     """The listeners of one worker.
 
-    admit(socket, peer, local)   takes a new connection over; may raise OSError when the client has left since
+    admit(socket, peer, local)   takes a new connection over, and gives whether another may follow at once;
+                          may raise OSError when the client has left since
     guard                 is held from the accept until a connection is admitted
     lacks_descriptors     a connection waits that cannot be accepted; for the loop to set back
     """
@@ -40,12 +48,15 @@ class Acceptor:
         listeners: Iterable[Listener],
         poller: Poller,
         log: Log,
-        admit: Callable[[SocketType, SocketAddress, SocketAddress], None],
+        admit: Callable[[SocketType, SocketAddress, SocketAddress], bool],
         guard: AbstractContextManager[object],
         *,
         has_siblings: bool = True,
     ) -> None:
         self._has_siblings = has_siblings
+        self._batch = 1  # connections that were taken when a listener was ready last
+        self._accepted_at = 0.0  # monotonic seconds
+        self._goes_on = False  # the last one was taken, and another may follow
         self._listeners = tuple(listeners)
         self._poller = poller
         self._admit = admit
@@ -79,15 +90,26 @@ class Acceptor:
     def awaits_departures(self) -> bool:
         """Whether something changes here when a connection ends. Any thread may ask."""
         bars = self._bars
-        return PauseReason.LEAVING in bars or PauseReason.CROWDED in bars or PauseReason.NO_FILES in bars
+        return bool(bars - {PauseReason.EARLY, PauseReason.NO_THREAD}) if bars else False
 
     def on_readable(self, fd: int) -> None:
-        """Something happened on a descriptor: if it is a listener, take one connection."""
+        """Something happened on a descriptor: if it is a listener, take one connection. Where there are no
+        siblings, take more at once while more are there each time."""
         listener = self._watched.get(fd)
-        if listener is None or not self._accept(listener):
+        if listener is None:
             return
-        if self._has_siblings and fd in self._watched:  # the next one is for another worker
-            self._watch(self._poller.rearm_listener, fd)
+        if self._has_siblings:
+            if self._accept(listener) and fd in self._watched:  # the next one is for another worker
+                self._watch(self._poller.rearm_listener, fd)
+            return
+        now = time.monotonic()
+        self._batch = 1 if now - self._accepted_at > PAUSE else min(2 * self._batch, BATCH)
+        self._accepted_at = now
+        for _ in range(self._batch):
+            self._goes_on = False
+            if not self._accept(listener) or not self._goes_on:
+                self._batch = 1
+                return
 
     def rearm(self) -> None:
         """Look at the listeners again: a sibling that was woken for a connection may have died over it."""
@@ -145,7 +167,7 @@ class Acceptor:
                 self.pause(PauseReason.NO_FILES)
                 return False
             try:
-                self._admit(client, peer, listener.local_address(client))
+                self._goes_on = self._admit(client, peer, listener.local_address(client))
             except OSError:
                 client.close()  # it left since, or epoll has no room
             except Exception:

@@ -68,6 +68,10 @@ class Executor(ABC):
     def add(self, connection: WsgiConnection) -> None:
         """Serve a new connection from now on. Raises OSError if it cannot be watched."""
 
+    def takes_more(self) -> bool:
+        """Whether another new connection may follow the last one in the same turn."""
+        return True
+
     @abstractmethod
     def serve(self, ready: ReadyEvents) -> list[int]:
         """Give turns to those in `late`, then to those that are ready; gives the descriptors that are ready
@@ -217,10 +221,10 @@ class Inline(Executor):
     def settle(self, connection: WsgiConnection, needed: Next) -> None:
         if self._is_forked:
             forked.leave(None)
-        if needed is Next.CLOSE:
+        if needed is NEXT_CLOSE:
             self.drop(connection)
             return
-        if needed is Next.AGAIN:
+        if needed is NEXT_AGAIN:
             self.late[connection.fd] = 0
         if connection.watched is None:
             self._poller.add(connection.fd, EVENTS[needed])
@@ -253,4 +257,4 @@ class Inline(Executor):
         return self._counters.take_held_up()
 
 
-NEXT_READ = Next.READ  # hot: see http.messages.END.
+NEXT_READ, NEXT_CLOSE, NEXT_AGAIN = Next.READ, Next.CLOSE, Next.AGAIN  # hot: see http.messages.END.

@@ -104,6 +104,7 @@ class Pool(Executor):
         self._is_awaited = False  # the loop wants to know when a thread is free
         self._in_flight = 0
         self._show_at = 0.0
+        self._accepted: list[Job] = []  # in this turn
         self._new: dict[WsgiConnection, None] = {}  # those that wait for their first turn
         self._turned_at = 0.0  # when the loop has turned last; monotonic seconds
 
@@ -126,7 +127,12 @@ class Pool(Executor):
         connection.out = []
         self.connections[connection.fd] = connection
         self._new[connection] = None
-        self._hand_over(connection, True, time.monotonic_ns())
+        # Not put into the queue before the turn is over: a thread that it wakes would take the interpreter
+        # at the next system call of the loop, which accepts more.
+        self._accepted.append(self._lend(connection, True, time.monotonic_ns()))
+
+    def takes_more(self) -> bool:
+        return len(self._busy) < self._size
 
     def is_out(self, connection: WsgiConnection) -> bool:
         return bool(connection.out)
@@ -148,12 +154,16 @@ class Pool(Executor):
         return own  # what is accepted or closed for them may have a number that was in the batch
 
     def _hand_over(self, connection: WsgiConnection, reads: bool, now: int) -> None:
+        self._queue.put(self._lend(connection, reads, now))
+
+    def _lend(self, connection: WsgiConnection, reads: bool, now: int) -> Job:
+        """From now on it is out."""
         connection.out.append(None)
         busy = self._busy
         busy.append(None)
         if self._queue_limit:
             connection.note_arrival(now, self._queue_limit, reads)
-        self._queue.put((connection, reads, now if len(busy) > self._size else 0))
+        return connection, reads, now if len(busy) > self._size else 0
 
     def _relieve(self, connection: WsgiConnection, now: int) -> None:
         """Let a slow reader have what it takes."""
@@ -204,6 +214,9 @@ class Pool(Executor):
             self._close(connection)
 
     def turned(self, now: float) -> None:
+        for job in self._accepted:
+            self._queue.put(job)
+        self._accepted.clear()
         resting = not self._busy  # asked first: what threads did before that is shown now
         if resting or now >= self._show_at:
             self._show_at = now + BREATH

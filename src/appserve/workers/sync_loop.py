@@ -5,8 +5,9 @@ and lets the application have those that are complete. In a sync worker that is 
 (workers/executor.py), in a threads worker one for each thread of a pool (workers/pool.py). A client that
 sends nothing, sends slowly or does not read its response costs a descriptor, never a turn.
 
-All workers share the listening sockets (workers/acceptor.py); this one takes one connection a turn and goes
-to the end of the queue (net/poller.py), because while it runs the application a sibling should get the next.
+All workers share the listening sockets (workers/acceptor.py). One that has siblings takes one connection a
+turn and goes to the end of the queue (net/poller.py), because while it runs the application a sibling should
+get the next.
 """
 
 import gc
@@ -161,7 +162,7 @@ class WsgiWorker:
         executor = self._executor
         now = time.monotonic()
         timeout = 0.0 if executor.late else max(0.0, min(self._swept + SWEEP - now, executor.turn_within))
-        if self._stage is not Phase.SERVING:
+        if self._stage is not SERVING:
             timeout = min(timeout, self._time_left(now))
         for fd in executor.serve(self._poller.wait(timeout)):
             self._on_own(fd)
@@ -194,19 +195,22 @@ class WsgiWorker:
 
     # ── connections come and go ──
 
-    def _admit(self, client: SocketType, peer: SocketAddress, local: SocketAddress) -> None:
+    def _admit(self, client: SocketType, peer: SocketAddress, local: SocketAddress) -> bool:
         """Take over a connection that was accepted. Raises OSError if it cannot be served."""
         self._counters.accepted += 1
         self._executor.add(WsgiConnection(self._service, client, peer, local))
         if len(self._connections) >= self._most:
             self._is_crowded = True
+            return False
+        return self._executor.takes_more()
 
     def _departed(self) -> None:
         """Connections have ended: there may be room again."""
         self._executor.has_ended = False
-        self._acceptor.resume(PauseReason.NO_FILES)
-        if len(self._connections) < self._most:
-            self._acceptor.resume(PauseReason.CROWDED)
+        if self._acceptor.awaits_departures:
+            self._acceptor.resume(PauseReason.NO_FILES)
+            if len(self._connections) < self._most:
+                self._acceptor.resume(PauseReason.CROWDED)
 
     def _mind_crowd(self) -> None:
         """There are as many connections as there may be, or one more: make room if it can be made.
@@ -304,7 +308,7 @@ class WsgiWorker:
     def _may_leave(self) -> bool:
         """Whether the worker is on its way out and has nothing left to do, or no time left to do it."""
         link = self._link
-        if not link.leaving:
+        if link.stage is SERVING:
             return False
         if self._stage is not link.stage:
             self._follow(link.stage)
@@ -369,3 +373,6 @@ class WsgiWorker:
         """Give everything back."""
         self._executor.close()
         self._link.close()
+
+
+SERVING = Phase.SERVING  # hot: see http.messages.END.
