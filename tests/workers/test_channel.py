@@ -152,13 +152,13 @@ def test_an_end_can_be_waited_for(pair: Pair) -> None:
 
 
 def test_a_field_that_is_not_known_is_ignored() -> None:
-    packet = json.dumps({"v": VERSION + 1, "kind": "quit", "deadline": 3.0, "reason": "new"}).encode()
+    packet = json.dumps({"v": VERSION + 1, "kind": "QuitOrder", "deadline": 3.0, "reason": "new"}).encode()
 
     assert decode(packet) == QuitOrder(3.0)
 
 
 def test_a_field_that_is_missing_has_its_default() -> None:
-    assert decode(b'{"v": 0, "kind": "retire", "linger": 5}') == RetireOrder(5.0, RetireOrder().deadline)
+    assert decode(b'{"v": 0, "kind": "RetireOrder", "linger": 5}') == RetireOrder(5.0, RetireOrder().deadline)
 
 
 @pytest.mark.parametrize("message_type", TYPE_OF_KIND.values())
@@ -178,9 +178,9 @@ def test_every_field_has_a_default(message_type: type[ChannelMessage]) -> None:
         b"null",
         b'{"kind": 1}',
         b'{"kind": "nonsense"}',
-        b'{"kind": "stop", "deadline": "soon"}',
-        b'{"kind": "failed", "exit_code": 4.5}',
-        b'{"kind": "failed", "exit_code": true}',
+        b'{"kind": "StopOrder", "deadline": "soon"}',
+        b'{"kind": "Failed", "exit_code": 4.5}',
+        b'{"kind": "Failed", "exit_code": true}',
         b"[" * 100_000,
     ],
 )

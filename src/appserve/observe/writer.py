@@ -66,7 +66,7 @@ class Writer:
     ) -> None:
         self._given = self._fd = fd
         self._notice = notice
-        self._report = report
+        self._report = report or (lambda number: None)
         self._reported = 0  # the errno that was reported and is not over
         self._quiet_until = -math.inf
         self._backlog = backlog
@@ -147,7 +147,8 @@ class Writer:
                 self._discard()
                 return True
             if self._reported:
-                self._report_end()
+                self._reported = 0
+                self._report(0)
             if self._offset >= len(batch):
                 self._pending.popleft()
                 self.pending -= len(batch)
@@ -196,15 +197,10 @@ class Writer:
 
     def _report_failure(self, number: int) -> None:
         now = time.monotonic()
-        if self._report is not None and not self._reported and now >= self._quiet_until:
+        if not self._reported and now >= self._quiet_until:
             self._reported = number
             self._quiet_until = now + REPORT_INTERVAL
             self._report(number)
-
-    def _report_end(self) -> None:
-        self._reported = 0
-        if self._report is not None:
-            self._report(0)
 
     def _start_anew(self) -> None:
         """We are a forked child."""

@@ -19,6 +19,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Sequence
+from typing import get_args
 
 from appserve.values import Value
 
@@ -109,22 +110,12 @@ class LogFiles(Value):
         return self.access + self.error
 
 
-TYPE_OF_KIND = {
-    "ready": Ready,
-    "failed": Failed,
-    "listening": Listening,
-    "retire": RetireOrder,
-    "stop": StopOrder,
-    "quit": QuitOrder,
-    "retiring": Retiring,
-    "sibling-died": SiblingDied,
-    "log-files": LogFiles,
-}
-_KIND_OF_TYPE = {message_type: kind for kind, message_type in TYPE_OF_KIND.items()}
-
 ChannelMessage = (
     Ready | Failed | Listening | RetireOrder | StopOrder | QuitOrder | Retiring | SiblingDied | LogFiles
 )
+
+TYPE_OF_KIND: dict[str, type[ChannelMessage]] = {kind.__name__: kind for kind in get_args(ChannelMessage)}
+"""A message goes by the name of its class, which therefore never changes."""
 
 
 def encode(message: ChannelMessage) -> bytes:
@@ -132,7 +123,7 @@ def encode(message: ChannelMessage) -> bytes:
     values = {
         name: _cut(value) if isinstance(value, str) else value for name, value in message.fields().items()
     }
-    text = json.dumps({"v": VERSION, "kind": _KIND_OF_TYPE[type(message)], **values}, ensure_ascii=False)
+    text = json.dumps({"v": VERSION, "kind": type(message).__name__, **values}, ensure_ascii=False)
     # A lone surrogate (from a file name in a traceback, say) becomes \udc80: JSON's own way to write it.
     return text.encode("utf-8", "backslashreplace")
 
@@ -144,9 +135,7 @@ def decode(packet: bytes) -> ChannelMessage | None:
         values = json.loads(packet)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
-        return None
-    message_type = TYPE_OF_KIND.get(values["kind"])
+    message_type = TYPE_OF_KIND.get(str(values.get("kind"))) if isinstance(values, dict) else None
     if message_type is None:
         return None
     known = {}
