@@ -32,14 +32,14 @@ def serving(
     settings: Settings, sources: Mapping[str, str], listeners: Iterable[Listener], ready: Ready, pid: int
 ) -> list[str]:
     """The banner, a line each; what the first worker found out about the application is in `ready`."""
-    number = settings.workers
+    number, source = settings.workers, sources.get("workers", "default")
     count = f"{number} {ready.worker_class} worker{'' if number == 1 else 's'}"
     if ready.worker_class == "threads":
         threads = thread_count(settings)
         count += f" of {threads} thread{'s' if threads > 1 else ''}"
     return [
         f"appserve {__version__} serves {ready.application} ({ready.interface.upper()}: {ready.reason})",
-        f"{count} ({_source('workers', sources)}; {ready.worker_class}: {ready.why}), master pid {pid}",
+        f"{count} (workers: {source}; {ready.worker_class}: {ready.why}), master pid {pid}",
         *(f"listening on {_where(listener, settings)}" for listener in listeners),
     ]
 
@@ -57,7 +57,3 @@ def _where(listener: Listener, settings: Settings) -> str:
         version = "" if settings.proxy_protocol == "auto" else f" {settings.proxy_protocol}"
         before.append(f"PROXY header{version}")
     return f"{url} ({', '.join(before)})" if before else url
-
-
-def _source(name: str, sources: Mapping[str, str]) -> str:
-    return f"{name}: {sources.get(name, 'default')}"

@@ -19,6 +19,11 @@ from appserve.values import Value
 #: Where a worker's own frames begin, as faulthandler writes it.
 _FIRST_FRAME = " in run_worker"
 
+_UNKNOWN_KILL = (
+    "; appserve did not send this signal: the usual sender is the kernel's out-of-memory killer "
+    "(see dmesg and the memory limit of the container)"
+)
+
 
 class Record(Value):
     """A line for the log and what stands below it (a traceback, stacks, or nothing)."""
@@ -59,27 +64,16 @@ def death(handle: WorkerHandle, how: Exit, now: float) -> Record:
         return Record(Level.DEBUG, f"{handle} ended ({how})")
     if worker.ordered and how.signal != signal.SIGKILL:
         return Record(Level.INFO, f"{handle} stopped ({how}), {_age(handle, now)}, {_served(handle)}")
-    if how.signal is not None:
-        return _death_by_signal(handle, how, now)
     if how.code == ExitCode.CLEAN and worker.was_ready:
-        return Record(
-            Level.INFO, f"{handle} stopped without an order, {_age(handle, now)}, {_served(handle)}"
-        )
+        text = f"{handle} stopped without an order, {_age(handle, now)}, {_served(handle)}"
+        return Record(Level.INFO, text)
+    what = f"exited with code {how.code}" if how.signal is None else f"died of {how}"
     before = "" if worker.was_ready else " before it was ready"
-    text = f"{handle} exited with code {how.code}{before}, {_doing(handle, now)}, {_age(handle, now)}"
-    return Record(Level.ERROR, text)
-
-
-def _death_by_signal(handle: WorkerHandle, how: Exit, now: float) -> Record:
-    before = "" if handle.worker.was_ready else " before it was ready"
-    text = f"{handle} died of {how}{before}, {_doing(handle, now)}, {_age(handle, now)}"
+    text = f"{handle} {what}{before}, {_doing(handle, now)}, {_age(handle, now)}"
     if how.signal == signal.SIGKILL:
-        text += (
-            "; appserve did not send this signal: the usual sender is the kernel's out-of-memory killer "
-            "(see dmesg and the memory limit of the container)"
-        )
-    # faulthandler writes for SIGSEGV and its like only; nothing can write for SIGKILL.
-    return Record(Level.ERROR, text, _stacks(handle))
+        text += _UNKNOWN_KILL
+    # faulthandler writes for SIGSEGV and its like only; nothing can write for an exit or for SIGKILL.
+    return Record(Level.ERROR, text, "" if how.signal is None else _stacks(handle))
 
 
 def has_served(handle: WorkerHandle) -> bool:
