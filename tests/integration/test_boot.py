@@ -194,13 +194,48 @@ async def app(scope, receive, send):
     server.await_line("listening on ")
 
 
+APP_THAT_SHOWS_ITS_ENVIRONMENT = """
+import os, time
+while not os.path.exists("gate"):
+    time.sleep(0.01)
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [str("NOTIFY_SOCKET" in os.environ).encode()]
+"""
+
+
+def test_systemd_is_notified_when_the_server_can_serve_and_of_reloads_and_its_end(
+    serve: Serve, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        files = {"app.py": APP_THAT_SHOWS_ITS_ENVIRONMENT}
+        server = serve("app:app", environ=environ, files=files, wait=False)
+        server.await_line("boots app:app")
+        with pytest.raises(BlockingIOError):
+            systemd.recv(4096)
+
+        (server.folder / "gate").touch()
+        systemd.settimeout(60)
+        assert systemd.recv(4096).startswith(b"READY=1\nSTATUS=serving, generation 1, 1 worker\n")
+        server.await_line("listening on ")
+        assert server.get().text == "False"
+
+        server.signal(signal.SIGHUP)
+        assert systemd.recv(4096).startswith(b"RELOADING=1\n")
+        assert systemd.recv(4096).startswith(b"READY=1\nSTATUS=serving, generation 2, 1 worker\n")
+        server.signal(signal.SIGTERM)
+        assert systemd.recv(4096).startswith(b"STOPPING=1\n")
+
+
 def test_unused_sockets_of_systemd_are_logged_once(serve: Serve) -> None:
-    server = serve("app:app", environ={"LISTEN_FDS": "1", "NOTIFY_SOCKET": "/run/notify"})
+    server = serve("app:app", environ={"LISTEN_FDS": "1"})
     server.signal(signal.SIGHUP)
     server.await_line("generation 2 serves")
 
     assert len(server.find("LISTEN_FDS=1 ignored")) == 1
-    assert len(server.find("NOTIFY_SOCKET ignored")) == 1
 
 
 def test_a_factory_that_raises_ends_the_server_with_its_own_code(serve: Serve) -> None:

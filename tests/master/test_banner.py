@@ -60,10 +60,9 @@ def test_the_threads_of_a_worker_are_counted(listeners, threads, count):
     ("environ", "names"),
     [
         ({}, []),
-        ({"LISTEN_FDS": "", "NOTIFY_SOCKET": ""}, []),
+        ({"LISTEN_FDS": ""}, []),
         ({"LISTEN_FDS": "2", "LISTEN_PID": "7"}, ["LISTEN_FDS=2"]),
         ({"LISTEN_FDS": "2", "LISTEN_PID": "8"}, []),  # meant for another process
-        ({"LISTEN_FDS": "1", "NOTIFY_SOCKET": "/run/n"}, ["LISTEN_FDS=1", "NOTIFY_SOCKET"]),
     ],
 )
 def test_sockets_of_systemd_that_are_not_used_are_logged(environ: dict[str, str], names: list[str]) -> None:

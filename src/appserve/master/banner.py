@@ -23,8 +23,6 @@ def unsupported(environ: Mapping[str, str], pid: int) -> list[str]:
             f"LISTEN_FDS={environ['LISTEN_FDS']} ignored: systemd socket activation is "
             "not supported yet (listening on --bind)"
         )
-    if environ.get("NOTIFY_SOCKET"):
-        lines.append("NOTIFY_SOCKET ignored: systemd is not notified yet (use Type=simple, or Type=exec)")
     return lines
 
 

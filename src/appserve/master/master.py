@@ -29,7 +29,7 @@ from appserve.master.roster import Roster
 from appserve.master.signals import SignalQueue, Terminal
 from appserve.master.stalls import StallWatch, is_stalled, next_look
 from appserve.master.worker_handle import WorkerHandle, WorkerHandles
-from appserve.master.worker_table import Life
+from appserve.master.worker_table import Life, Roll
 from appserve.net.listeners import Listener, bind_all
 from appserve.net.poller import make_poller
 from appserve.observe.log import Level
@@ -37,6 +37,7 @@ from appserve.observe.scoreboard import WorkerState
 from appserve.system import blackbox
 from appserve.system.blackbox import DUMP_SIGNAL
 from appserve.system.descriptors import open_standard_streams
+from appserve.system.notify import Notifier, ServiceState
 from appserve.system.this_process import set_title
 from appserve.workers import channel
 from appserve.workers.base import title
@@ -111,6 +112,7 @@ class Master:
         self._handlers: dict[int, Callable[[], object]] = {}  # of each descriptor, when it is readable
         self._watch(signals.fileno(), self._take_signals)
         self._stalls = StallWatch(time.monotonic_ns())
+        self._notifier = Notifier(os.environ)
         self._final_record: postmortem.Record | None = None
         self._halt: events.Halt | None = None
 
@@ -143,7 +145,20 @@ class Master:
             self._on_closed_terminal(now)
         self._carry_out(self._roster.tick(now))
         self._fork_one()
+        self._notify_supervisor()
         self._log.flush()
+
+    def _notify_supervisor(self) -> None:
+        """Send systemd what the server does. It is ready when a worker is, and connections are accepted."""
+        roster = self._roster
+        if roster.is_stopping:
+            self._notifier.send(ServiceState.STOPPING, "stopping")
+        elif self._listening and roster.roll is not Roll.IDLE:
+            self._notifier.send(ServiceState.RELOADING, "reloading")
+        elif self._listening:
+            workers = self._generations.current.workers
+            status = f"serving, generation {roster.generation}, {workers} worker{'' if workers == 1 else 's'}"
+            self._notifier.send(ServiceState.READY, status)
 
     def _next_wait(self) -> float:
         if self._births:
