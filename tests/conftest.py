@@ -1,6 +1,6 @@
 """For every test: examples that are made up are the same in every run, so that none fails by chance.
 
-Files that start servers come first, because they take the longest.
+Files that start servers come first, and some others, because they take the longest.
 `--hypothesis-profile=default` has others made up each time, and `make fuzz` looks for as long as one likes.
 
 Where PYTHONDONTWRITEBYTECODE is set, the tests and the source are compiled once all the same: each process of
@@ -16,6 +16,12 @@ import pytest
 from hypothesis import settings
 
 HERE = Path(__file__).parent
+
+LONG = {
+    *("conformance/test_defects.py", "conformance/test_fuzz.py", "conformance/test_requests.py"),
+    *("workers/test_asgi_loop.py", "workers/test_sync_loop.py", "test_packaging.py", "test_architecture.py"),
+}
+"""Files that take more than five seconds of a processor, without the real command."""
 
 _keeps_bytecode = not sys.dont_write_bytecode
 sys.dont_write_bytecode = False
@@ -38,7 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     """A file of few long tests that began last would be waited for by all other processes."""
     yield
-    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+    items.sort(key=lambda item: not (is_long(item) or item.get_closest_marker("integration")))
+
+
+def is_long(item: pytest.Item) -> bool:
+    return item.path.relative_to(HERE).as_posix() in LONG
 
 
 def pytest_collection_finish() -> None:
