@@ -23,7 +23,7 @@ WORKS = [
     ("app:app --keep-alive 5 --graceful-timeout 30 --backlog 2048", {"keep_alive": "5"}),
     ("'app:create_app()' -w 4 --name shop", {"application": "app:create_app()", "name": "shop"}),
     ("--forwarded-allow-ips='*' app:app", {"forwarded_allow_ips": "*"}),
-    ("-R --workers 2 app:app", {"workers": "2"}),
+    ("-R --workers 2 app:app -p gunicorn.pid", {"workers": "2", "pid": "gunicorn.pid"}),
     # Uvicorn
     ("main:app --host 0.0.0.0 --port 80", {"bind": "0.0.0.0:80"}),
     ("main:app --host 0.0.0.0 --port $PORT", {"bind": "0.0.0.0:5000"}),
@@ -58,7 +58,7 @@ ANSWERED = [
     ("app:app --max-requests 1000", "--max-requests: "),
     ("app:app --statsd-host localhost:8125", "--statsd-host: "),
     ("app:app --paste development.ini", "--paste: name a factory"),
-    ("app:app -p gunicorn.pid", "--pid: "),
+    ("app:app -b 0.0.0.0:80 -p 8001", "--pid 8001: expected a path, not a number"),
     ("app:app --ws websockets", "--ws: "),
     ("app:app --host 0.0.0.0 --port eighty", "--host 0.0.0.0 --port eighty: "),
     ("app:app --quic-bind 0.0.0.0:443", "--quic-bind: "),

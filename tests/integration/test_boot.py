@@ -1,14 +1,18 @@
 """The first boot: it serves and says what, or it ends at once and says why."""
 
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from appserve.errors import ExitCode
 from tests.integration.server import (
     HELLO,
     HELLO_ASGI,
@@ -192,6 +196,31 @@ async def app(scope, receive, send):
     assert re.search(r'app\.py", line \d+ in app', reported[0])
     (server.folder / "gate").touch()
     server.await_line("listening on ")
+
+
+def test_the_pid_file_is_there_while_the_server_runs_and_no_second_server_takes_it(serve: Serve) -> None:
+    server = serve("app:app", "--pid", "shop.pid", "-w", "2")
+    workers = server.await_ready(2)
+    path = server.folder / "shop.pid"
+    assert path.read_text() == f"{server.pid}\n"
+    for pid in workers.values():
+        held = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        assert str(path) not in held
+
+    second = subprocess.run(
+        [sys.executable, "-m", "appserve", "app:app", "--pid", "shop.pid", "--bind", "127.0.0.1:0"],
+        cwd=server.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == ExitCode.CONFIG
+    assert f"another server holds it (pid {server.pid})" in second.stderr
+    assert path.read_text() == f"{server.pid}\n"
+
+    assert server.stop() == 0
+    assert not path.exists()
 
 
 APP_THAT_SHOWS_ITS_ENVIRONMENT = """

@@ -152,7 +152,6 @@ _NO_SYSLOG = "log to standard output, and let systemd or the container's runtime
 _NO_LOG_CONFIG = f"{_NOT_YET}: use --log-level, --access-logfile and --error-logfile"
 _NO_FORMAT = f"{_NOT_YET}: docs/observe.md shows the format of the access log; leave it out"
 _NO_USER = f"{_NOT_YET}: start the server as this user (User= in a systemd unit, USER in a Dockerfile)"
-_NO_PID = f"{_NOT_YET}: let the supervisor that starts the server remember its process"
 _NO_DAEMON = "the server stays in the foreground: let systemd or a container run it in the background"
 _NO_MODE = f"{_NOT_YET}: the socket is open to its user and group (0660)"
 _NO_STATIC = "files are served by the proxy in front, or by the application (WhiteNoise)"
@@ -207,7 +206,6 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _refused("--log-config", "FILE", _NO_LOG_CONFIG),
     "Gunicorn Hypercorn",
     _refused("--max-requests --max-requests-jitter", "NUMBER", _NO_RECYCLING),
-    _refused("--pid/-p", "FILE", _NO_PID),
     _refused("--user/-u --group/-g", "NAME", _NO_USER),
     _refused("--umask/-m", "MODE", f"{_NOT_YET}: set it before the command (umask 007; UMask= in a unit)"),
     _refused("--access-logformat", "FORMAT", _NO_FORMAT),
@@ -305,7 +303,6 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _unneeded("--no-metrics", "", "there are none"),
     _refused("--metrics-scrape-interval --metrics-address --metrics-port", "VALUE", _NO_METRICS),
     _sets("--process-name", "NAME", "name"),
-    _refused("--pid-file", "FILE", _NO_PID),
     _unneeded("--no-reload", "", "the server does not watch files"),
     _refused("--reload-paths --reload-ignore-dirs --reload-ignore-patterns", "VALUE", _NO_RELOAD),
     _refused("--reload-ignore-paths --reload-tick", "VALUE", _NO_RELOAD),
@@ -375,6 +372,7 @@ GUNICORN_NAMES = {
     "errorlog": "error_logfile",
     "keepalive": "keep_alive",
     "loglevel": "log_level",
+    "pidfile": "pid",
     "proc_name": "name",
     "proxy_allow_ips": "proxy_allow_from",
     "raw_env": "env",
@@ -388,7 +386,6 @@ _GUNICORN_FLAGS = {
     "logconfig": "--log-config",
     "logconfig_dict": "--log-config",
     "logconfig_json": "--log-config-json",
-    "pidfile": "--pid",
     "preload_app": "--preload",
     "raw_paste_global_conf": "--paste-global",
     "reload_extra_files": "--reload-extra-file",

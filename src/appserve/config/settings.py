@@ -83,6 +83,12 @@ class _WorkerClass(Choice):
         return super().read(text)
 
 
+def _refine_pid(text: str) -> str:
+    if text.isdigit():
+        raise ValueError("expected a path, not a number (a port is given with --bind HOST:PORT)")
+    return text
+
+
 class _Assignment(Text):
     """A variable of the environment and its value, which is not shown: it may be a secret."""
 
@@ -473,6 +479,16 @@ class Settings(Value):
         "Log events of this level and above.",
         Choice(("debug", "info", "warning", "error", "critical")),
         applies=Applies.RESTART,
+    )
+    pid: str = setting(
+        "",
+        "Write the process id of the master to this file. It is removed at the end.",
+        Text("FILE", "a path", _refine_pid, is_path=True),
+        more="The file is locked while the server runs; a second server with the same file does not start.",
+        applies=Applies.RESTART,
+        short="-p",
+        also=("--pid-file",),
+        example="/run/shop/appserve.pid",
     )
     name: str = setting(
         "",

@@ -15,6 +15,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 from appserve.config.derive import make_tls
@@ -38,6 +39,7 @@ from appserve.system import blackbox
 from appserve.system.blackbox import DUMP_SIGNAL
 from appserve.system.descriptors import open_standard_streams
 from appserve.system.notify import Notifier, ServiceState
+from appserve.system.pidfile import PidFile
 from appserve.system.this_process import set_title
 from appserve.workers import channel
 from appserve.workers.base import title
@@ -62,27 +64,30 @@ def run(
     log = stderr_log(settings)
     signals = SignalQueue()
     signals.install()
-    try:
-        logs = open_logs(settings)
-        log = logs.log
-        for warning in (*resolved.warnings, *banner.unsupported(os.environ, os.getpid())):
-            log.warning(warning)
-        tls = make_tls(settings, log.warning)
-        listeners = tuple(bind_all(settings.bind))
-    except (BindError, ConfigError, TlsError) as error:
-        log.critical(str(error))
-        log.drain(LOG_DRAIN)
-        return int(ExitCode.BIND if isinstance(error, BindError) else ExitCode.CONFIG)
-    set_title(title(settings, "master"))
-    log.info(banner.booting(settings, listeners, os.getpid()))
-    share_modules(settings)
-    generations = Generations(resolved, reread, logs, tls)
-    master = Master(resolved, generations, timeouts or events.RosterTimeouts(), signals, listeners, logs)
-    try:
-        return master.run()
-    finally:
-        master.close_listeners()
-        log.drain(LOG_DRAIN)
+    with ExitStack() as end:
+        try:
+            logs = open_logs(settings)
+            log = logs.log
+            for warning in (*resolved.warnings, *banner.unsupported(os.environ, os.getpid())):
+                log.warning(warning)
+            tls = make_tls(settings, log.warning)
+            if settings.pid:
+                end.callback(PidFile(settings.pid).close)
+            listeners = tuple(bind_all(settings.bind))
+        except (BindError, ConfigError, TlsError) as error:
+            log.critical(str(error))
+            log.drain(LOG_DRAIN)
+            return int(ExitCode.BIND if isinstance(error, BindError) else ExitCode.CONFIG)
+        set_title(title(settings, "master"))
+        log.info(banner.booting(settings, listeners, os.getpid()))
+        share_modules(settings)
+        generations = Generations(resolved, reread, logs, tls)
+        master = Master(resolved, generations, timeouts or events.RosterTimeouts(), signals, listeners, logs)
+        try:
+            return master.run()
+        finally:
+            master.close_listeners()
+            log.drain(LOG_DRAIN)
 
 
 class Master:
