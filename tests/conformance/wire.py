@@ -105,19 +105,19 @@ def _check_framing(status: int, known: dict[bytes, bytes], version: str) -> None
 
 def _read_chunks(data: bytes) -> tuple[bytes, bytes] | None:
     """(body, rest), or None if the last chunk has not come."""
-    body = b""
-    while True:
-        size, end, data = data.partition(b"\r\n")
-        if not end:
-            return None
+    pieces: list[bytes] = []
+    at = 0
+    while (end := data.find(b"\r\n", at)) >= 0:
+        size = data[at:end]
         if CHUNK_SIZE.fullmatch(size) is None:
             raise Malformed(f"chunk size {size!r}")
-        length = int(size, 16)
-        if len(data) < length + 2:
+        start, length = end + 2, int(size, 16)
+        at = start + length + 2
+        if len(data) < at:
             return None
-        if data[length : length + 2] != b"\r\n":
+        if data[at - 2 : at] != b"\r\n":
             raise Malformed("a chunk that does not end with CRLF")
-        body += data[:length]
-        data = data[length + 2 :]
+        pieces.append(data[start : start + length])
         if length == 0:
-            return body, data
+            return b"".join(pieces), data[at:]
+    return None
