@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from appserve.net.listeners import Listener, bind_all
+from appserve.net.poller import EpollPoller
 from appserve.workers.asgi_loop import make_loop
-from appserve.workers.loop_acceptor import BATCH, FairEpoll, LoopAcceptor, make_fair_epoll
+from appserve.workers.loop_acceptor import BATCH, LoopAcceptor, make_fair_epoll
 from tests.asgi.fakes import LOOPS, MemoryLog, giving_back, turns
 
 needs_epoll = pytest.mark.skipif(not hasattr(select, "EPOLLEXCLUSIVE"), reason="no epoll here")
@@ -47,7 +48,9 @@ class Held(asyncio.Protocol):
 class Scene:
     """Where connections arrive: an acceptor with room for so many."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, epoll: FairEpoll | None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, epoll: EpollPoller | None
+    ) -> None:
         self.held: list[Held] = []
         self.clients: list[socket.socket] = []
         self.came = asyncio.Event()
@@ -329,6 +332,16 @@ async def test_a_client_that_left_before_it_was_accepted_is_passed_over(scene: S
     assert "ERROR" not in scene.log.text
 
 
+class FullEpoll:
+    """An epoll without room for another descriptor."""
+
+    def __init__(self, real: EpollPoller) -> None:
+        self.remove_listener = real.remove_listener
+
+    def add_listener(self, fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 @needs_epoll
 @pytest.mark.parametrize("loop_name", LOOPS)
 def test_without_room_in_epoll_it_is_tried_again(loop_name: str, listener: Listener) -> None:
@@ -340,17 +353,14 @@ def test_without_room_in_epoll_it_is_tried_again(loop_name: str, listener: Liste
         scene = Scene(loop, listener, epoll)
         await scene.acceptor.open()
 
-        def refuse(fd: int) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        epoll.watch = refuse  # type: ignore[method-assign]
+        scene.acceptor.epoll = FullEpoll(epoll)  # type: ignore[assignment]  # it does what the acceptor needs
         scene.acceptor.rearm()
         scene.acceptor.relieve()
         scene.connect()
         await turns(10)
         assert not scene.held
         assert scene.log.text.count("No space left on device (see fs.epoll.max_user_watches)") == 1
-        del epoll.watch  # type: ignore[method-assign]
+        scene.acceptor.epoll = epoll
         scene.acceptor.relieve()
 
         await scene.until(1)

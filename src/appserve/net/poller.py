@@ -90,10 +90,12 @@ class Poller(ABC):
 
 
 class EpollPoller(Poller):
+    """`epoll` is that of an event loop, where this is a second handle on it."""
+
     __slots__ = ("_bell", "_epoll", "wait")
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
+    def __init__(self, epoll: "select.epoll | None" = None) -> None:
+        self._epoll = epoll or select.epoll()
         self.wait = self._epoll.poll
         self._bell = -1
 

@@ -25,6 +25,7 @@ from typing import Any, cast
 
 from appserve.connection.accepting import EXHAUSTED, AcceptErrors, is_queue_empty
 from appserve.net.listeners import Listener
+from appserve.net.poller import EpollPoller
 from appserve.observe.log import Log
 
 POLITE_TURNS = 64
@@ -42,8 +43,6 @@ FULL_PAUSE = 0.01
 PROBE_SECONDS = 1.0
 
 STREAM = int(socket.SOCK_STREAM)
-
-_EXCLUSIVE_READ = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLEXCLUSIVE", 0)
 
 Making = Coroutine[asyncio.Future[None], None, object]
 
@@ -85,42 +84,16 @@ Admit = Callable[[Accepted, Any, Listener], asyncio.BaseProtocol | None]
 the connection is to be closed."""
 
 
-class FairEpoll:
-    """A second handle on the epoll of an event loop.
+async def make_fair_epoll(loop: asyncio.AbstractEventLoop, backend_fd: int) -> EpollPoller | None:
+    """A second handle on the epoll of the running `loop`, if it was seen to work. `backend_fd` may be -1:
+    unknown.
 
     The loop knows each descriptor by its own add_reader and believes that it is watched all the time. It must
     not be asked to change that in between: libuv ends the process when epoll refuses it something.
     """
-
-    def __init__(self, backend_fd: int) -> None:
-        self._epoll = select.epoll.fromfd(os.dup(backend_fd))
-
-    def watch(self, fd: int) -> None:
-        """Wait for `fd`, which the loop has registered once, as the last of those who do."""
-        self._epoll.register(fd, _EXCLUSIVE_READ)
-
-    def unwatch(self, fd: int) -> None:
-        """Hear nothing of `fd` for the time being."""
-        try:
-            self._epoll.unregister(fd)
-        except FileNotFoundError:
-            pass  # it could not be watched again
-
-    def rearm(self, fd: int) -> None:
-        """Go to the end of the queue of those who wait for `fd`."""
-        # EPOLL_CTL_MOD is refused on an exclusive registration, and would keep the place in the queue.
-        self._epoll.unregister(fd)
-        self.watch(fd)
-
-    def close(self) -> None:
-        self._epoll.close()
-
-
-async def make_fair_epoll(loop: asyncio.AbstractEventLoop, backend_fd: int) -> FairEpoll | None:
-    """A FairEpoll that was seen to work on the running `loop`, or None. `backend_fd` may be -1: unknown."""
     if backend_fd < 0 or not hasattr(select, "EPOLLEXCLUSIVE"):
         return None
-    epoll = FairEpoll(backend_fd)
+    epoll = EpollPoller(select.epoll.fromfd(os.dup(backend_fd)))
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     seen = asyncio.Event()
@@ -128,7 +101,7 @@ async def make_fair_epoll(loop: asyncio.AbstractEventLoop, backend_fd: int) -> F
     try:
         for _ in range(2):
             await _until_registered()
-            epoll.rearm(ours.fileno())
+            epoll.rearm_listener(ours.fileno())
             theirs.send(b"x")
             await asyncio.wait_for(seen.wait(), PROBE_SECONDS)
             ours.recv(1)
@@ -163,7 +136,7 @@ class LoopAcceptor:
         log: Log,
         has_siblings: bool,
     ) -> None:
-        self.epoll: FairEpoll | None = None  # to be set before it is opened
+        self.epoll: EpollPoller | None = None  # to be set before it is opened
         self._loop = loop
         self._listeners = tuple(listeners)
         self._admit = admit
@@ -254,11 +227,11 @@ class LoopAcceptor:
             else:
                 self._loop.add_reader(listener.fileno(), self._on_readable, listener)
 
-    def _rearm_one(self, epoll: FairEpoll, listener: Listener) -> None:
+    def _rearm_one(self, epoll: EpollPoller, listener: Listener) -> None:
         """If epoll has no room for it, all is tried again at the next tick."""
         try:
-            epoll.unwatch(listener.fileno())
-            epoll.watch(listener.fileno())
+            epoll.remove_listener(listener.fileno())
+            epoll.add_listener(listener.fileno())
         except OSError as error:
             self._errors.must_pause(error)
             self._unwatch()
@@ -269,7 +242,7 @@ class LoopAcceptor:
         self._watching = False
         for listener in self._listeners:
             if self.epoll is not None:
-                self.epoll.unwatch(listener.fileno())
+                self.epoll.remove_listener(listener.fileno())
             else:
                 self._loop.remove_reader(listener.fileno())
 
