@@ -35,6 +35,7 @@ FLOORS: tuple[set[str], ...] = (
 )
 
 RUNTIME_DEPENDENCIES = {"click", "httptools", "setproctitle", "uvloop"}
+OPTIONAL_DEPENDENCIES = {"watchfiles"}
 LATER_STANDARD_MODULES = {"annotationlib"}  # Python 3.14
 PURE_PACKAGES = {"http"}
 MACHINE_MODULES = set(
@@ -124,7 +125,8 @@ def imports_up_or_sideways(sources: Sources) -> Iterable[str]:
 
 def strangers(sources: Sources) -> Iterable[str]:
     """Imports that are neither ours, nor the standard library's, nor a declared runtime dependency's."""
-    allowed = {"appserve", *RUNTIME_DEPENDENCIES, *sys.stdlib_module_names, *LATER_STANDARD_MODULES}
+    optional = RUNTIME_DEPENDENCIES | OPTIONAL_DEPENDENCIES
+    allowed = {"appserve", *optional, *sys.stdlib_module_names, *LATER_STANDARD_MODULES}
     for path, source in sources.items():
         for line, name in imported_names(path, source):
             if name.split(".")[0] not in allowed:

@@ -35,6 +35,7 @@ WORKS = [
     ("main:app --timeout-graceful-shutdown 10 --limit-concurrency 100", {"graceful_timeout": "10"}),
     ("main:app --loop uvloop --http httptools --lifespan on", {"loop": "uvloop", "lifespan": "on"}),
     ("main:app --ssl-keyfile k.pem --ssl-certfile c.pem", {"keyfile": "k.pem", "certfile": "c.pem"}),
+    ("main:app --reload --reload-dir . --reload-include '*.html'", {"reload": "true"}),
     ("main:app --app-dir . --root-path /api --log-level warning", {"root_path": "/api"}),
     # Hypercorn, Granian, Daphne, Waitress
     ("main:app --bind 0.0.0.0:80 --workers 2", {"bind": "0.0.0.0:80"}),
@@ -53,7 +54,6 @@ ANSWERED = [
     ("app:app -k uvloop", "--worker-class uvloop: it is a loop: use --worker-class asgi"),
     ("app:app --daemon", "--daemon: the server stays in the foreground"),
     ("app:app -D", "--daemon: the server stays in the foreground"),
-    ("app:app --reload", "--reload: "),
     ("app:app --preload", "--preload: "),
     ("app:app --max-requests 1000", "--max-requests: "),
     ("app:app --statsd-host localhost:8125", "--statsd-host: "),

@@ -36,7 +36,10 @@ def test_flags_in_a_variable_are_read_as_flags():
         ),
         ({"UVICORN_ACCESS_LOG": "false"}, {"access_logfile": ("none",)}),
         ({"UVICORN_ACCESS_LOG": "1"}, {"access_logfile": ("-",)}),
-        ({"UVICORN_RELOAD": "false", "UVICORN_FACTORY": "0", "UVICORN_PORT": ""}, {"factory": ("false",)}),
+        (
+            {"UVICORN_RELOAD": "false", "UVICORN_FACTORY": "0", "UVICORN_PORT": ""},
+            {"reload": ("false",), "factory": ("false",)},
+        ),
         ({"UVICORN_PORT": "tcp://10.0.0.1:80", "UVICORN_SERVICE_HOST": "10.0.0.1"}, {}),
         ({"UVICORN_VERSION": "0.30", "UVICORN_CUSTOM": "x"}, {}),
     ],
@@ -88,7 +91,7 @@ def test_our_variables_and_the_command_line_override_them(
         (GUNICORN, "--wokers 2", 'GUNICORN_CMD_ARGS: --wokers: no such option (did you mean "--workers"?)'),
         (GUNICORN, "--name 'shop", "GUNICORN_CMD_ARGS: no closing quotation"),
         ("UVICORN_PORT", "http", "UVICORN_*: --port http: "),
-        ("UVICORN_RELOAD", "true", "UVICORN_*: --reload: "),
+        ("UVICORN_HTTP2", "true", "UVICORN_*: --http2: "),
         ("GRANIAN_WORKERS", "x", 'GRANIAN_*: workers = "x": expected a whole number'),
     ],
 )

@@ -49,7 +49,7 @@ def test_every_line_of_the_example_file_is_valid_when_it_is_switched_on(tmp_path
     settings = resolve({}, {}, str(tmp_path)).settings
 
     assert {row.name for row in ROWS if row.in_file} == set(table)
-    elsewhere = ("chdir", "config", "env_file")
+    elsewhere = ("chdir", "config", "env_file", "reload_dir", "reload_extra_file")
     assert {row.name: row.example for row in ROWS if row.name not in elsewhere} == {
         row.name: getattr(settings, row.name) for row in ROWS if row.name not in elsewhere
     }

@@ -1,5 +1,6 @@
 """What is made of the settings for the layers that know none: limits, timeouts, TLS, trusted proxies."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from appserve.http.fields import Fields
 from appserve.http.forwarded import Forwarding, TrustList
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
+from appserve.system.watch import Watched
 
 if TYPE_CHECKING:
     import ssl
@@ -68,6 +70,17 @@ def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLConte
         ca_certs=settings.ca_certs,
     )
     return make_context(files, warn)
+
+
+def make_watched(settings: Settings) -> Watched:
+    """The files whose changes cause a reload (--reload)."""
+    app_folders = [os.path.normpath(os.path.join(settings.chdir, folder)) for folder in settings.app_dir]
+    return Watched(
+        folders=settings.reload_dir or tuple(dict.fromkeys([settings.chdir, *app_folders])),
+        include=settings.reload_include,
+        exclude=settings.reload_exclude,
+        files=settings.reload_extra_file,
+    )
 
 
 def make_forwarding(settings: Settings, fields: Fields[Any, Any]) -> Forwarding | None:

@@ -146,7 +146,8 @@ _NOT_YET = "not supported yet"
 _NO_WEBSOCKET = f"WebSocket is {_NOT_YET}; leave it out"
 _NO_HTTP_2 = f"HTTP/2 is {_NOT_YET}: let the proxy in front speak it, and leave this out"
 _NO_RECYCLING = f"workers that have served many requests are not replaced: {_NOT_YET}; leave it out"
-_NO_RELOAD = f"{_NOT_YET}: after a change send the server SIGHUP, or start it again"
+_RELOAD_AT_ONCE = "files are looked at four times a second"
+_RELOAD_FAILS = "the old code goes on until a change can be loaded"
 _NO_METRICS = f"metrics are {_NOT_YET}; leave it out"
 _NO_SYSLOG = "log to standard output, and let systemd or the container's runtime pass it on"
 _NO_LOG_CONFIG = f"{_NOT_YET}: use --log-level, --access-logfile and --error-logfile"
@@ -196,13 +197,12 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _refused("--no-use-colors", "", "set NO_COLOR=1 in the environment"),
     _sets("--h11-max-incomplete-event-size", "BYTES", "limit_request_field_size"),
     _unneeded("--reset-contextvars", "", "each request has a context of its own"),
-    _refused("--reload-dir --reload-include --reload-exclude --reload-delay", "VALUE", _NO_RELOAD),
+    _unneeded("--reload-delay", "SECONDS", _RELOAD_AT_ONCE),
     "Uvicorn Daphne",
     _unneeded("--proxy-headers", "", "the fields of the proxies in --forwarded-allow-ips are applied"),
     "Gunicorn Uvicorn",
     _refused("--ssl-version", "VERSION", "use --tls-version 1.2 or 1.3, the least that is accepted"),
     "Gunicorn Uvicorn Hypercorn Granian",
-    _refused("--reload", "", _NO_RELOAD),
     _refused("--log-config", "FILE", _NO_LOG_CONFIG),
     "Gunicorn Hypercorn",
     _refused("--max-requests --max-requests-jitter", "NUMBER", _NO_RECYCLING),
@@ -229,7 +229,7 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _refused("--enable-backlog-metric", "", _NO_METRICS),
     _refused("--paste/--paster --paste-global", "VALUE", "name a factory that loads it: 'module:make_app()'"),
     _refused("--spew", "", "use py-spy, or a debugger"),
-    _refused("--reload-engine --reload-extra-file", "VALUE", _NO_RELOAD),
+    _unneeded("--reload-engine", "NAME", "watchfiles is used where it is installed"),
     _unneeded("--do-handshake-on-connect", "", "no handshake makes another client wait"),
     _unneeded("--suppress-ragged-eofs", "", "an end of TLS without its alert is no error"),
     _refused("--protocol --uwsgi-allow-from", "VALUE", f"uwsgi is {_NOT_YET}: let the proxy use proxy_pass"),
@@ -303,11 +303,10 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _unneeded("--no-metrics", "", "there are none"),
     _refused("--metrics-scrape-interval --metrics-address --metrics-port", "VALUE", _NO_METRICS),
     _sets("--process-name", "NAME", "name"),
-    _unneeded("--no-reload", "", "the server does not watch files"),
-    _refused("--reload-paths --reload-ignore-dirs --reload-ignore-patterns", "VALUE", _NO_RELOAD),
-    _refused("--reload-ignore-paths --reload-tick", "VALUE", _NO_RELOAD),
-    _refused("--reload-ignore-worker-failure", "", _NO_RELOAD),
-    _unneeded("--no-reload-ignore-worker-failure", "", "the server does not watch files"),
+    _sets("--reload-ignore-dirs --reload-ignore-paths", "NAME", "reload_exclude"),
+    _refused("--reload-ignore-patterns", "REGEX", "use --reload-exclude with a pattern such as 'test_*'"),
+    _unneeded("--reload-tick", "MILLISECONDS", _RELOAD_AT_ONCE),
+    _unneeded("--reload-ignore-worker-failure --no-reload-ignore-worker-failure", "", _RELOAD_FAILS),
     "Daphne",
     _refused("--endpoint", "ENDPOINT", "use --bind, and --certfile and --keyfile for TLS"),
     _sets("--http-timeout", "SECONDS", "timeout"),
@@ -376,6 +375,7 @@ GUNICORN_NAMES = {
     "proc_name": "name",
     "proxy_allow_ips": "proxy_allow_from",
     "raw_env": "env",
+    "reload_extra_files": "reload_extra_file",
     "wsgi_app": "application",
 }
 """Settings of Gunicorn that are ours by another name. Others have our name, or the name of a flag."""
@@ -388,7 +388,6 @@ _GUNICORN_FLAGS = {
     "logconfig_json": "--log-config-json",
     "preload_app": "--preload",
     "raw_paste_global_conf": "--paste-global",
-    "reload_extra_files": "--reload-extra-file",
     "secure_scheme_headers": "--forwarder-headers",
     "syslog": "--log-syslog",
     "syslog_addr": "--log-syslog-to",

@@ -500,6 +500,46 @@ class Settings(Value):
         example="shop",
     )
 
+    reload: bool = setting(
+        False,
+        "Reload when a file of the application changes. For development.",
+        more="As by SIGHUP: a mistake is shown in the log, the old code goes on, and the next change tries "
+        "again. Watched are the Python files in the current folder and `app_dir`, or in `reload_dir`, but "
+        "not in hidden folders and virtual environments. It takes a quarter of a second, and less if the "
+        "package `watchfiles` is installed.",
+        applies=Applies.RESTART,
+        group="Development",
+    )
+    reload_dir: tuple[str, ...] = setting(
+        (),
+        "Watch the files in this folder instead of the current one. Repeatable.",
+        Several(_FILE),
+        applies=Applies.RESTART,
+        also=("--reload-paths",),
+        empty="the current folder and app_dir",
+        example=("/srv/shop/src",),
+    )
+    reload_include: tuple[str, ...] = setting(
+        ("*.py",),
+        "Watch files whose name matches this pattern. Repeatable.",
+        Several(Text("PATTERN", "a pattern such as `*.html`")),
+        applies=Applies.RESTART,
+    )
+    reload_exclude: tuple[str, ...] = setting(
+        (),
+        "Do not watch files and folders whose name or path matches this pattern. Repeatable.",
+        Several(Text("PATTERN", "a pattern such as `test_*`")),
+        applies=Applies.RESTART,
+        example=("test_*",),
+    )
+    reload_extra_file: tuple[str, ...] = setting(
+        (),
+        "Watch this file as well. Repeatable.",
+        Several(_FILE),
+        applies=Applies.RESTART,
+        example=("/srv/shop/pages.toml",),
+    )
+
     config: str = setting(
         "",
         "Read settings from this file: TOML, or a Python program (.py), also one written for Gunicorn.",

@@ -18,13 +18,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from appserve.config.derive import make_tls
+from appserve.config.derive import make_tls, make_watched
 from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode, TlsError
 from appserve.master import banner, events, postmortem
 from appserve.master.generations import Generations, plan_of
 from appserve.master.logs import Logs, open_logs
-from appserve.master.process import reap
+from appserve.master.process import fork, reap
 from appserve.master.respawn import jitter
 from appserve.master.roster import Roster
 from appserve.master.signals import SignalQueue, Terminal
@@ -41,6 +41,7 @@ from appserve.system.descriptors import open_standard_streams
 from appserve.system.notify import Notifier, ServiceState
 from appserve.system.pidfile import PidFile
 from appserve.system.this_process import set_title
+from appserve.system.watch import watch
 from appserve.workers import channel
 from appserve.workers.base import title
 from appserve.workers.context import stderr_log
@@ -123,6 +124,8 @@ class Master:
 
     def run(self) -> int:
         """Turn until the roster says Halt; gives the exit code."""
+        if self._generations.current.reload:
+            self._watch_files()
         self._carry_out(self._roster.tick(time.monotonic()))
         while self._halt is None:
             self._turn()
@@ -205,6 +208,32 @@ class Master:
             else:
                 self._listen_to(handle)  # what it sent before it died comes before its death
                 self._on_exit(handle, how, time.monotonic())
+
+    def _watch_files(self) -> None:
+        """Have a child report changed files; it ends with our end of its pipe."""
+        settings = self._generations.current
+        watched = make_watched(settings)
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+
+        def work() -> int:
+            set_title(title(settings, "watcher"))
+            return watch(watched, writing)
+
+        self._log.flush()
+        fork(work, (writing,)).close()
+        os.close(writing)
+        self._watch(reading, partial(self._on_changed, reading))
+        self._log.info(f"watching {', '.join(watched.folders)} for changes (--reload)")
+
+    def _on_changed(self, pipe: int) -> None:
+        paths = os.read(pipe, 65536).decode(errors="replace").splitlines()
+        if not paths:
+            self._unwatch(pipe)
+            os.close(pipe)
+            self._log.warning("changes are not detected any more: the watcher has ended (--reload)")
+            return
+        self._log.info(f"{paths[-1]} has changed: reload")
+        self._carry_out(self._roster.reload(time.monotonic()))
 
     # ── what happened → the roster ──
 

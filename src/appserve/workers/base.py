@@ -95,6 +95,9 @@ def _set_up_process(context: WorkerContext) -> None:
     for assignment in context.settings.env:
         name, _, value = assignment.partition("=")
         os.environ[name] = value
+    if context.settings.reload:
+        # Bytecode is known by second and size of its source: two saves within a second can look the same.
+        sys.dont_write_bytecode = True
     blackbox.arm(context.blackbox_fd)
     set_title(title(context.settings, f"worker {context.slot}"))
     _print_by_line()
