@@ -67,7 +67,7 @@ What is different:
   classes for Gunicorn are other names of `asgi`. gevent, eventlet, tornado and classes of your own are
   refused.
 - A `gunicorn.conf.py` in the current folder, or named with `-c`, is read: its settings that appserve has
-  work, the others and its hooks are named in the log. `user`, `group` and `umask` are errors, because the
+  work, the others and its hooks are named in the log. `user` and `group` are errors, because the
   application would run with other rights. [settings.md](settings.md) has every setting.
 - Logs go to standard output (requests) and standard error (events). The access log is on.
 

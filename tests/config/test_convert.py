@@ -10,6 +10,7 @@ from appserve.config.convert import (
     YEAR,
     Boolean,
     Choice,
+    Mode,
     Seconds,
     Several,
     Size,
@@ -193,3 +194,17 @@ def test_no_text_makes_a_kind_fail_otherwise_than_by_saying_so(kind: ValueType[o
 def test_a_suggestion_is_made_only_for_what_is_near():
     assert suggest("wrokers", ["workers", "timeout"]) == ' (did you mean "workers"?)'
     assert suggest("zebra", ["workers", "timeout"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"), [("007", 7), ("0660", 0o660), ("660", 0o660), ("0o22", 0o22), ("0", 0)]
+)
+def test_a_mode_is_in_octal_digits(text: str, mode: int):
+    assert Mode().read(text) == Mode().read_toml(text) == Mode().read(Mode().show(mode)) == mode
+    assert Mode().read_toml(mode) == mode
+
+
+@pytest.mark.parametrize("text", ["8", "rw", "-1", "01000", "0x7"])
+def test_what_is_no_mode_is_refused(text: str):
+    with pytest.raises(ValueError, match="octal digits"):
+        Mode().read(text)

@@ -223,6 +223,28 @@ def test_the_pid_file_is_there_while_the_server_runs_and_no_second_server_takes_
     assert not path.exists()
 
 
+APP_THAT_CREATES_A_FILE = """
+import os
+def app(environ, start_response):
+    os.close(os.open("made", os.O_CREAT | os.O_WRONLY, 0o666))
+    start_response("200 OK", [])
+    return [b""]
+"""
+
+
+def test_the_umask_holds_for_the_server_and_the_application(serve: Serve) -> None:
+    files = {"app.py": APP_THAT_CREATES_A_FILE}
+    flags = ("--umask", "027", "--bind", "unix:s.sock", "--pid", "pid", "--access-logfile", "access.log")
+    server = serve("app:app", *flags, files=files)
+    server.get()
+
+    modes = {
+        name: (server.folder / name).stat().st_mode & 0o777
+        for name in ("s.sock", "pid", "access.log", "made")
+    }
+    assert modes == {"s.sock": 0o640, "pid": 0o640, "access.log": 0o640, "made": 0o640}
+
+
 APP_THAT_SHOWS_ITS_ENVIRONMENT = """
 import os, time
 while not os.path.exists("gate"):

@@ -111,6 +111,36 @@ class Whole(ValueType[int]):
         return number
 
 
+class Mode(ValueType[int]):
+    """Permission bits, in octal digits; -1 for none given."""
+
+    metavar = "MODE"
+    explain = "octal digits (`007`, `0660`)"
+    expected = "expected octal digits, such as 007 or 0660"
+    typed = (int,)
+
+    def read(self, text: str) -> int:
+        if not text:
+            return -1
+        if not re.fullmatch(r"(0o)?[0-7]{1,4}", text, re.ASCII):
+            raise ValueError(self.expected)
+        return self.check(int(text.removeprefix("0o"), 8))
+
+    def is_text(self, text: str) -> bool:
+        return True
+
+    def check(self, number: int) -> int:
+        if not 0 <= number <= 0o777:
+            raise ValueError(self.expected)
+        return number
+
+    def show(self, value: int) -> str:
+        return f"{value:04o}" if value >= 0 else ""
+
+    def show_toml(self, value: int) -> str:
+        return quote_toml(self.show(value))
+
+
 class Size(Whole):
     """A number of bytes."""
 

@@ -10,6 +10,7 @@ from appserve.http.fields import Fields
 from appserve.http.forwarded import Forwarding, TrustList
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
+from appserve.net.listeners import UNIX_MODE
 from appserve.system.watch import Watched
 
 if TYPE_CHECKING:
@@ -70,6 +71,13 @@ def make_tls(settings: Settings, warn: Callable[[str], object]) -> "ssl.SSLConte
         ca_certs=settings.ca_certs,
     )
     return make_context(files, warn)
+
+
+def unix_mode(settings: Settings) -> int:
+    """The permissions of unix sockets."""
+    if settings.socket_mode >= 0:
+        return settings.socket_mode
+    return 0o666 & ~settings.umask if settings.umask >= 0 else UNIX_MODE
 
 
 def make_watched(settings: Settings) -> Watched:

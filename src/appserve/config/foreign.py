@@ -122,6 +122,12 @@ def _listen(address: str) -> str:
     return address.replace("*:", "0.0.0.0:", 1) if address.startswith("*:") else address
 
 
+def _one_folder(text: str) -> str:
+    if "," in text:
+        raise ValueError("use --app-dir, once for each folder")
+    return text
+
+
 def _tls_version(name: str) -> str:
     return name.lower().removeprefix("tls").removeprefix("v")
 
@@ -154,7 +160,6 @@ _NO_LOG_CONFIG = f"{_NOT_YET}: use --log-level, --access-logfile and --error-log
 _NO_FORMAT = f"{_NOT_YET}: docs/observe.md shows the format of the access log; leave it out"
 _NO_USER = f"{_NOT_YET}: start the server as this user (User= in a systemd unit, USER in a Dockerfile)"
 _NO_DAEMON = "the server stays in the foreground: let systemd or a container run it in the background"
-_NO_MODE = f"{_NOT_YET}: the socket is open to its user and group (0660)"
 _NO_STATIC = "files are served by the proxy in front, or by the application (WhiteNoise)"
 _SERVER_FIELD = "let the application set Server, or the proxy in front replace it"
 _TASK_QUEUE = "use a task queue such as Celery"
@@ -207,7 +212,6 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     "Gunicorn Hypercorn",
     _refused("--max-requests --max-requests-jitter", "NUMBER", _NO_RECYCLING),
     _refused("--user/-u --group/-g", "NAME", _NO_USER),
-    _refused("--umask/-m", "MODE", f"{_NOT_YET}: set it before the command (umask 007; UMask= in a unit)"),
     _refused("--access-logformat", "FORMAT", _NO_FORMAT),
     _refused("--statsd-host --statsd-prefix", "VALUE", _NO_METRICS),
     "Gunicorn",
@@ -218,8 +222,8 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _unneeded("--no-sendfile", "", "the kernel sends files where it can"),
     _refused("--reuse-port", "", f"{_NOT_YET}: the workers share one socket; leave it out"),
     _unneeded("--initgroups", "", "the server does not change its user"),
-    _refused("--pythonpath", "FOLDERS", "use --app-dir, once for each folder"),
-    _refused("--capture-output", "", "what the application prints goes to standard output; leave it out"),
+    _sets("--pythonpath", "FOLDER", "app_dir", _one_folder),
+    _unneeded("--capture-output", "", "what the application prints goes to the standard streams"),
     _unneeded("--enable-stdio-inheritance/-R", "", "workers have the server's standard streams"),
     _unneeded("--disable-redirect-access-to-syslog", "", "nothing goes to syslog"),
     _refused("--log-syslog", "", _NO_SYSLOG),
@@ -279,7 +283,6 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _refused("--http2-max-concurrent-streams --http2-max-frame-size", "NUMBER", _NO_HTTP_2),
     _refused("--http2-initial-window-size", "BYTES", _NO_HTTP_2),
     "Granian",
-    _refused("--uds-permissions", "MODE", _NO_MODE),
     _unneeded("--log", "", "the log is written to standard error, or to --error-logfile"),
     _sets("--no-log", "", "log_level", _always("critical")),
     _refused("--access-log-fmt", "FORMAT", _NO_FORMAT),
@@ -321,7 +324,6 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _refused("--server-name", "NAME", _SERVER_FIELD),
     "Waitress",
     _sets("--listen", "ADDRESS", "bind", _listen),
-    _refused("--unix-socket-perms", "MODE", _NO_MODE),
     _sets("--call", "", "factory", _always("true")),
     _sets("--url-prefix", "PATH", "root_path"),
     _refused("--url-scheme", "SCHEME", "let the proxy send X-Forwarded-Proto (--forwarded-allow-ips)"),
@@ -394,7 +396,7 @@ _GUNICORN_FLAGS = {
     "uwsgi_allow_ips": "--uwsgi-allow-from",
 }
 
-_SECURITY = frozenset({"--user", "--group", "--umask"})
+_SECURITY = frozenset({"--user", "--group"})
 """Of these none is left out with a warning: the application would run with other rights."""
 
 

@@ -14,7 +14,7 @@ bytes, lists are tuples.
 import re
 from collections.abc import Mapping
 
-from appserve.config.convert import Choice, Several, Size, Text, Whole
+from appserve.config.convert import Choice, Mode, Several, Size, Text, Whole
 from appserve.config.rows import Applies, FromPlatform, Row, rows_of, setting
 from appserve.http.forwarded import ALL_HEADERS, USUAL_HEADERS
 from appserve.net.address import parse_bind
@@ -202,6 +202,17 @@ class Settings(Value):
         short="-b",
         platform=FromPlatform("PORT", _bind_from_port, "0.0.0.0:$PORT when PORT is set"),
         group="Addresses",
+    )
+    socket_mode: int = setting(
+        -1,
+        "Give unix sockets these permissions.",
+        Mode(),
+        more="A client needs write permission: Nginx has to be of the socket's group, or the mode 0666. If "
+        "only `umask` is given, the mode is 0666 less the umask.",
+        applies=Applies.LISTENERS,
+        also=("--uds-permissions", "--unix-socket-perms"),
+        empty="0660",
+        example=0o660,
     )
     backlog: int = setting(
         2048,
@@ -489,6 +500,16 @@ class Settings(Value):
         short="-p",
         also=("--pid-file",),
         example="/run/shop/appserve.pid",
+    )
+    umask: int = setting(
+        -1,
+        "Set this file mode creation mask.",
+        Mode(),
+        more="For log files, the pid file, unix sockets, and what the application creates.",
+        applies=Applies.RESTART,
+        short="-m",
+        empty="that of the process that starts the server",
+        example=0o027,
     )
     name: str = setting(
         "",

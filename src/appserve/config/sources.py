@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from appserve.config.convert import suggest
+from appserve.config.convert import Mode, suggest
 from appserve.config.rows import Row
 from appserve.config.settings import AUTO, BY_NAME, ROWS, Resolved, Settings
 from appserve.errors import ConfigError
@@ -234,7 +234,8 @@ class _Reader:
             value = "auto" if value else "off"
         for one in value if isinstance(value, list) else [value]:
             if one is not None:
-                text = str(one).lower() if isinstance(one, bool) else str(one)
+                is_mode = isinstance(row.kind, Mode) and isinstance(one, int)
+                text = f"{one:o}" if is_mode else str(one).lower() if isinstance(one, bool) else str(one)
                 earlier, _ = given.get(row.name, ((), path))
                 self._take(given, row, path, text, partial(row.read_flag, earlier))
 

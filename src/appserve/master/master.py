@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from appserve.config.derive import make_tls, make_watched
+from appserve.config.derive import make_tls, make_watched, unix_mode
 from appserve.config.settings import Resolved
 from appserve.errors import BindError, ConfigError, ExitCode, TlsError
 from appserve.master import banner, events, postmortem
@@ -63,6 +63,8 @@ def run(
     open_standard_streams()
     settings = resolved.settings
     log = stderr_log(settings)
+    if settings.umask >= 0:
+        os.umask(settings.umask)
     signals = SignalQueue()
     signals.install()
     with ExitStack() as end:
@@ -74,7 +76,7 @@ def run(
             tls = make_tls(settings, log.warning)
             if settings.pid:
                 end.callback(PidFile(settings.pid).close)
-            listeners = tuple(bind_all(settings.bind))
+            listeners = tuple(bind_all(settings.bind, unix_mode(settings)))
         except (BindError, ConfigError, TlsError) as error:
             log.critical(str(error))
             log.drain(LOG_DRAIN)

@@ -134,8 +134,9 @@ class Listener:
             _remove(self.unix_path)
 
 
-def bind_all(binds: Sequence[str]) -> list[Listener]:
-    """A listener for every address that `binds` name, none of them listening yet.
+def bind_all(binds: Sequence[str], unix_mode: int = UNIX_MODE) -> list[Listener]:
+    """A listener for every address that `binds` name, none of them listening yet. Files of unix sockets have
+    the permissions `unix_mode`.
 
     A name is bound at every address it has, all with one port. An address that was named twice is bound once.
     Raises BindError with one line that says what is wrong and what to do; then nothing stays bound.
@@ -143,21 +144,23 @@ def bind_all(binds: Sequence[str]) -> list[Listener]:
     listeners: list[Listener] = []
     with ExitStack() as undo:
         for text in binds:
-            for new in _bind(text, listeners):
+            for new in _bind(text, listeners, unix_mode):
                 undo.callback(new.close, unlink=True)
                 listeners.append(new)
         undo.pop_all()
     return listeners
 
 
-def _bind(text: str, others: Sequence[Listener]) -> list[Listener]:
+def _bind(text: str, others: Sequence[Listener], unix_mode: int) -> list[Listener]:
     try:
         address = parse_bind(text)
     except ValueError as error:
         raise BindError(f"cannot listen: {error}") from error
     if isinstance(address, UnixAddress):
         path = os.path.abspath(address.path)
-        return [] if any(other.unix_path == path for other in others) else [_bind_unix(address, path)]
+        if any(other.unix_path == path for other in others):
+            return []
+        return [_bind_unix(address, path, unix_mode)]
     return _bind_tcp(address, others)
 
 
@@ -248,7 +251,7 @@ def _rival(address: TcpAddress, others: Sequence[Listener]) -> str:
 # Unix sockets
 
 
-def _bind_unix(address: UnixAddress, path: str) -> Listener:
+def _bind_unix(address: UnixAddress, path: str, mode: int) -> Listener:
     length = len(os.fsencode(path))
     if length > _UNIX_PATH_MAX:
         raise BindError(
@@ -259,9 +262,9 @@ def _bind_unix(address: UnixAddress, path: str) -> Listener:
         new.setblocking(False)
         try:
             if _is_stale(address, path):
-                _replace(new, path)
+                _replace(new, path, mode)
             else:
-                _with_mode(lambda: new.bind(path))
+                _with_mode(mode, lambda: new.bind(path))
         except OSError as error:
             raise BindError(_refusal(address, error)) from error
         undo.pop_all()
@@ -292,17 +295,17 @@ def _is_stale(address: UnixAddress, path: str) -> bool:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _replace(new: socket.socket, path: str) -> None:
+def _replace(new: socket.socket, path: str, mode: int) -> None:
     """Put `new` in the place of a stale socket; at no moment is the path missing or open to everybody."""
     directory = os.path.dirname(path)
     # Short, because the same limit holds. The name stays visible, in ss(8) and in getsockname().
     temporary = os.path.join(directory, f".appserve-{os.getpid()}")
     if len(os.fsencode(temporary)) > _UNIX_PATH_MAX:
         _remove(path)  # the path is missing for a moment; better than to refuse it
-        _with_mode(lambda: new.bind(path))
+        _with_mode(mode, lambda: new.bind(path))
         return
     _remove(temporary)
-    _with_mode(lambda: new.bind(temporary))
+    _with_mode(mode, lambda: new.bind(temporary))
     try:
         os.rename(temporary, path)
     except BaseException:
@@ -310,9 +313,9 @@ def _replace(new: socket.socket, path: str) -> None:
         raise
 
 
-def _with_mode(bind: Callable[[], None]) -> None:
-    """Call `bind` so that the file it makes has UNIX_MODE from its first moment; a chmod would be late."""
-    before = os.umask(0o777 & ~UNIX_MODE)
+def _with_mode(mode: int, bind: Callable[[], None]) -> None:
+    """Call `bind` so that the file it makes has `mode` from its first moment; a chmod would be late."""
+    before = os.umask(0o777 & ~mode)
     try:
         bind()
     finally:
