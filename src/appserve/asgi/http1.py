@@ -26,7 +26,7 @@ from appserve.connection.origin import Endpoints
 from appserve.connection.record import RequestRecord
 from appserve.errors import Rejected
 from appserve.http.http1 import Http1Connection
-from appserve.http.messages import CLOSED, END, Reading, RequestHead, RequestLine
+from appserve.http.messages import CLOSED, END, READING_BODY, READING_FAULT, RequestHead, RequestLine
 from appserve.http.status import STATUS_LINES
 from appserve.http.timeouts import WaitFor
 from appserve.observe.counters import CLIENT_LEFT
@@ -42,7 +42,6 @@ RETRY_AFTER = (b"retry-after", b"1")
 """Of the answer to a request that is one too many: such an overload is over soon, or not at all."""
 
 # hot: bench asgi-hello; see http.messages.END.
-READING_BODY, READING_FAULT = Reading.BODY, Reading.FAULT
 
 
 class Http1Driver:

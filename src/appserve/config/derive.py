@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from appserve.config.settings import Settings
 from appserve.errors import TlsError
-from appserve.http.fields import Fields
 from appserve.http.forwarded import Forwarding, TrustList
 from appserve.http.messages import Limits
 from appserve.http.timeouts import Timeouts
@@ -15,6 +14,8 @@ from appserve.system.watch import Watched
 
 if TYPE_CHECKING:
     import ssl
+
+    from appserve.http.fields import Fields
 
 USUAL_THREADS = 8
 """Of a worker of class threads, if the number is not set."""
@@ -91,7 +92,7 @@ def make_watched(settings: Settings) -> Watched:
     )
 
 
-def make_forwarding(settings: Settings, fields: Fields[Any, Any]) -> Forwarding | None:
+def make_forwarding(settings: Settings, fields: "Fields[Any, Any]") -> Forwarding | None:
     """Reads what proxies say of a request; None if no proxy is trusted, or in no field."""
     if not settings.forwarded_allow_ips or not settings.forwarded_headers:
         return None

@@ -11,11 +11,9 @@ import time
 from typing import Any
 
 from appserve.http.http1 import Http1Connection
-from appserve.http.messages import Reading, RequestLine
+from appserve.http.messages import READING_BODY, RequestLine
 from appserve.observe.access import AccessLog
 from appserve.observe.counters import CLIENT_LEFT, Counters
-
-READING_BODY = Reading.BODY  # hot: see messages.END.
 
 
 class RequestRecord:

@@ -27,12 +27,14 @@ client reaches through it. To guess would be an open door.
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from appserve.errors import Cause, Rejected
 from appserve.http.cache import remember
-from appserve.http.fields import Fields
 from appserve.http.request_line import is_valid_authority, split_authority
+
+if TYPE_CHECKING:
+    from appserve.http.fields import Fields
 
 USUAL_HEADERS = ("x-forwarded-for", "x-forwarded-proto")
 ALL_HEADERS = (
@@ -298,7 +300,7 @@ class Forwarding:
 
     __slots__ = ("_comma", "_fields", "_for", "_forms", "_known", "_names", "_trust", "names")
 
-    def __init__(self, trust: TrustList, headers: Iterable[str], fields: Fields[Any, Any]) -> None:
+    def __init__(self, trust: TrustList, headers: Iterable[str], fields: "Fields[Any, Any]") -> None:
         chosen = tuple(headers)
         check_headers(chosen)
         self.names = frozenset(name.encode("ascii") for name in chosen)

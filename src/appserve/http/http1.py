@@ -13,7 +13,7 @@ that was seen before costs one look-up. Bodies are ours alone (a count, or chunk
 message at an Upgrade it cannot know to be declined, and would read the body as the next request.
 """
 
-from typing import Any, Generic, NoReturn
+from typing import Any, Final, Generic, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -28,36 +28,37 @@ from appserve.http.messages import (
     END,
     NEED_DATA,
     PAUSED,
+    READING_BODY,
+    READING_CLOSED,
+    READING_DONE,
+    READING_END,
+    READING_FAULT,
+    READING_HEAD,
     SMALLEST_HEAD,
+    WRITING_DONE,
+    WRITING_HEAD,
     Event,
     F,
     Limits,
     R,
-    Reading,
     RequestHead,
     RequestLine,
     Rules,
-    Writing,
 )
 from appserve.http.request_line import METHODS
 from appserve.http.response import ResponseWriter
 
-# hot: see messages.END.
-READING_HEAD, READING_BODY, READING_END = Reading.HEAD, Reading.BODY, Reading.END
-READING_DONE, READING_CLOSED, READING_FAULT = Reading.DONE, Reading.CLOSED, Reading.FAULT
-WRITING_HEAD, WRITING_DONE = Writing.HEAD, Writing.DONE
-
 BLANK_LINES = 2
 """Empty lines that may stand before a request line (RFC 9112 §2.2 asks for one, for old clients)."""
 
-LONGEST_BLOCK = 4096
+LONGEST_BLOCK: Final = 4096
 """Longer heads are not held for comparison with the next one: memory that every idle connection would pay.
 Only those are that are as long as the one before."""
 
 STAND_IN = b"\r\nHost: stand-in\r\n\r\n"
 """Fields for a request line that llhttp reads alone."""
 
-END_OF_HEAD = b"\r\n\r\n"
+END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 class _Silent:

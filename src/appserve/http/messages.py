@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from appserve.errors import Rejected
 
@@ -12,7 +12,7 @@ F = TypeVar("F")
 R = TypeVar("R")
 """What the application hands over as one response field."""
 
-CHUNKED = -1
+CHUNKED: Final = -1
 """The `body_length` of a request whose body is chunked."""
 
 
@@ -30,8 +30,12 @@ class Event(Enum):
 
 
 # hot: every comparison. Python 3.11 finds an enum's member through a descriptor written in Python, which
-# costs more than the comparison, so the hot paths compare with these names.
-END, NEED_DATA, PAUSED, CLOSED = Event.END, Event.NEED_DATA, Event.PAUSED, Event.CLOSED
+# costs more than the comparison, so the hot paths compare with these names and those of the states below.
+# Compiled, what is Final is no look-up in a dictionary.
+END: Final = Event.END
+NEED_DATA: Final = Event.NEED_DATA
+PAUSED: Final = Event.PAUSED
+CLOSED: Final = Event.CLOSED
 
 
 class Reading(IntEnum):
@@ -51,6 +55,17 @@ class Writing(IntEnum):
     HEAD = 0  # nothing but informational responses was written
     BODY = 1
     DONE = 2
+
+
+READING_HEAD: Final = Reading.HEAD
+READING_BODY: Final = Reading.BODY
+READING_END: Final = Reading.END
+READING_DONE: Final = Reading.DONE
+READING_CLOSED: Final = Reading.CLOSED
+READING_FAULT: Final = Reading.FAULT
+WRITING_HEAD: Final = Writing.HEAD
+WRITING_BODY: Final = Writing.BODY
+WRITING_DONE: Final = Writing.DONE
 
 
 class RequestLine:
@@ -180,7 +195,7 @@ class RequestHead(Generic[F]):
 HEAD_SETTINGS = "from --limit-request-line and --limit-request-field-size"
 """What the limit of a whole head follows from."""
 
-SMALLEST_HEAD = 65536
+SMALLEST_HEAD: Final = 65536
 """Bytes that a whole head may have, whatever the limits of its lines."""
 
 SHARES = 4

@@ -8,17 +8,17 @@ than announced is not written, and one that ends short closes the connection.
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Generic
+from typing import Final, Generic
 
 from appserve.errors import AppMistake
 from appserve.http.date import DateFields
 from appserve.http.fields import FieldNote, Fields, Meaning
-from appserve.http.messages import F, R, RequestLine, Rules, Writing
+from appserve.http.messages import WRITING_BODY, WRITING_DONE, WRITING_HEAD, F, R, RequestLine, Rules
 from appserve.http.status import STATUS_LINES
 
-RESET_CONTENT = 205
+RESET_CONTENT: Final = 205
 
-BODILESS = frozenset({204, RESET_CONTENT, 304})
+BODILESS: Final = frozenset({204, RESET_CONTENT, 304})
 """The final statuses whose responses never have a body (RFC 9110 §6.4.1, §15.3.6).
 
 Peers look for one after a 205 all the same (RFC 9112 §6.3), so that says that its length is 0.
@@ -46,9 +46,10 @@ def response_framing(is_head: bool, is_1_1: bool, status: int, length: int) -> F
 LAST_CHUNK = b"0\r\n\r\n"
 
 # hot: see messages.END.
-WRITING_HEAD, WRITING_BODY, WRITING_DONE = Writing.HEAD, Writing.BODY, Writing.DONE
-FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
-LENGTH = Meaning.LENGTH.value
+FRAMING_NONE: Final = Framing.NONE
+FRAMING_LENGTH: Final = Framing.LENGTH
+FRAMING_CHUNKED: Final = Framing.CHUNKED
+LENGTH: Final = 1  # Meaning.LENGTH as a plain int: an enum is slow to compare
 
 
 class ResponseWriter(Generic[F, R]):

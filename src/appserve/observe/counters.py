@@ -10,7 +10,7 @@ Where several threads serve, each counts for itself, and the loop adds up: a wor
 import time
 from _thread import allocate_lock  # threading would be imported for this alone in a worker without threads
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from appserve.observe.scoreboard import (
     ABORTED,
@@ -32,7 +32,7 @@ from appserve.observe.scoreboard import (
     ScoreboardRow,
 )
 
-CLIENT_LEFT = 499
+CLIENT_LEFT: Final = 499
 """The status of a request whose client left before its response was complete (a habit of access logs)."""
 
 

@@ -12,6 +12,7 @@ from _thread import RLock  # threading would be imported for this alone
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
+from typing import Final
 
 from appserve import forked
 from appserve.net.poller import GONE, READ, WRITE, Poller
@@ -257,4 +258,7 @@ class Inline(Executor):
         return self._counters.take_held_up()
 
 
-NEXT_READ, NEXT_CLOSE, NEXT_AGAIN = Next.READ, Next.CLOSE, Next.AGAIN  # hot: see http.messages.END.
+# hot: see http.messages.END.
+NEXT_READ: Final = Next.READ
+NEXT_CLOSE: Final = Next.CLOSE
+NEXT_AGAIN: Final = Next.AGAIN

@@ -44,6 +44,7 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread, get_ident
+from typing import Final
 
 from appserve import forked
 from appserve.errors import AppStartError
@@ -333,4 +334,6 @@ class Pool(Executor):
             self._poller.ring()
 
 
-NEXT_READ, NEXT_WRITE = Next.READ, Next.WRITE  # hot: see http.messages.END.
+# hot: see http.messages.END.
+NEXT_READ: Final = Next.READ
+NEXT_WRITE: Final = Next.WRITE

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Iterator
 from socket import SocketType
+from typing import Final
 
 from appserve.config.derive import thread_count
 from appserve.connection.eviction import SHARE, Evictable, EvictionLog, choose
@@ -375,4 +376,4 @@ class WsgiWorker:
         self._link.close()
 
 
-SERVING = Phase.SERVING  # hot: see http.messages.END.
+SERVING: Final = Phase.SERVING  # hot: see http.messages.END.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from socket import SocketType
+from typing import Final
 
 from appserve.connection.eviction import Evictable
 from appserve.connection.origin import endpoints_of
@@ -19,7 +20,7 @@ from appserve.connection.preamble import Preamble
 from appserve.connection.waiting import FRESH, lingering_wait
 from appserve.errors import Cause, ClientDisconnected, Rejected
 from appserve.http.http1 import Http1Connection
-from appserve.http.messages import CLOSED, END, NEED_DATA, Reading, RequestHead
+from appserve.http.messages import CLOSED, END, NEED_DATA, READING_BODY, RequestHead
 from appserve.http.policy import PLAIN_ON_TLS
 from appserve.http.timeouts import WaitFor, WaitTimer
 from appserve.net.address import SocketAddress
@@ -36,8 +37,6 @@ READ_SIZE = 65536
 PIPELINED = 16
 """Brief requests that one connection gets answered in a row before the others have their turn."""
 
-READING_BODY = Reading.BODY  # hot: see messages.END.
-
 
 class Next(Enum):
     """What a connection needs next."""
@@ -48,7 +47,11 @@ class Next(Enum):
     CLOSE = "to be closed"
 
 
-READ, WRITE, AGAIN, CLOSE = Next.READ, Next.WRITE, Next.AGAIN, Next.CLOSE  # hot: see messages.END.
+# hot: see messages.END.
+READ: Final = Next.READ
+WRITE: Final = Next.WRITE
+AGAIN: Final = Next.AGAIN
+CLOSE: Final = Next.CLOSE
 
 
 class WsgiConnection:

@@ -15,7 +15,7 @@ from appserve.connection.record import RequestRecord
 from appserve.errors import ClientDisconnected, Rejected
 from appserve.http.forwarded import NOTHING, Forwarded, Forwarding
 from appserve.http.http1 import Http1Connection
-from appserve.http.messages import CHUNKED, RequestHead, Writing
+from appserve.http.messages import CHUNKED, WRITING_DONE, WRITING_HEAD, RequestHead
 from appserve.http.status import REASONS
 from appserve.observe.counters import CLIENT_LEFT
 from appserve.observe.log import Level
@@ -36,8 +36,6 @@ from appserve.wsgi.sink import ConnectionSink
 
 LONG = 10_000_000
 """Nanoseconds of a call of the application after which other connections have their turn."""
-
-WRITING_HEAD, WRITING_DONE = Writing.HEAD, Writing.DONE  # hot: see messages.END.
 
 
 class RequestRunner:

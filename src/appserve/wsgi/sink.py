@@ -6,12 +6,10 @@ from collections.abc import Iterable
 
 from appserve.errors import ClientDisconnected
 from appserve.http.http1 import Http1Connection
-from appserve.http.messages import Writing
+from appserve.http.messages import WRITING_HEAD
 from appserve.net.sendfile import FilePart
 from appserve.wsgi.environ import CgiVariables, Header
 from appserve.wsgi.outbox import Outbox
-
-WRITING_HEAD = Writing.HEAD  # hot: see messages.END.
 
 
 class ResponseSink(ABC):
