@@ -268,6 +268,7 @@ def test_a_port_that_needs_root_is_an_error() -> None:
         pytest.skip("every user may bind every port here")
 
     def as_nobody() -> str:
+        socket.getaddrinfo("127.0.0.1", 1)  # imports a codec, which this user may not be able to read
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
