@@ -155,7 +155,10 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[st
         (["--worker_class", "sync", "x"], '--worker_class: no such option (did you mean "--worker-class"?)'),
         (["--zebra", "main:app"], "--zebra: no such option"),
         (["-Z", "main:app"], "-Z: no such option"),
-        (["main:app", "--bind"], "--bind: expected a value after it: HOST:PORT, [IPV6]:PORT or unix:PATH"),
+        (
+            ["main:app", "--bind"],
+            "--bind: expected a value after it: HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER",
+        ),
         (["main:app", "-w"], "-w: expected a value after it: a whole number from 1 to 1024, or auto"),
         (["main:app", "--factory=1"], "--factory: takes no value"),
         (["main:app", "other:app"], 'unexpected argument "other:app": the application is "main:app" already'),

@@ -281,14 +281,6 @@ def test_systemd_is_notified_when_the_server_can_serve_and_of_reloads_and_its_en
         assert systemd.recv(4096).startswith(b"STOPPING=1\n")
 
 
-def test_unused_sockets_of_systemd_are_logged_once(serve: Serve) -> None:
-    server = serve("app:app", environ={"LISTEN_FDS": "1"})
-    server.signal(signal.SIGHUP)
-    server.await_line("generation 2 serves")
-
-    assert len(server.find("LISTEN_FDS=1 ignored")) == 1
-
-
 def test_a_factory_that_raises_ends_the_server_with_its_own_code(serve: Serve) -> None:
     source = "def make():\n    raise RuntimeError('no database')\n"
     server = serve("app:make", "--factory", files={"app.py": source}, wait=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from appserve.config.settings import Settings
-from appserve.master.banner import booting, serving, unsupported
+from appserve.master.banner import booting, serving
 from appserve.net.listeners import Listener, bind_all
 from appserve.workers.channel import Ready
 
@@ -54,16 +54,3 @@ def test_the_threads_of_a_worker_are_counted(listeners, threads, count):
     settings = SETTINGS.replace(threads=threads)
 
     assert f"2 threads workers of {count} threads" in lines(settings, listeners, "threads")
-
-
-@pytest.mark.parametrize(
-    ("environ", "names"),
-    [
-        ({}, []),
-        ({"LISTEN_FDS": ""}, []),
-        ({"LISTEN_FDS": "2", "LISTEN_PID": "7"}, ["LISTEN_FDS=2"]),
-        ({"LISTEN_FDS": "2", "LISTEN_PID": "8"}, []),  # meant for another process
-    ],
-)
-def test_sockets_of_systemd_that_are_not_used_are_logged(environ: dict[str, str], names: list[str]) -> None:
-    assert [line.partition(" ignored: ")[0] for line in unsupported(environ, 7)] == names

@@ -47,7 +47,7 @@ def test_an_address_is_read_as_it_is_written(text: str, expected: TcpAddress | U
         ("[::1]:", "expected a port"),
         ("http://127.0.0.1:8000", "without a scheme"),
         ("tcp://10.0.0.1:80", "without a scheme"),
-        ("fd://3", "without a scheme"),
+        ("fd://x", "expected the number of a descriptor"),
         ("/run/app.sock", '"unix:/run/app.sock"'),
         ("./app.sock", '"unix:./app.sock"'),
         ("unix:", "expected a path"),

@@ -183,7 +183,7 @@ _TABLE: tuple[str | list[ForeignFlag], ...] = (
     _unneeded("--http", "PARSER", _OWN_PARSER),
     _refused("--ws", "LIBRARY", _NO_WEBSOCKET),
     "Uvicorn Daphne Hypercorn",
-    _refused("--fd", "NUMBER", f"{_NOT_YET}: let the server open its address itself (--bind)"),
+    _sets("--fd", "NUMBER", "bind", "fd://{}".format),
     "Uvicorn",
     _sets("--timeout-keep-alive", "SECONDS", "keep_alive"),
     _sets("--timeout-graceful-shutdown", "SECONDS", "graceful_timeout"),

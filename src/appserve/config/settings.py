@@ -123,7 +123,7 @@ AUTO = 0
 """As many workers as there are CPUs."""
 
 _WORKERS = _Workers()
-_BIND = Text("ADDRESS", "`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`", _refine_bind)
+_BIND = Text("ADDRESS", "`HOST:PORT`, `[IPV6]:PORT`, `unix:PATH` or `fd://NUMBER`", _refine_bind)
 _FOLDER = Text("FOLDER", "a path")
 _FILE = Text("FILE", "a path", is_path=True)
 _PEERS = Text("PEERS", "an address (`10.0.0.7`), a network (`10.0.0.0/8`), `unix` or `*`", _refine_peers)
@@ -193,11 +193,12 @@ class Settings(Value):
 
     bind: tuple[str, ...] = setting(
         ("127.0.0.1:8000",),
-        "Listen on host:port, [ipv6]:port or unix:path. Repeatable.",
+        "Listen on host:port, [ipv6]:port, unix:path or fd://number. Repeatable.",
         Several(_BIND),
         more="For a host name the server listens on all of its addresses, so `localhost:8000` is IPv4 and "
         "IPv6. Port 0 takes a free port, which the log shows. A unix socket is not world-writable, and its "
-        "file is removed at the end.",
+        "file is removed at the end. Sockets that systemd hands over (`LISTEN_FDS`) are served without being "
+        "named; one that was opened by another process stays as it is at the end.",
         applies=Applies.LISTENERS,
         short="-b",
         platform=FromPlatform("PORT", _bind_from_port, "0.0.0.0:$PORT when PORT is set"),

@@ -98,8 +98,9 @@ def _text(error: OSError) -> str:
 
 
 def is_queue_empty(listeners: Iterable[Listener]) -> bool:
-    """Whether no connection waits to be accepted. All of them have to listen."""
+    """Whether no connection waits to be accepted; in inherited sockets it waits for the next server. All of
+    them have to listen."""
     poll = select.poll()
-    for listener in listeners:
+    for listener in (one for one in listeners if not one.is_inherited):
         poll.register(listener.fileno(), select.POLLIN)
     return not poll.poll(0)

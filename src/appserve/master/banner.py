@@ -15,17 +15,6 @@ def booting(settings: Settings, listeners: Iterable[Listener], pid: int) -> str:
     return f"appserve {__version__} boots {settings.application}, bound to {bound}, master pid {pid}"
 
 
-def unsupported(environ: Mapping[str, str], pid: int) -> list[str]:
-    """What a supervisor offers and is not supported yet."""
-    lines = []
-    if environ.get("LISTEN_FDS") and environ.get("LISTEN_PID", str(pid)) == str(pid):
-        lines.append(
-            f"LISTEN_FDS={environ['LISTEN_FDS']} ignored: systemd socket activation is "
-            "not supported yet (listening on --bind)"
-        )
-    return lines
-
-
 def serving(
     settings: Settings, sources: Mapping[str, str], listeners: Iterable[Listener], ready: Ready, pid: int
 ) -> list[str]:
@@ -45,7 +34,7 @@ def serving(
 def _where(listener: Listener, settings: Settings) -> str:
     """An address as a person would type it, and what comes before HTTP there."""
     url = listener.url
-    before = []
+    before = [str(listener.address)] if listener.is_inherited else []
     if settings.certfile:
         if url.startswith("http://"):
             url = "https" + url.removeprefix("http")

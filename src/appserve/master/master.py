@@ -20,6 +20,7 @@ from functools import partial
 
 from appserve.config.derive import make_tls, make_watched, unix_mode
 from appserve.config.settings import Resolved
+from appserve.config.sources import DEFAULT
 from appserve.errors import BindError, ConfigError, ExitCode, TlsError
 from appserve.master import banner, events, postmortem
 from appserve.master.generations import Generations, plan_of
@@ -31,7 +32,7 @@ from appserve.master.signals import SignalQueue, Terminal
 from appserve.master.stalls import StallWatch, is_stalled, next_look
 from appserve.master.worker_handle import WorkerHandle, WorkerHandles
 from appserve.master.worker_table import Life, Roll
-from appserve.net.listeners import Listener, bind_all
+from appserve.net.listeners import Listener, bind_all, take_handed_over
 from appserve.net.poller import make_poller
 from appserve.observe.log import Level
 from appserve.observe.scoreboard import WorkerState
@@ -71,12 +72,15 @@ def run(
         try:
             logs = open_logs(settings)
             log = logs.log
-            for warning in (*resolved.warnings, *banner.unsupported(os.environ, os.getpid())):
+            for warning in resolved.warnings:
                 log.warning(warning)
             tls = make_tls(settings, log.warning)
             if settings.pid:
                 end.callback(PidFile(settings.pid).close)
-            listeners = tuple(bind_all(settings.bind, unix_mode(settings)))
+            handed_over = take_handed_over(os.environ, os.getpid())
+            # What is not chosen is not wanted beside them.
+            binds = () if handed_over and resolved.sources["bind"] == DEFAULT else settings.bind
+            listeners = tuple(bind_all(binds, unix_mode(settings), handed_over))
         except (BindError, ConfigError, TlsError) as error:
             log.critical(str(error))
             log.drain(LOG_DRAIN)

@@ -6,6 +6,7 @@ localhost:8000    every address of that name
 :8000             every address of this machine
 127.0.0.1         port 8000
 unix:/run/a.sock  a unix socket; a relative path is relative to the current directory
+fd://3            a socket that the process that starts the server has opened
 """
 
 import ipaddress
@@ -43,7 +44,16 @@ class UnixAddress(Value):
         return f"unix:{self.path}"
 
 
-Address: TypeAlias = TcpAddress | UnixAddress
+class FdAddress(Value):
+    """The number of a descriptor that was inherited."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"fd://{self.number}"
+
+
+Address: TypeAlias = TcpAddress | UnixAddress | FdAddress
 
 
 def parse_bind(text: str) -> Address:
@@ -51,6 +61,11 @@ def parse_bind(text: str) -> Address:
     text = text.strip()
     if text.startswith("unix:"):
         return UnixAddress(_socket_path(text.removeprefix("unix:")))
+    if text.startswith("fd://"):
+        number = text.removeprefix("fd://")
+        if not re.fullmatch(r"[0-9]{1,7}", number, re.ASCII):
+            raise ValueError(f'"{text}": expected the number of a descriptor, as in "fd://3"')
+        return FdAddress(int(number))
     if not text:
         raise ValueError('expected an address such as "127.0.0.1:8000" or "unix:/run/app.sock", not nothing')
     if text.startswith(("/", "./", "../", "~")):

@@ -17,12 +17,20 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import ExitStack, suppress
 from socket import SocketType
 
 from appserve.errors import BindError
-from appserve.net.address import Address, SocketAddress, TcpAddress, UnixAddress, parse_bind, show_address
+from appserve.net.address import (
+    Address,
+    FdAddress,
+    SocketAddress,
+    TcpAddress,
+    UnixAddress,
+    parse_bind,
+    show_address,
+)
 
 # A unix socket can be reached by its owner and group only: a process that may write to it may send requests
 # that a proxy in front would have refused.
@@ -51,10 +59,11 @@ class Listener:
     """One socket bound to one address, non-blocking and not inherited by programs that are executed.
 
     `address` is the setting, `url` what the log shows (with the real port), `unix_path` the absolute
-    path of a unix socket, else None.
+    path of a unix socket, else None. One that `is_inherited` was opened by another process, which goes on to
+    own it: what waits in its queue at the end is for the next server, and its file stays.
     """
 
-    __slots__ = ("_family", "_inode", "_local", "address", "socket", "unix_path", "url")
+    __slots__ = ("_family", "_inode", "_local", "address", "is_inherited", "socket", "unix_path", "url")
 
     def __init__(
         self,
@@ -66,6 +75,7 @@ class Listener:
         self.socket = bound
         self._family = int(bound.family)
         self.address = address
+        self.is_inherited = isinstance(address, FdAddress)
         self.unix_path = unix_path
         self._local: SocketAddress = bound.getsockname() if unix_path is None else unix_path
         self.url = show_address(self._local)
@@ -97,6 +107,8 @@ class Listener:
 
         Raises BindError when another process was quicker.
         """
+        if self.is_inherited and self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return
         try:
             if self.unix_path is None:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,6 +124,8 @@ class Listener:
         clients send again after a second; by then, as a rule, no process listens and they are refused. Where
         there are no socket filters (they are Linux's, socket(7)) nothing changes.
         """
+        if self.is_inherited:
+            return
         if self.unix_path is not None:
             self._unlink()
             return
@@ -129,21 +143,23 @@ class Listener:
         self.socket.close()
 
     def _unlink(self) -> None:
-        if self.unix_path is not None and _inode_of(self.unix_path) == self._inode:
+        if not self.is_inherited and self.unix_path is not None and _inode_of(self.unix_path) == self._inode:
             # The inode number cannot have been given to another file: our open socket still holds it.
             _remove(self.unix_path)
 
 
-def bind_all(binds: Sequence[str], unix_mode: int = UNIX_MODE) -> list[Listener]:
+def bind_all(
+    binds: Sequence[str], unix_mode: int = UNIX_MODE, inherited: Sequence[str] = ()
+) -> list[Listener]:
     """A listener for every address that `binds` name, none of them listening yet. Files of unix sockets have
-    the permissions `unix_mode`.
+    the permissions `unix_mode`. An address that a socket among `inherited` ("fd://3") has is not bound again.
 
     A name is bound at every address it has, all with one port. An address that was named twice is bound once.
     Raises BindError with one line that says what is wrong and what to do; then nothing stays bound.
     """
     listeners: list[Listener] = []
     with ExitStack() as undo:
-        for text in binds:
+        for text in (*inherited, *binds):
             for new in _bind(text, listeners, unix_mode):
                 undo.callback(new.close, unlink=True)
                 listeners.append(new)
@@ -156,12 +172,59 @@ def _bind(text: str, others: Sequence[Listener], unix_mode: int) -> list[Listene
         address = parse_bind(text)
     except ValueError as error:
         raise BindError(f"cannot listen: {error}") from error
+    if isinstance(address, FdAddress):
+        return [] if any(other.address == address for other in others) else [_inherit(address)]
+    if any(other.is_inherited and _is_at(address, other) for other in others):
+        return []
     if isinstance(address, UnixAddress):
         path = os.path.abspath(address.path)
         if any(other.unix_path == path for other in others):
             return []
         return [_bind_unix(address, path, unix_mode)]
     return _bind_tcp(address, others)
+
+
+def _inherit(address: FdAddress) -> Listener:
+    try:
+        taken = socket.socket(fileno=address.number)
+        kind = taken.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    except OSError as error:
+        raise BindError(
+            f"cannot listen on {address}: {_reason(error)} (no socket was handed over)"
+        ) from error
+    if kind != socket.SOCK_STREAM or taken.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+        raise BindError(f"cannot listen on {address}: it is not a TCP or unix stream socket")
+    taken.set_inheritable(False)
+    taken.setblocking(False)
+    if taken.family != socket.AF_UNIX:
+        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Listener(taken, address)
+    return Listener(taken, address, show_address(taken.getsockname()).removeprefix("unix:"))
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _is_at(address: Address, other: Listener) -> bool:
+    """Whether an inherited socket has this address."""
+    if isinstance(address, UnixAddress):
+        return other.unix_path == os.path.abspath(address.path)
+    if isinstance(address, FdAddress) or other.unix_path is not None:
+        return False
+    host, port = other.socket.getsockname()[:2]
+    return bool(port == address.port and (host == address.host or (host in WILDCARDS and not address.host)))
+
+
+def take_handed_over(environ: MutableMapping[str, str], pid: int) -> list[str]:
+    """The sockets that systemd has opened for this process, as addresses. Takes their variables out of the
+    environment. Source: sd_listen_fds(3).
+    """
+    count, owner = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", str(pid))
+    environ.pop("LISTEN_FDNAMES", "")
+    if not count.isdigit() or owner != str(pid):
+        return []
+    return [str(FdAddress(number)) for number in range(3, 3 + int(count))]
 
 
 # TCP
