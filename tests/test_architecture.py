@@ -31,8 +31,11 @@ FLOORS: tuple[set[str], ...] = (
     {"workers"},  # process
     {"master"},  # family
     {"cli"},  # person
-    {"__main__"},
+    {"embedded"},  # the server within another program
+    {"testing", "__main__"},
 )
+
+FACADE = ("__init__.py", "appserve.embedded")  # appserve.run, which imports it when it is called
 
 RUNTIME_DEPENDENCIES = {"click", "httptools", "setproctitle", "uvloop"}
 OPTIONAL_DEPENDENCIES = {"watchfiles"}
@@ -117,6 +120,8 @@ def imports_up_or_sideways(sources: Sources) -> Iterable[str]:
         here = owner(path)
         for line, name in imported_names(path, source):
             if name.split(".")[0] != "appserve" or resident(name) == here:
+                continue
+            if (path, name) == FACADE:
                 continue
             distance = floor_of(resident(name)) - floor_of(here)
             if distance >= 0:

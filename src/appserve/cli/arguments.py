@@ -57,7 +57,7 @@ def read_command_line(arguments: Sequence[str]) -> CommandLine:
         typed.warnings += found.warnings
         typed.problems += found.problems
     for flag in (word.partition("=")[0] for word in words if _is_flag(word)):
-        typed.problems.append(f"{flag}: no such option{suggest(flag, _flags(), cutoff=0.7)}")
+        typed.problems.append(f"{flag}: no such option{suggest(flag, known_flags(), cutoff=0.7)}")
     applications = tuple(word for word in words if not _is_flag(word))
     # After an unknown flag its value would be taken for an application.
     if len(applications) > 1 and not typed.problems:
@@ -111,10 +111,10 @@ def read_other_servers(environ: Mapping[str, str]) -> OtherServers:
 def _words(name: str, text: str) -> list[str]:
     """The flag that a variable of this name stands for; [] if there is none, or if it is off."""
     flag = "--" + name.lower().replace("_", "-")
-    takes_value = _takes_value(flag)
-    if not text or takes_value is None:
+    has_value = takes_value(flag)
+    if not text or has_value is None:
         return []
-    if takes_value:
+    if has_value:
         return [f"{flag}={text}"]
     if text.lower() in ("1", "true", "yes", "on"):
         return [flag]
@@ -182,7 +182,7 @@ def _option(flags: Sequence[str], name: str, *, takes_value: bool) -> click.Opti
     return click.Option([*flags, name], is_flag=True)
 
 
-def _flags() -> list[str]:
+def known_flags() -> list[str]:
     """Every long flag there is."""
     flags = [flag for row in ROWS for flag in (*row.flags, row.off_flag)]
     flags += [flag for flags, _ in ACTIONS.values() for flag in flags]
@@ -194,10 +194,10 @@ def _value_expected(flag: str) -> str:
         if flag in row.flags and row.kind.metavar:
             kind = row.repeated.item if row.repeated else row.kind
             return f"expected a value after it: {kind.explain.replace('`', '')}"
-    return "expected a value after it" if _takes_value(flag) else "takes no value"
+    return "expected a value after it" if takes_value(flag) else "takes no value"
 
 
-def _takes_value(flag: str) -> bool | None:
+def takes_value(flag: str) -> bool | None:
     """Whether a flag of ours or of another server takes a value; None if there is no such flag."""
     from appserve.config.foreign import FOREIGN
 

@@ -136,6 +136,16 @@ def _read_all(fd: int, seconds: float) -> bytes:
     raise TimeoutError
 
 
+def wait(child: Child, *, blocks: bool = True) -> int | None:
+    """The exit code of a child that has ended, negative for a signal; it is forgotten then. None if it has
+    not ended, where that is not waited for (`blocks`)."""
+    pid, status = os.waitpid(child.pid, 0 if blocks else os.WNOHANG)
+    if not pid:
+        return None
+    child.close()
+    return os.waitstatus_to_exitcode(status)
+
+
 def reap() -> list[tuple[int, Exit]]:
     """All children that have ended, with how; also those that init gave us when their parents died."""
     ended: list[tuple[int, Exit]] = []
