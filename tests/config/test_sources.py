@@ -579,3 +579,13 @@ def test_auto_is_a_worker_for_each_cpu_and_its_source_says_how_many(
 
     assert found.settings.workers == count_cpus()[0] >= 1
     assert found.sources["workers"] == source + count_cpus()[1]
+
+
+def test_without_an_application_the_one_in_the_folder_is_named(folder: Path):
+    (folder / "main.py").write_text("app = FastAPI()\n")
+
+    with pytest.raises(ConfigError) as caught:
+        resolve({}, {}, str(folder))
+    assert list(caught.value.problems) == [
+        "no application: type `appserve main:app` for the one in this folder"
+    ]

@@ -100,7 +100,7 @@ def resolve(
     # An application that could not be read is reported already.
     was_given = "application" in arguments or environ.get(BY_NAME["application"].variable, "").strip()
     if application_needed and not (application or was_given or problems or misread):
-        reader.problems.append(NO_APPLICATION)
+        reader.problems.append(_no_application(os.path.join(cwd, given["chdir"][0])))
     if reader.problems:
         raise ConfigError(reader.problems)
     values = {name: BY_NAME[name].anchored(value, cwd) for name, (value, _) in given.items()}
@@ -307,6 +307,13 @@ class _Reader:
                 f"{allowed} is more than a quarter of limit_spool ({spool}): sync and threads workers store "
                 f"a body until it is complete, and answer 413 to a body longer than {spool // SHARES} bytes"
             )
+
+
+def _no_application(folder: str) -> str:
+    from appserve.config.obvious import find_application  # imported only for the error
+
+    found = find_application(folder)
+    return f"no application: type `appserve {found}` for the one in this folder" if found else NO_APPLICATION
 
 
 def _counted(workers: int, source: str) -> tuple[int, str]:
