@@ -3,6 +3,8 @@
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from tests.integration.server import Server, await_fact, is_alive, processes_of_session
 
 Serve = Callable[..., Server]
@@ -41,6 +43,37 @@ def test_thirty_edits_are_served_or_explained_and_nothing_is_left(serve: Serve) 
     await_fact(
         lambda: not [pid for pid in processes_of_session(server.pid) if is_alive(pid)], "no process is left"
     )
+
+
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
+def test_a_mistake_at_the_start_is_waited_for(serve: Serve, ends: signal.Signals) -> None:
+    server = serve("app:app", "--reload", files={"app.py": "app = ("}, wait=False)
+    server.await_line("exit 4: .*SyntaxError")
+    server.await_line("waiting for a change")
+
+    mark = server.mark()
+    (server.folder / "app.py").write_text("import no_such_module_here")
+    server.await_line("waiting for a change", since=mark)
+    (server.folder / "app.py").write_text(APP % 1)
+    server.await_line("listening on ")
+    assert server.get().text == "state 1"
+
+    mark = server.mark()
+    (server.folder / "app.py").write_text(APP % 2)
+    server.await_line("generation 2 serves with 1 worker", since=mark)
+    assert server.get().text == "state 2"
+    server.signal(ends)
+    assert server.process.wait(60) == 0
+    await_fact(lambda: not left(server), "no process is left")
+
+
+def test_a_signal_ends_the_wait_for_a_change(serve: Serve) -> None:
+    server = serve("app:app", "--reload", files={"app.py": "app = ("}, wait=False)
+    server.await_line("waiting for a change")
+
+    server.signal(signal.SIGINT)
+    assert server.process.wait(60) == 4
+    await_fact(lambda: not left(server), "no process is left")
 
 
 def test_the_watcher_ends_with_a_master_that_is_killed(serve: Serve) -> None:

@@ -526,9 +526,9 @@ class Settings(Value):
         False,
         "Reload when a file of the application changes. For development.",
         more="As by SIGHUP: a mistake is shown in the log, the old code goes on, and the next change tries "
-        "again. Watched are the Python files in the current folder and `app_dir`, or in `reload_dir`, but "
-        "not in hidden folders and virtual environments. It takes a quarter of a second, and less if the "
-        "package `watchfiles` is installed.",
+        "again, also after a mistake at the start. Watched are the Python files in the current folder and "
+        "`app_dir`, or in `reload_dir`, but not in hidden folders and virtual environments. It takes a "
+        "quarter of a second, and less if the package `watchfiles` is installed.",
         applies=Applies.RESTART,
         group="Development",
     )

@@ -18,18 +18,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from appserve.config.derive import make_tls, make_watched, unix_mode
+from appserve.config.derive import make_tls, unix_mode
 from appserve.config.settings import Resolved
 from appserve.config.sources import DEFAULT
 from appserve.errors import BindError, ConfigError, ExitCode, TlsError
 from appserve.master import banner, events, postmortem
 from appserve.master.generations import Generations, plan_of
 from appserve.master.logs import Logs, open_logs
-from appserve.master.process import fork, reap
+from appserve.master.process import reap, restart
 from appserve.master.respawn import jitter
 from appserve.master.roster import Roster
 from appserve.master.signals import SignalQueue, Terminal
 from appserve.master.stalls import StallWatch, is_stalled, next_look
+from appserve.master.watcher import Watcher
 from appserve.master.worker_handle import WorkerHandle, WorkerHandles
 from appserve.master.worker_table import Life, Roll
 from appserve.net.listeners import Listener, bind_all, take_handed_over
@@ -42,7 +43,6 @@ from appserve.system.descriptors import open_standard_streams
 from appserve.system.notify import Notifier, ServiceState
 from appserve.system.pidfile import PidFile
 from appserve.system.this_process import set_title
-from appserve.system.watch import watch
 from appserve.workers import channel
 from appserve.workers.base import title
 from appserve.workers.context import stderr_log
@@ -52,6 +52,8 @@ from appserve.workers.modules import share_modules
 LONGEST_WAIT = 1.0
 
 LOG_DRAIN = 1.0
+
+STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
 def run(
@@ -125,6 +127,7 @@ class Master:
         self._watch(signals.fileno(), self._take_signals)
         self._stalls = StallWatch(time.monotonic_ns())
         self._notifier = Notifier(os.environ)
+        self._watcher: Watcher | None = None  # with --reload
         self._final_record: postmortem.Record | None = None
         self._halt: events.Halt | None = None
 
@@ -135,7 +138,10 @@ class Master:
         self._carry_out(self._roster.tick(time.monotonic()))
         while self._halt is None:
             self._turn()
-        return self._log_end(self._halt)
+        code = self._log_end(self._halt)
+        if code in (ExitCode.APP_START, ExitCode.APP_IMPORT) and self._await_change():
+            restart()
+        return code
 
     def close_listeners(self) -> None:
         """Close our copies and remove the files of unix sockets; once: later they may be another server's."""
@@ -216,30 +222,36 @@ class Master:
                 self._on_exit(handle, how, time.monotonic())
 
     def _watch_files(self) -> None:
-        """Have a child report changed files; it ends with our end of its pipe."""
-        settings = self._generations.current
-        watched = make_watched(settings)
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._log.flush()  # what is owed to the log must not be written by the child as well
+        self._watcher = Watcher(self._generations.current)
+        self._watch(self._watcher.fileno(), self._on_changed)
+        self._log.info(f"watching {', '.join(self._watcher.folders)} for changes (--reload)")
 
-        def work() -> int:
-            set_title(title(settings, "watcher"))
-            return watch(watched, writing)
-
-        self._log.flush()
-        fork(work, (writing,)).close()
-        os.close(writing)
-        self._watch(reading, partial(self._on_changed, reading))
-        self._log.info(f"watching {', '.join(watched.folders)} for changes (--reload)")
-
-    def _on_changed(self, pipe: int) -> None:
-        paths = os.read(pipe, 65536).decode(errors="replace").splitlines()
-        if not paths:
-            self._unwatch(pipe)
-            os.close(pipe)
-            self._log.warning("changes are not detected any more: the watcher has ended (--reload)")
+    def _on_changed(self) -> None:
+        if self._watcher is None:
             return
-        self._log.info(f"{paths[-1]} has changed: reload")
-        self._carry_out(self._roster.reload(time.monotonic()))
+        path = self._watcher.take()
+        if path:
+            self._log.info(f"{path} has changed: reload")
+            self._carry_out(self._roster.reload(time.monotonic()))
+            return
+        self._unwatch(self._watcher.fileno())
+        self._watcher.close()
+        self._watcher = None
+        self._log.warning("changes are not detected any more: the watcher has ended (--reload)")
+
+    def _await_change(self) -> bool:
+        """With --reload, wait after a first boot that failed: for a change (True), or a signal."""
+        if self._watcher is None:
+            return False
+        self._log.info("waiting for a change (--reload)")
+        self._log.drain(LOG_DRAIN)
+        while True:
+            for fd, _ in self._poller.wait(LONGEST_WAIT):
+                if fd == self._watcher.fileno():
+                    return bool(self._watcher.take())
+            if any(number in STOPPING for number in self._signals.take()):
+                return False
 
     # ── what happened → the roster ──
 

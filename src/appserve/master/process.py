@@ -29,6 +29,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from appserve.errors import ExitCode
 from appserve.master.events import Exit
@@ -91,6 +92,11 @@ def fork(run: Callable[[], int], keep: Iterable[int]) -> Child:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Child(pid)
+
+
+def restart() -> NoReturn:
+    """Run this program anew in this process, with the arguments that it was started with."""
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def call(run: Callable[[], bytes], seconds: float) -> bytes:
