@@ -10,6 +10,7 @@ from appserve.connection.record import RequestRecord
 from appserve.http.date import DateFields
 from appserve.http.http1 import Http1Connection
 from appserve.http.messages import END, NEED_DATA, Limits, RequestHead
+from appserve.http.request_line import read_request_line
 from appserve.observe.access import AccessLog
 from appserve.observe.counters import CLIENT_LEFT, Counters, publish
 from appserve.observe.scoreboard import LATENCY_BUCKETS, Scoreboard, size_for
@@ -208,3 +209,17 @@ def test_a_refused_head_has_nothing_of_the_request_before_it(client: Client, lin
 
     expected = '192.0.2.7 - - [01/Jan/1970:00:00:00 +0000] "nonsense" 400 20 "-" "-" 2.000000\n'
     assert read_lines(client, lines) == expected
+
+
+def test_a_path_that_is_excluded_is_logged_only_when_it_fails(client: Client, lines: int):
+    client.record.access = AccessLog(lines, excluded=frozenset({b"/healthz"}))
+    noted: list[str] = []
+    for target, status in (("/healthz", 200), ("/healthz?a=1", 204), ("/healthz", 503), ("/healthz/x", 200)):
+        client.record.access._records.clear()
+        client.record.end(
+            read_request_line(f"GET {target} HTTP/1.1".encode()), status, 0, client.record.began
+        )
+        noted += [f"{one[1]} {one[2]}" for one in client.record.access._records]
+
+    assert noted == ["GET /healthz HTTP/1.1 503", "GET /healthz/x HTTP/1.1 200"]
+    assert client.counts.requests == 4

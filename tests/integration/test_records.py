@@ -253,3 +253,26 @@ def test_a_response_that_is_not_taken_to_its_end_is_no_response(meter: Meter) ->
     assert totals.bytes_out < LARGE
     (sent,) = re.findall(r'"GET /large HTTP/1.1" 499 (\d+) ', meter.server.access_log)
     assert int(sent) < LARGE
+
+
+@pytest.mark.parametrize("worker_class", ["sync", "threads"])
+def test_health_checks_can_be_kept_out_of_the_access_log(serve: Serve, worker_class: str) -> None:
+    flags = (
+        "--access-log-exclude",
+        "/healthz",
+        "--worker-class",
+        worker_class,
+        "--access-logfile",
+        "access.log",
+    )
+    server = serve("app:app", *flags, files={"app.py": WSGI})
+    assert [server.get(path).status for path in ("/healthz", "/fail", "/healthz", "/other")] == [
+        200,
+        500,
+        200,
+        200,
+    ]
+
+    log = server.folder / "access.log"
+    await_fact(lambda: '"GET /other ' in log.read_text(), "the last request is in the log")
+    assert re.findall(r'"GET (\S+)', log.read_text()) == ["/fail", "/other"]

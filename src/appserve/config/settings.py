@@ -83,6 +83,12 @@ class _WorkerClass(Choice):
         return super().read(text)
 
 
+def _refine_excluded(text: str) -> str:
+    if not text.startswith("/") or "?" in text or not text.isascii():
+        raise ValueError("expected a path as it is requested, such as /healthz")
+    return text
+
+
 def _refine_pid(text: str) -> str:
     if text.isdigit():
         raise ValueError("expected a path, not a number (a port is given with --bind HOST:PORT)")
@@ -478,6 +484,13 @@ class Settings(Value):
         Text("FILE", "`-` for standard output, `none`, or a path", _refine_access_logfile, is_path=True),
         more="`USR1` and a reload reopen the file, so that it can be rotated (docs/observe.md).",
         group="Logs and names",
+    )
+    access_log_exclude: tuple[str, ...] = setting(
+        (),
+        "Do not log requests of this path that succeed, such as health checks. Repeatable.",
+        Several(Text("PATH", "a path as it is requested, without a query", _refine_excluded)),
+        more="A response with a status of 400 and above is logged all the same, and all of them are counted.",
+        example=("/healthz",),
     )
     error_logfile: str = setting(
         "-",

@@ -76,5 +76,7 @@ class RequestRecord:
             counts.responses[status // 100] += 1
         if self.access is not None:
             if isinstance(line, RequestLine):
+                if line.raw_path in self.access.excluded and status < 400:
+                    return
                 line = f"{line.method} {line.target.decode('latin-1')} {line.protocol}"
             self.access.record(self.client, line, status, sent, nanoseconds / 1e9, self.referer, self.agent)

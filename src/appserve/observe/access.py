@@ -29,7 +29,7 @@ class AccessLog:
     # hot: access log on. A request costs one tuple; formatting and the search for unsafe bytes are done for
     # the whole batch by functions in C, and only a batch in which one is found is looked at line by line.
 
-    __slots__ = ("_append", "_clock", "_format", "_records", "_second", "_writer")
+    __slots__ = ("_append", "_clock", "_format", "_records", "_second", "_writer", "excluded")
 
     def __init__(
         self,
@@ -37,8 +37,11 @@ class AccessLog:
         clock: Callable[[], float] = time.time,
         *,
         report: Callable[[int], object] | None = None,
+        excluded: frozenset[bytes] = frozenset(),
     ) -> None:
-        """`report` is called when a write fails: see Writer."""
+        """`report` is called when a write fails: see Writer. `excluded` are paths, without a query, whose
+        requests are not to be recorded when they succeed: connection/record.py knows the path."""
+        self.excluded = excluded
         self._clock = clock
         self._second = -1
         self._format = ""

@@ -130,7 +130,7 @@ def prepare(spec: WorkerSpec, tls: "ssl.SSLContext | None" = None) -> WorkerCont
         board=board,
         row=board.row(spec.row),
         log=log,
-        access=make_access_log(fds.access_log, settings.access_logfile, log),
+        access=make_access_log(fds.access_log, settings.access_logfile, log, settings.access_log_exclude),
         blackbox_fd=fds.blackbox,
         tls=tls or make_tls(settings, log.warning),
     )
@@ -153,9 +153,12 @@ def make_log(fd: int, settings: Settings) -> Log:
     return Log(fd, Level[settings.log_level.upper()], wants_colour(fd, os.environ), report=report)
 
 
-def make_access_log(fd: int, path: str, log: Log) -> AccessLog | None:
+def make_access_log(fd: int, path: str, log: Log, excluded: tuple[str, ...] = ()) -> AccessLog | None:
     """The access log, written into `fd`; None if that is -1."""
-    return None if fd < 0 else AccessLog(fd, report=_reporter(f"the access log {path}", log))
+    if fd < 0:
+        return None
+    paths = frozenset(one.encode() for one in excluded)
+    return AccessLog(fd, report=_reporter(f"the access log {path}", log), excluded=paths)
 
 
 def make_service(
