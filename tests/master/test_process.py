@@ -178,3 +178,16 @@ except OSError as error:
     print(error.strerror, signal.pthread_sigmask(signal.SIG_BLOCK, []))
 """
     assert run(source) == ["Resource temporarily unavailable set()"]
+
+
+def test_what_the_parent_has_registered_for_its_exit_is_not_run_by_a_child():
+    """It may remove the parent's files: a program that serves from within has such functions."""
+    source = """
+import atexit, tempfile
+folder = tempfile.TemporaryDirectory()
+atexit.register(lambda: print("the parent's", os.getpid() == parent, flush=True))
+parent = os.getpid()
+print(wait_for(fork(lambda: 3, ()))[0], flush=True)
+print(os.path.exists(folder.name), flush=True)
+"""
+    assert run(source) == ["exit code 3", "True", "the parent's True"]

@@ -171,6 +171,8 @@ def _live(run: Callable[[], int], keep: Iterable[int]) -> None:
     here."""
     code = int(ExitCode.INTERNAL)
     try:
+        # What the parent has registered is the parent's: it may remove the parent's files.
+        atexit._clear()
         _reset_signals()
         close_all_but({*STANDARD_STREAMS, *keep})
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
