@@ -180,6 +180,15 @@ except OSError as error:
     assert run(source) == ["Resource temporarily unavailable set()"]
 
 
+def test_what_the_parent_was_about_to_print_is_printed_once():
+    source = """
+sys.stdout = open(1, "w", closefd=False)  # buffered, whatever the environment says
+sys.stdout.write("about to be printed, ")
+print(*(how.code for how in wait_for(fork(lambda: 3, ()), fork(lambda: 4, ()))), flush=True)
+"""
+    assert run(source) == ["about to be printed, 3 4"]
+
+
 def test_what_the_parent_has_registered_for_its_exit_is_not_run_by_a_child():
     """It may remove the parent's files: a program that serves from within has such functions."""
     source = """

@@ -29,6 +29,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NoReturn
 
 from appserve.errors import ExitCode
@@ -84,6 +85,7 @@ def fork(run: Callable[[], int], keep: Iterable[int]) -> Child:
 
     Raises OSError when the system has no process to give.
     """
+    _flush()  # what is still to be printed must not be printed by the child as well
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()
@@ -203,10 +205,15 @@ def _leave(code: int) -> None:
         # Also lets idle threads of concurrent.futures go; joining them without it would wait for ever.
         threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter itself calls
         atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None and not stream.closed:
-                stream.flush()
+        _flush()
     except BaseException:
         pass
     finally:
         os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            with suppress(OSError):  # its reader has gone
+                stream.flush()
