@@ -95,7 +95,7 @@ def run(
         try:
             return master.run()
         finally:
-            master.close_listeners()
+            master.close()
             log.drain(LOG_DRAIN)
 
 
@@ -142,6 +142,13 @@ class Master:
         if code in (ExitCode.APP_START, ExitCode.APP_IMPORT) and self._await_change():
             restart()
         return code
+
+    def close(self) -> None:
+        """Give back what would outlive the server in a program that goes on: listeners, and the watcher."""
+        self.close_listeners()
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
 
     def close_listeners(self) -> None:
         """Close our copies and remove the files of unix sockets; once: later they may be another server's."""
