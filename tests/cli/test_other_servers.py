@@ -1,6 +1,7 @@
 """Variables of other servers: read as the flags that they stand for."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,16 @@ def test_a_mistake_names_the_variable(
 
     assert run(["a:b", "--check-config"]) == ExitCode.CONFIG
     assert capsys.readouterr().err.startswith(f"appserve: {problem}")
+
+
+@pytest.mark.parametrize("name", ["conf.py", "file:conf.py", "python:conf"])
+def test_a_settings_file_can_be_named_in_the_variable(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+):
+    (tmp_path / "conf.py").write_text("timeout = 7\nthreads = 2\n")
+    environment.chdir(tmp_path)
+    environment.setenv(GUNICORN, f"-c {name} --threads 3")
+
+    table = shown(capsys)
+    assert table["timeout"] == ["7", name.removeprefix("file:")]
+    assert table["threads"] == ["3", GUNICORN]

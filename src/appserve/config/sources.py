@@ -84,9 +84,11 @@ def resolve(
     reader = _Reader(problems, warnings, call)
     flags = reader.read_flags({name: (texts, BY_NAME[name].flag) for name, texts in arguments.items()})
     variables = reader.read_environment(environ)
-    named, source = flags.get("config") or variables.get("config") or ("", DEFAULT)
+    habits = reader.read_flags(others or {})
+    given_files = (one["config"] for one in (flags, variables, habits) if "config" in one)
+    named, source = next(given_files, ("", DEFAULT))
     before = len(reader.problems)
-    given = reader.read_file(cwd, named, source) | reader.read_flags(others or {}) | variables | flags
+    given = reader.read_file(cwd, named, source) | habits | variables | flags
     misread = len(reader.problems) > before
     given |= reader.read_platform(environ, given)
     given = {row.name: (row.default, DEFAULT) for row in ROWS} | given
@@ -157,7 +159,7 @@ class _Reader:
 
     def read_file(self, cwd: str, named: str, source: str) -> _Given:
         """The values of the settings file: `named`, which must exist, or the first of those that may."""
-        path = named or _find_file(cwd)
+        path = named.removeprefix("file:") or _find_file(cwd)  # Gunicorn's way to write a path
         try:
             if path.startswith(MODULE):
                 return self._read_program(cwd, path)
