@@ -116,3 +116,25 @@ def test_a_settings_file_can_be_named_in_the_variable(
     table = shown(capsys)
     assert table["timeout"] == ["7", name.removeprefix("file:")]
     assert table["threads"] == ["3", GUNICORN]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "flags", "bind"),
+    [
+        ("UVICORN_HOST", "0.0.0.0", ["--port", "80"], "0.0.0.0:80"),
+        ("GRANIAN_PORT", "81", ["--host", "0.0.0.0"], "0.0.0.0:81"),
+        ("UVICORN_PORT", "tcp://10.0.0.1:80", ["--host", "0.0.0.0"], "0.0.0.0:8000"),
+        ("UVICORN_HOST", "0.0.0.0", ["--host", "::1", "--port", "80"], "[::1]:80"),
+    ],
+)
+def test_a_variable_and_a_flag_make_one_address(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    text: str,
+    flags: list[str],
+    bind: str,
+):
+    environment.setenv(variable, text)
+
+    assert shown(capsys, *flags)["bind"] == [bind, "--bind"]

@@ -25,6 +25,10 @@ ACTIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+PREFIXES = ("UVICORN_", "GRANIAN_")
+"""Of variables that are flags of other servers by name."""
+
+
 class CommandLine:
     """What was typed: raw texts by setting, the actions, and what could not be understood."""
 
@@ -52,7 +56,8 @@ def read_command_line(arguments: Sequence[str]) -> CommandLine:
     if foreign:
         from appserve.config.foreign import translate
 
-        found = translate(foreign, typed.arguments, os.environ.get("PORT") or "8000")
+        port = _variable("PORT") or os.environ.get("PORT") or "8000"
+        found = translate(foreign, typed.arguments, port, _variable("HOST") or "127.0.0.1")
         typed.arguments |= found.arguments
         typed.warnings += found.warnings
         typed.problems += found.problems
@@ -69,6 +74,12 @@ def read_command_line(arguments: Sequence[str]) -> CommandLine:
     if applications:
         typed.arguments["application"] = applications
     return typed
+
+
+def _variable(name: str) -> str:
+    """UVICORN_HOST, for one: half of an address, of which the other half is a flag. "" if it is not set."""
+    values = (os.environ.get(prefix + name, "").strip() for prefix in PREFIXES)
+    return next((value for value in values if value and "://" not in value), "")
 
 
 class OtherServers:
@@ -91,7 +102,7 @@ def read_other_servers(environ: Mapping[str, str]) -> OtherServers:
         lines["GUNICORN_CMD_ARGS"] = shlex.split(environ.get("GUNICORN_CMD_ARGS", ""))
     except ValueError as error:
         found.problems.append(f"GUNICORN_CMD_ARGS: {str(error).lower()}")
-    for prefix in ("UVICORN_", "GRANIAN_"):
+    for prefix in PREFIXES:
         names = sorted(name for name in environ if name.startswith(prefix) and "://" not in environ[name])
         lines[f"{prefix}*"] = [
             word for name in names for word in _words(name.removeprefix(prefix), environ[name].strip())

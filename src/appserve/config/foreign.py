@@ -43,13 +43,17 @@ class Translation:
 
 
 def translate(
-    given: Mapping[str, Sequence[str]], own: Mapping[str, Sequence[str]], default_port: str
+    given: Mapping[str, Sequence[str]],
+    own: Mapping[str, Sequence[str]],
+    default_port: str,
+    default_host: str = "127.0.0.1",
 ) -> Translation:
     """What these flags mean here.
 
     given         the texts after each flag, by its first spelling; "" for a flag without a value
     own           the texts of our own flags, by setting: what both say is a problem
     default_port  for a --host without a --port
+    default_host  for a --port without a --host
     """
     found = Translation()
     by_flag = {row.flags[0]: row for row in FOREIGN}
@@ -64,7 +68,7 @@ def translate(
         elif flag not in (HOST, PORT):
             _set(found, row, texts)
     if not {HOST, PORT}.isdisjoint(given) and "bind" not in own:
-        _set_address(found, given, default_port)
+        _set_address(found, given, default_host, default_port)
     return found
 
 
@@ -85,9 +89,11 @@ def _set(found: Translation, row: ForeignFlag, texts: Sequence[str]) -> None:
 HOST, PORT = "--host", "--port"
 
 
-def _set_address(found: Translation, given: Mapping[str, Sequence[str]], default_port: str) -> None:
+def _set_address(
+    found: Translation, given: Mapping[str, Sequence[str]], default_host: str, default_port: str
+) -> None:
     """--host and --port are one --bind. A --port alone is for this machine, as in Uvicorn and Granian."""
-    hosts = [host for text in given.get(HOST, ("127.0.0.1",)) for host in text.split() or [""]]
+    hosts = [host for text in given.get(HOST, (default_host,)) for host in text.split() or [""]]
     port = given.get(PORT, (default_port,))[-1]
     addresses = []
     for host in hosts:
